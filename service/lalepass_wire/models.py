@@ -41,9 +41,7 @@ Phone = Annotated[str, StringConstraints(pattern=limits.PHONE_PATTERN)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class _Answer(BaseModel):

@@ -1,0 +1,106 @@
+"""Who may call: tokens, shown once, stored as digests, scoped."""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from lalepass_service.core.errors import (
+    CallerUnknown,
+    InvalidInput,
+    ScopeMissing,
+    TokenNotFound,
+)
+from lalepass_service.core.model import Caller, Scope
+from lalepass_service.core.ports import Callers, Clock
+
+LIVE_TOKENS_PER_NAME: Final = 2
+"""The one in use and the one that replaces it: a rotation needs no more, and a forgotten third
+would be a door that nobody watches."""
+
+_TOKEN: Final = re.compile(r"lalepass_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ID_BYTES: Final = 6
+_SECRET_BYTES: Final = 32
+_NO_DIGEST: Final = bytes(hashlib.sha256().digest_size)
+
+
+class CallerRegistry:
+    """Makes tokens and recognises them. Every method may raise StoreUnavailable."""
+
+    def __init__(
+        self,
+        *,
+        callers: Callers,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._callers = callers
+        self._clock = clock
+        self._random_bytes = random_bytes
+
+    async def create(self, name: str, scopes: Iterable[Scope]) -> tuple[Caller, str]:
+        """Make a token, and return it with its text, which can't be had again.
+
+        Raises:
+            InvalidInput: the name is none, or there is no scope.
+            TooManyTokens: the name has two live tokens already.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidInput("a token's name is made of letters, digits and . _ -, at most 64")
+        caller = Caller(
+            token_id=self._random_bytes(_ID_BYTES).hex(),
+            name=name,
+            scopes=frozenset(scopes),
+            created_at=self._clock.now(),
+        )
+        if not caller.scopes:
+            raise InvalidInput("a token needs at least one scope")
+        secret = _url_safe(self._random_bytes(_SECRET_BYTES))
+        await self._callers.add(caller, _digest(secret), limit=LIVE_TOKENS_PER_NAME)
+        return caller, f"lalepass_{caller.token_id}_{secret}"
+
+    async def authenticate(self, token: str, scope: Scope) -> Caller:
+        """Return the caller behind a token.
+
+        Raises:
+            CallerUnknown: the token is malformed, unknown or revoked: the caller can't tell which.
+            ScopeMissing: it is good, but not for `scope`.
+        """
+        parts = _TOKEN.fullmatch(token)
+        if parts is None:
+            raise CallerUnknown
+        token_id, secret = parts.groups()
+        caller, digest = await self._callers.find(token_id) or (None, _NO_DIGEST)
+        # The id is no secret, so a look-up by it may take its time; the rest is compared in
+        # constant time. SHA-256 is enough for 256 random bits, which no one can guess.
+        genuine = hmac.compare_digest(digest, _digest(secret))
+        if caller is None or not genuine or caller.revoked_at is not None:
+            raise CallerUnknown
+        if scope not in caller.scopes:
+            raise ScopeMissing(scope)
+        return caller
+
+    async def all(self) -> Sequence[Caller]:
+        """Return every token, the oldest first."""
+        return await self._callers.all()
+
+    async def revoke(self, token_id: str) -> None:
+        """Revoke a token, from now on.
+
+        Raises:
+            TokenNotFound: there is no such token.
+        """
+        if not await self._callers.revoke(token_id, at=self._clock.now()):
+            raise TokenNotFound(token_id)
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _url_safe(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

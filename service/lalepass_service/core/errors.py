@@ -1,0 +1,124 @@
+"""What can go wrong, each named for the fact.
+
+A refused password is no error: see `check.Refusal`. The texts are for operators, and none of them
+holds a secret. What a caller over HTTP learns is decided in one table, `http/problems.py`.
+
+    LalepassError
+    ├── InvalidInput            the request itself is wrong
+    │   └── PasswordRejected    a new password breaks a rule
+    ├── Conflict                it is at odds with what is stored
+    │   ├── AlreadyTaken
+    │   ├── NameRetired
+    │   └── TooManyTokens
+    ├── NotFound
+    │   ├── UserNotFound
+    │   └── TokenNotFound
+    ├── CallerUnknown           no token, a wrong one, a revoked one
+    ├── ScopeMissing            a good token, but not for this
+    └── NoAnswer                the service could not find out
+        ├── Overloaded
+        ├── StoreUnavailable
+        └── UnreadableRecord
+"""
+
+
+class LalepassError(Exception):
+    """Root of everything that the service raises on purpose."""
+
+
+class InvalidInput(LalepassError):
+    """Something that was given can't be what it should be; the message says what and why."""
+
+
+class PasswordRejected(InvalidInput):
+    """A new password breaks a rule; the message names the rule and never the password."""
+
+
+class Conflict(LalepassError):
+    """The change is at odds with what is stored."""
+
+
+class AlreadyTaken(Conflict):
+    """Another account has this localpart, e-mail address or phone number."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"another account has this {what}")
+        self.what = what
+
+
+class NameRetired(Conflict):
+    """The localpart belonged to a deleted account.
+
+    Its Matrix account, with rooms and history, is still on the homeserver: whoever gets the name
+    gets those, too. So it is given out again only when the operator says so.
+    """
+
+    def __init__(self, localpart: str) -> None:
+        super().__init__(f"the name {localpart} belonged to an account that was deleted")
+
+
+class TooManyTokens(Conflict):
+    """A caller has as many live tokens as a rotation needs."""
+
+    def __init__(self, *, name: str, limit: int) -> None:
+        super().__init__(f"{name} has {limit} live tokens already: revoke one first")
+
+
+class NotFound(LalepassError):
+    """There is nothing of this name."""
+
+
+class UserNotFound(NotFound):
+    """No account has this localpart. Only operators ever see this."""
+
+    def __init__(self, localpart: str) -> None:
+        super().__init__(f"there is no user {localpart}")
+
+
+class TokenNotFound(NotFound):
+    """No token has this id."""
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"there is no token {token_id}")
+
+
+class CallerUnknown(LalepassError):
+    """The caller showed no token, or one that is unknown or revoked."""
+
+    def __init__(self) -> None:
+        super().__init__("this needs a valid token")
+
+
+class ScopeMissing(LalepassError):
+    """The caller is known and may not do this."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the token lacks the scope {scope}")
+        self.scope = scope
+
+
+class NoAnswer(LalepassError):
+    """The service could not find out. Never the same as no."""
+
+
+class Overloaded(NoAnswer):
+    """More checks wait than can be answered in time."""
+
+    def __init__(self, *, retry_after: float) -> None:
+        super().__init__("too many checks are waiting")
+        self.retry_after = retry_after
+        """Seconds."""
+
+
+class StoreUnavailable(NoAnswer):
+    """The database did not answer, or not in time."""
+
+    def __init__(self) -> None:
+        super().__init__("the database is not available")
+
+
+class UnreadableRecord(NoAnswer):
+    """A stored password hash is of no known form, or costs more than the service allows."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"a stored password can't be read: {why}")

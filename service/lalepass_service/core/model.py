@@ -1,0 +1,93 @@
+"""What there is: users, passwords, callers. Values only; every one of them is frozen."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType, final
+
+UserId = NewType("UserId", str)
+"""A UUID as text. Stays the same whatever the account is renamed to."""
+
+
+@final
+class Password:
+    """A password that somebody typed. It has no print: `reveal` is the only way to the text."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text. Call it where it is hashed, and nowhere else."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Password(...)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a password is not to be pickled")
+
+
+class UserState(StrEnum):
+    """Whether an account may be used."""
+
+    ACTIVE = "active"
+    # kept with its password, and refused everywhere
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """An account. All times are aware and in UTC."""
+
+    id: UserId
+    localpart: str
+    display_name: str | None = None
+    emails: tuple[str, ...] = ()
+    phones: tuple[str, ...] = ()
+    state: UserState = UserState.ACTIVE
+    admin: bool = False
+    created_at: datetime
+    password_changed_at: datetime | None = None
+    """None: the account has no password and nobody can log in to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRecord:
+    """What is stored of a password: a PHC string.
+
+    See https://github.com/P-H-C/phc-string-format. Not printed, since it can be attacked offline.
+    """
+
+    phc: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a check needs to know of an account, read in one go."""
+
+    user: User
+    record: PasswordRecord | None
+
+
+class Scope(StrEnum):
+    """What a token is good for."""
+
+    # ask whether a password is right
+    CHECK = "check"
+    # follow the change feed
+    FEED = "feed"
+    # change accounts
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who may talk to the service: one token. Tokens of one name belong to one machine."""
+
+    token_id: str
+    name: str
+    scopes: frozenset[Scope]
+    created_at: datetime
+    revoked_at: datetime | None = None

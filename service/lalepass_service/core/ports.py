@@ -1,0 +1,131 @@
+"""What the rules need of the outside. Each port has an adapter and, beside it, a fake that keeps
+state; one contract suite runs on both.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from lalepass_service.core.identifiers import Identifier
+from lalepass_service.core.model import (
+    Caller,
+    Credentials,
+    Password,
+    PasswordRecord,
+    User,
+    UserId,
+    UserState,
+)
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> datetime:
+        """Return the time, aware and in UTC."""
+        ...
+
+
+class Users(Protocol):
+    """Where accounts are kept.
+
+    Every method may raise StoreUnavailable, and a change that was acknowledged by returning is
+    durable.
+    """
+
+    async def add(self, user: User, record: PasswordRecord | None, *, reuse_name: bool) -> None:
+        """Store a new account.
+
+        Raises:
+            AlreadyTaken: another account has its localpart, an e-mail address or a phone number.
+            NameRetired: the localpart belonged to a deleted account, and not `reuse_name`.
+        """
+        ...
+
+    async def find(self, identifier: Identifier) -> User | None:
+        """Return the account, if there is one. The identifier is canonical."""
+        ...
+
+    async def credentials(self, identifier: Identifier) -> Credentials | None:
+        """Return what a check needs, if there is such an account."""
+        ...
+
+    async def page(
+        self, *, after: str | None, limit: int, state: UserState | None
+    ) -> Sequence[User]:
+        """Return up to `limit` accounts in the order of their localparts (by code point).
+
+        Only those behind `after`, and only those in `state` unless that is None.
+        """
+        ...
+
+    async def set_password(
+        self, user_id: UserId, record: PasswordRecord, *, changed_at: datetime
+    ) -> bool:
+        """Replace the password. Returns False if there is no such account (any more)."""
+        ...
+
+    async def set_state(self, user_id: UserId, state: UserState) -> bool:
+        """Enable or disable. Returns False if there is no such account (any more)."""
+        ...
+
+    async def delete(self, user_id: UserId, *, deleted_at: datetime) -> bool:
+        """Remove the account with all that is known of the person.
+
+        Only the localpart is kept, as retired. Returns False if there is no such account (any more).
+        """
+        ...
+
+
+class Callers(Protocol):
+    """Where tokens are kept: a digest each, never the token.
+
+    Every method may raise StoreUnavailable.
+    """
+
+    async def add(self, caller: Caller, digest: bytes, *, limit: int) -> None:
+        """Store a new token.
+
+        Raises:
+            TooManyTokens: the name has `limit` live ones already.
+        """
+        ...
+
+    async def find(self, token_id: str) -> tuple[Caller, bytes] | None:
+        """Return a token and its digest, also when it is revoked."""
+        ...
+
+    async def all(self) -> Sequence[Caller]:
+        """Return every token, the oldest first."""
+        ...
+
+    async def revoke(self, token_id: str, *, at: datetime) -> bool:
+        """Revoke a token; doing it again changes nothing.
+
+        Returns False if there is no such token.
+        """
+        ...
+
+
+class Hasher(Protocol):
+    """The slow hash. Runs elsewhere, admits a bounded number, and refuses the rest at once."""
+
+    async def hash(self, password: Password) -> PasswordRecord:
+        """Make a record of a new password, with a fresh salt.
+
+        Raises:
+            Overloaded: more hashes wait than can be done in time.
+        """
+        ...
+
+    async def verify(self, password: Password, record: PasswordRecord | None) -> bool:
+        """Say whether the record was made of this password.
+
+        Without a record the same work is done on a decoy, in the same slots, and the answer is
+        False: an account that does not exist must not be told by its time.
+
+        Raises:
+            Overloaded: more hashes wait than can be done in time.
+            UnreadableRecord: the record is broken, or would cost more than is allowed.
+        """
+        ...
