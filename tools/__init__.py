@@ -1,0 +1,1 @@
+"""What the verbs of the Makefile do, and how tests start real processes. No part of the product."""
