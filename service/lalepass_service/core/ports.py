@@ -1,5 +1,6 @@
-"""What the rules need of the outside. Each port has an adapter and, beside it, a fake that keeps
-state; one contract suite runs on both.
+"""What the rules need of the outside.
+
+Each port has an adapter and, beside it, a fake that keeps state; one contract suite runs on both.
 """
 
 from collections.abc import Sequence
@@ -72,7 +73,8 @@ class Users(Protocol):
     async def delete(self, user_id: UserId, *, deleted_at: datetime) -> bool:
         """Remove the account with all that is known of the person.
 
-        Only the localpart is kept, as retired. Returns False if there is no such account (any more).
+        Only the localpart is kept, as retired. Returns False if there is no such account any
+        more.
         """
         ...
 

@@ -1,0 +1,117 @@
+"""The `config:` of the module in `homeserver.yaml`. What it does not know, it refuses."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from synapse.module_api.errors import ConfigError
+
+_MAX_TOKEN_FILE_BYTES: Final = 4096
+_TOKEN_PATTERN: Final = r"^[A-Za-z0-9._~+/=\-]{16,512}$"  # noqa: S105 - its shape: RFC 6750, b64token
+
+
+class ProviderConfig(BaseModel):
+    """Every option, checked. Build it with `parse`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
+    """Where the service is, such as `https://auth.example.org:8220`."""
+
+    token: SecretStr | None = None
+    """The token itself. `token_path` keeps it out of `homeserver.yaml`."""
+
+    token_path: str | None = None
+    """A file that holds the token and nothing else."""
+
+    timeout: float = Field(default=5.0, ge=0.1, le=60.0, strict=False)
+    """Seconds for one check, from the call to the last byte of the answer."""
+
+    connect_timeout: float = Field(default=2.0, ge=0.1, le=60.0, strict=False)
+    """Seconds of these for the connection."""
+
+    max_in_flight: int = Field(default=512, ge=1, le=10_000)
+    """Checks under way at the same time, in each Synapse process."""
+
+    allow_plaintext: bool = False
+    """Send passwords over plain http to another machine. Only inside a network you trust."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.token is None) == (self.token_path is None):
+            raise ValueError("exactly one of token and token_path is needed")
+        parts = urlsplit(self.url)
+        if not parts.hostname or parts.query or parts.fragment or parts.username:
+            raise ValueError("url: needs a host, and no user name, query or fragment")
+        if parts.scheme == "http" and not self.allow_plaintext and not _loopback(parts.hostname):
+            raise ValueError(
+                "url: plain http would show every password to the network;"
+                " use https, or say allow_plaintext: true"
+            )
+        return self
+
+    def bearer_token(self) -> SecretStr:
+        """Return the token, from the file if there is one. Call it once, at start.
+
+        Raises:
+            ConfigError: the file can't be read or holds no token.
+        """
+        if self.token is not None:
+            return _checked_token(self.token.get_secret_value(), option="token")
+        path = Path(self.token_path or "")
+        try:
+            with path.open("rb") as file:
+                raw = file.read(_MAX_TOKEN_FILE_BYTES)
+        except OSError as exc:
+            raise ConfigError(
+                f"the file can't be read: {exc.strerror}", path=["token_path"]
+            ) from None
+        return _checked_token(raw.decode("utf-8", "replace").strip(), option="token_path")
+
+
+def parse(raw: Mapping[str, Any]) -> ProviderConfig:
+    """Check the options as Synapse read them from YAML.
+
+    Raises:
+        ConfigError: says in one sentence which option is wrong and why, without its value.
+    """
+    try:
+        config = ProviderConfig.model_validate(dict(raw))
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        raise ConfigError(_sentence(first["msg"]), path=[str(p) for p in first["loc"]]) from None
+    config.bearer_token()  # a missing file is found before the homeserver takes its port
+    return config
+
+
+def _sentence(message: str) -> str:
+    if message == "Extra inputs are not permitted":
+        return "there is no such option"
+    return message.removeprefix("Value error, ")
+
+
+def _checked_token(text: str, *, option: str) -> SecretStr:
+    if not re.fullmatch(_TOKEN_PATTERN.strip("^$"), text):
+        raise ConfigError("this is no token: `lalepass token create` makes one", path=[option])
+    return SecretStr(text)
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,166 @@
+"""What Synapse loads. The only place where an answer of ours becomes one of Synapse's."""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from pydantic import SecretStr
+from synapse.logging.context import current_context, make_deferred_yieldable
+from synapse.module_api import JsonDict, LoginResponse, ModuleApi
+from synapse.module_api.errors import Codes, SynapseError
+from twisted.internet import defer, reactor
+
+from lalepass_provider import config as configuration
+from lalepass_provider.accounts import AccountRefused, MatrixAccounts
+from lalepass_provider.client import LalepassClient
+from lalepass_provider.config import ProviderConfig
+from lalepass_provider.errors import CallerRejected, ContractBroken, NoAnswer, Throttled
+from lalepass_provider.identity import can_be_password, threepid_identifier, user_identifier
+from lalepass_provider.transport import TwistedTransport
+from lalepass_wire import (
+    CheckRequest,
+    Identifier,
+    RefusalReason,
+    Refused,
+    Source,
+    limits,
+)
+
+logger = logging.getLogger(__name__)
+
+Login = tuple[str, Callable[[LoginResponse], Awaitable[None]] | None] | None
+"""What Synapse wants of an auth checker: an MXID and what to do after the login, or no."""
+
+_DEFAULT_RETRY_AFTER: Final = 5.0
+_IDLE_CONNECTIONS: Final = 32
+
+
+class HonestError(SynapseError, defer.CancelledError):
+    """An error that reaches the client as it is.
+
+    Synapse turns whatever an auth checker raises into "Invalid username or password", so that an
+    outage looks like a wrong password and counts as one. It lets one thing pass: a cancellation
+    (`handlers/auth.py`, PasswordAuthProvider.check_auth). And it renders a SynapseError with its
+    own status before it looks for cancellations (`http/server.py`, return_json_error). So an
+    exception that is both tells the truth. The price: the modules behind this one and the local
+    database are not asked. This is behaviour and no promise; a test on a real Synapse holds it.
+    """
+
+
+class LalepassProvider:
+    """Checks every password with a Lalepass service.
+
+    Loads from `modules:`, and from `password_providers:` as well. It has none of the method names
+    by which Synapse finds the callbacks of a legacy provider (`handlers/auth.py`,
+    load_single_legacy_password_auth_provider), so in both cases it registers them itself.
+    """
+
+    @staticmethod
+    def parse_config(config: Mapping[str, Any]) -> ProviderConfig:
+        """Check the module's options. Raises ConfigError: see `config.parse`."""
+        return configuration.parse(config)
+
+    def __init__(
+        self,
+        config: ProviderConfig,
+        api: ModuleApi | None = None,
+        account_handler: ModuleApi | None = None,
+    ) -> None:
+        homeserver = api or account_handler  # the second is what `password_providers:` calls it
+        if homeserver is None:
+            raise TypeError("Synapse hands its module API over as api or account_handler")
+        self._server_name = homeserver.server_name
+        self._accounts = MatrixAccounts(homeserver)
+        self._client = _client(config, token=config.bearer_token())
+        homeserver.register_password_auth_provider_callbacks(
+            auth_checkers={("m.login.password", ("password",)): self._by_name},
+            check_3pid_auth=self._by_threepid,
+        )
+        logger.info("Passwords are checked by the Lalepass service at %s", config.url)
+
+    async def _by_name(self, username: str, _login_type: str, login_dict: JsonDict) -> Login:
+        """Synapse's auth checker: `username` is what was typed, a name or an MXID."""
+        password = login_dict.get("password")
+        identifier = user_identifier(username, server_name=self._server_name)
+        return await self._login(identifier, password)
+
+    async def _by_threepid(self, medium: str, address: str, password: str) -> Login:
+        """Synapse's `check_3pid_auth`."""
+        return await self._login(threepid_identifier(medium, address), password)
+
+    async def _login(self, identifier: Identifier | None, password: object) -> Login:
+        if identifier is None or not isinstance(password, str) or not can_be_password(password):
+            return None
+        source, request_id = _request_facts()
+        check = CheckRequest(identifier=identifier, password=SecretStr(password), source=source)
+        try:
+            answer = await self._client.check(check, request_id=request_id)
+        except NoAnswer as exc:
+            _tell(exc)
+        if isinstance(answer, Refused):
+            if answer.reason is RefusalReason.DISABLED:
+                raise HonestError(403, "This account has been disabled.", Codes.USER_DEACTIVATED)
+            return None
+        try:
+            return await self._accounts.ensure(answer.user), None
+        except AccountRefused as exc:
+            raise HonestError(exc.status, exc.message, exc.errcode) from exc
+
+
+def _client(config: ProviderConfig, *, token: SecretStr) -> LalepassClient:
+    transport = TwistedTransport(
+        reactor=reactor,
+        connect_timeout=min(config.connect_timeout, config.timeout),
+        deadline=config.timeout,
+        max_answer_bytes=limits.MAX_ANSWER_BYTES,
+        max_idle_connections=_IDLE_CONNECTIONS,
+        yieldable=make_deferred_yieldable,
+    )
+    return LalepassClient(
+        base_url=config.url,
+        token=token,
+        transport=transport,
+        max_in_flight=config.max_in_flight,
+    )
+
+
+def _request_facts() -> tuple[Source | None, str | None]:
+    """Return who is asking, from the request that Synapse is working on."""
+    request = getattr(current_context(), "request", None)
+    if request is None:
+        return None, None
+    user_agent = (request.user_agent or "")[: limits.MAX_USER_AGENT_LENGTH] or None
+    try:
+        source = Source(ip=request.ip_address, user_agent=user_agent)
+    except ValueError:
+        source = Source(user_agent=user_agent)  # a listener on a Unix socket has no address
+    return source, request.request_id
+
+
+def _tell(exc: NoAnswer) -> NoReturn:
+    """Tell the person that the password was not checked, and the operator why."""
+    retry_after = max(1, math.ceil(exc.retry_after or _DEFAULT_RETRY_AFTER))
+    headers = {"Retry-After": str(retry_after)}
+    needs_operator = isinstance(exc, CallerRejected | ContractBroken)
+    logger.log(
+        logging.ERROR if needs_operator else logging.WARNING,
+        "No answer from Lalepass, so nobody was let in or refused: %s: %s",
+        type(exc).__name__,
+        exc,
+    )
+    if isinstance(exc, Throttled):
+        raise HonestError(
+            429,
+            "Too many attempts. Please wait before you try again.",
+            Codes.LIMIT_EXCEEDED,
+            additional_fields={"retry_after_ms": retry_after * 1000},
+            headers=headers,
+        ) from exc
+    raise HonestError(
+        503,
+        "Your password could not be checked because the login service is not available."
+        " Please try again in a moment.",
+        Codes.UNKNOWN,
+        headers=headers,
+    ) from exc
