@@ -143,6 +143,12 @@ class Process:
             log_tail=self.log_tail(),
         )
 
+    def wait(self) -> int:
+        """Return its exit code as soon as it has ended by itself."""
+        if self._child is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._child.wait()
+
     def stop(self, grace: float = 10.0) -> None:
         """End it and all that it started: SIGTERM, and SIGKILL after `grace` seconds.
 

@@ -1,0 +1,48 @@
+# `make help` lists the verbs. Each makes .venv first, and renews it when the locks have changed.
+#
+#   make run ARGS="--synapse-port 8108"   hands options to what a verb starts
+#   make test PYTHON=python3.12           chooses the Python that .venv is made with
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV_PYTHON := .venv/bin/python
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: run test check bench lock openapi format setup clean help
+
+run: setup ## Start the service and a real Synapse, make a user, log in; Ctrl-C ends it (ARGS=--once)
+	@$(VENV_PYTHON) -m tools.run $(ARGS)
+
+test: setup ## Run the tests, and say at the end what was left out and why (ARGS: for pytest)
+	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+check: setup ## Check format, lint, types, import contracts, OpenAPI, locks, licences, vulnerabilities
+	@$(VENV_PYTHON) -m tools.check $(ARGS)
+
+bench: setup ## Measure, with figures in .run/bench (ARGS: for the scripts in bench/)
+	@$(VENV_PYTHON) -m tools.bench $(ARGS)
+
+lock: setup ## Renew the locks in requirements/ from pyproject.toml (ARGS=--upgrade: newest versions)
+	@$(VENV_PYTHON) -m tools.locks $(ARGS)
+
+openapi: setup ## Renew docs/openapi.json from the code
+	@$(VENV_PYTHON) -m tools.openapi
+
+format: setup ## Format the code and mend what ruff can mend
+	@$(VENV_PYTHON) -m ruff check --fix-only --quiet .
+	@$(VENV_PYTHON) -m ruff format .
+
+setup: ## Make .venv from the locks; a fraction of a second if there is nothing to do
+	@command -v $(PYTHON) > /dev/null || { \
+		echo "setup: there is no $(PYTHON) here: install Python 3.11 or newer," \
+			"or name one that is installed: make PYTHON=python3.12 ..." >&2; exit 3; }
+	@$(PYTHON) -m tools.setup
+
+clean: ## Remove .venv, the demo with its users, the figures and all caches
+	@rm -rf .venv .run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+help: ## Show this list
+	@echo "make VERB [ARGS=...] [PYTHON=python3.12]"
+	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
