@@ -1,0 +1,242 @@
+"""Fakes that keep state: everything the service needs of the outside, without an outside.
+
+They can be questioned (`InstantHasher.calls`) and told to fail (`failure`), which beats a mock
+that has to be programmed for each test.
+"""
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from lalepass_service.core.errors import (
+    AlreadyTaken,
+    NameRetired,
+    NoAnswer,
+    TooManyTokens,
+    UnreadableRecord,
+)
+from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
+from lalepass_service.core.model import (
+    Caller,
+    Credentials,
+    Password,
+    PasswordRecord,
+    User,
+    UserId,
+    UserState,
+)
+from lalepass_service.core.policy import normal_form
+
+_PREFIX: Final = "$instant$"
+
+
+class FixedClock:
+    """Stands still until it is set."""
+
+    def __init__(self, now: datetime) -> None:
+        self.time = now
+
+    def now(self) -> datetime:
+        """Return the time that was set last."""
+        return self.time
+
+
+class InstantHasher:
+    """Hashes without cost and without security. Implements `core.ports.Hasher`."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        """Hashes so far, those of decoys included."""
+        self.failure: NoAnswer | None = None
+        """Raised by every call while it is set, such as Overloaded."""
+
+    async def hash(self, password: Password) -> PasswordRecord:
+        """Make a record.
+
+        Raises:
+            NoAnswer: `failure` is set.
+        """
+        self._work()
+        return PasswordRecord(_PREFIX + _fingerprint(password))
+
+    async def verify(self, password: Password, record: PasswordRecord | None) -> bool:
+        """Compare; without a record, count the call all the same.
+
+        Raises:
+            NoAnswer: `failure` is set.
+            UnreadableRecord: the record is not of this hasher.
+        """
+        self._work()
+        if record is None:
+            return False
+        if not record.phc.startswith(_PREFIX):
+            raise UnreadableRecord("it is not of the instant hasher")
+        return record.phc == _PREFIX + _fingerprint(password)
+
+    def _work(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.calls += 1
+
+
+class MemoryUsers:
+    """Accounts in a dictionary. Implements `core.ports.Users`."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[UserId, Credentials] = {}
+        self._retired: set[str] = set()
+        self.failure: NoAnswer | None = None
+        """Raised by every call while it is set, such as StoreUnavailable."""
+
+    async def add(self, user: User, record: PasswordRecord | None, *, reuse_name: bool) -> None:
+        """Store a new account.
+
+        Raises:
+            AlreadyTaken: another account has its localpart, an e-mail address or a phone number.
+            NameRetired: the localpart belonged to a deleted account, and not `reuse_name`.
+        """
+        self._answer()
+        if user.localpart in self._retired and not reuse_name:
+            raise NameRetired(user.localpart)
+        for other in self._accounts.values():
+            _require_distinct(user, other.user)
+        self._retired.discard(user.localpart)
+        changed_at = (user.password_changed_at or user.created_at) if record else None
+        stored = replace(user, password_changed_at=changed_at)
+        self._accounts[user.id] = Credentials(user=stored, record=record)
+
+    async def find(self, identifier: Identifier) -> User | None:
+        """Return the account, if there is one."""
+        found = await self.credentials(identifier)
+        return found.user if found else None
+
+    async def credentials(self, identifier: Identifier) -> Credentials | None:
+        """Return what a check needs, if there is such an account."""
+        self._answer()
+        for account in self._accounts.values():
+            if _has(account.user, identifier):
+                return account
+        return None
+
+    async def page(
+        self, *, after: str | None, limit: int, state: UserState | None
+    ) -> tuple[User, ...]:
+        """Return up to `limit` accounts behind `after`, in the order of their localparts."""
+        self._answer()
+        users = sorted((each.user for each in self._accounts.values()), key=lambda u: u.localpart)
+        wanted = [
+            user
+            for user in users
+            if (after is None or user.localpart > after) and state in {None, user.state}
+        ]
+        return tuple(wanted[:limit])
+
+    async def set_password(
+        self, user_id: UserId, record: PasswordRecord, *, changed_at: datetime
+    ) -> bool:
+        """Replace the password. Returns False if there is no such account (any more)."""
+        self._answer()
+        account = self._accounts.get(user_id)
+        if account is None:
+            return False
+        user = replace(account.user, password_changed_at=changed_at)
+        self._accounts[user_id] = Credentials(user=user, record=record)
+        return True
+
+    async def set_state(self, user_id: UserId, state: UserState) -> bool:
+        """Enable or disable. Returns False if there is no such account (any more)."""
+        self._answer()
+        account = self._accounts.get(user_id)
+        if account is None:
+            return False
+        self._accounts[user_id] = replace(account, user=replace(account.user, state=state))
+        return True
+
+    async def delete(self, user_id: UserId, *, deleted_at: datetime) -> bool:  # noqa: ARG002 - of the port; nothing reads it yet
+        """Remove the account; keep its localpart as retired."""
+        self._answer()
+        account = self._accounts.pop(user_id, None)
+        if account is None:
+            return False
+        self._retired.add(account.user.localpart)
+        return True
+
+    def _answer(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class MemoryCallers:
+    """Tokens in a dictionary. Implements `core.ports.Callers`."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, tuple[Caller, bytes]] = {}
+        self.failure: NoAnswer | None = None
+        """Raised by every call while it is set, such as StoreUnavailable."""
+
+    async def add(self, caller: Caller, digest: bytes, *, limit: int) -> None:
+        """Store a new token.
+
+        Raises:
+            TooManyTokens: the name has `limit` live ones already.
+        """
+        self._answer()
+        live = sum(
+            other.name == caller.name and other.revoked_at is None
+            for other, _ in self._tokens.values()
+        )
+        if live >= limit:
+            raise TooManyTokens(name=caller.name, limit=limit)
+        self._tokens[caller.token_id] = (caller, digest)
+
+    async def find(self, token_id: str) -> tuple[Caller, bytes] | None:
+        """Return a token and its digest, also when it is revoked."""
+        self._answer()
+        return self._tokens.get(token_id)
+
+    async def all(self) -> tuple[Caller, ...]:
+        """Return every token, the oldest first."""
+        self._answer()
+        callers = (caller for caller, _ in self._tokens.values())
+        return tuple(sorted(callers, key=lambda each: (each.created_at, each.token_id)))
+
+    async def revoke(self, token_id: str, *, at: datetime) -> bool:
+        """Revoke a token; doing it again changes nothing. Returns False if there is none."""
+        self._answer()
+        if token_id not in self._tokens:
+            return False
+        caller, digest = self._tokens[token_id]
+        self._tokens[token_id] = (replace(caller, revoked_at=caller.revoked_at or at), digest)
+        return True
+
+    def _answer(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+def _fingerprint(password: Password) -> str:
+    # surrogatepass: a lone surrogate is a wrong password here, too, and no error
+    text = normal_form(password).reveal()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _require_distinct(new: User, other: User) -> None:
+    for what, clash in (
+        ("id", new.id == other.id),
+        ("user name", new.localpart == other.localpart),
+        ("e-mail address", not set(new.emails).isdisjoint(other.emails)),
+        ("phone number", not set(new.phones).isdisjoint(other.phones)),
+    ):
+        if clash:
+            raise AlreadyTaken(what)
+
+
+def _has(user: User, identifier: Identifier) -> bool:
+    match identifier:
+        case ByLocalpart(localpart):
+            return user.localpart == localpart
+        case ByEmail(address):
+            return address in user.emails
+        case ByPhone(number):
+            return number in user.phones

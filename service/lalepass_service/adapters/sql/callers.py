@@ -1,0 +1,82 @@
+"""Tokens in the database."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.tables import tokens
+from lalepass_service.core.errors import StoreUnavailable, TooManyTokens
+from lalepass_service.core.model import Caller, Scope
+
+
+class SqlCallers:
+    """Implements `core.ports.Callers`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, caller: Caller, digest: bytes, *, limit: int) -> None:
+        """Store a new token.
+
+        Raises:
+            TooManyTokens: the name has `limit` live ones already.
+        """
+        live = select(func.count()).where(
+            tokens.c.name == caller.name, tokens.c.revoked_at.is_(None)
+        )
+        new = insert(tokens).values(
+            id=caller.token_id,
+            name=caller.name,
+            scopes=" ".join(sorted(caller.scopes)),
+            digest=digest,
+            created_at=caller.created_at,
+            revoked_at=caller.revoked_at,
+        )
+        try:
+            async with self._database.write() as connection:
+                # The transaction holds the write lock, so nobody adds one after the count.
+                if (await connection.execute(live)).scalar_one() >= limit:
+                    raise TooManyTokens(name=caller.name, limit=limit)
+                await connection.execute(new)
+        except IntegrityError as exc:
+            # Two ids out of 2^48 are the same, which is not worth an error of its own.
+            raise StoreUnavailable from exc
+
+    async def find(self, token_id: str) -> tuple[Caller, bytes] | None:
+        """Return a token and its digest, also when it is revoked."""
+        query = select(tokens).where(tokens.c.id == token_id)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else (_caller(row), row.digest)
+
+    async def all(self) -> tuple[Caller, ...]:
+        """Return every token, the oldest first."""
+        query = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
+        async with self._database.read() as connection:
+            return tuple(map(_caller, await connection.execute(query)))
+
+    async def revoke(self, token_id: str, *, at: datetime) -> bool:
+        """Revoke a token; doing it again changes nothing. Returns False if there is none."""
+        moment = literal(at, tokens.c.revoked_at.type)
+        change = (
+            update(tokens)
+            .where(tokens.c.id == token_id)
+            .values(revoked_at=func.coalesce(tokens.c.revoked_at, moment))
+        )
+        async with self._database.write() as connection:
+            return (await connection.execute(change)).rowcount > 0
+
+
+def _caller(row: Row[Any]) -> Caller:
+    granted = row.scopes.split()
+    return Caller(
+        token_id=row.id,
+        name=row.name,
+        # A scope that this version does not know grants nothing here.
+        scopes=frozenset(scope for scope in Scope if scope in granted),
+        created_at=row.created_at,
+        revoked_at=row.revoked_at,
+    )

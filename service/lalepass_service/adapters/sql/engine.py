@@ -1,0 +1,175 @@
+"""The database file: how it is opened, read, written and waited for.
+
+Everything that can go wrong with it becomes StoreUnavailable here, once.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from sqlalchemy import event, literal, select
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from lalepass_service.adapters.sql.tables import users
+from lalepass_service.core.errors import StoreUnavailable
+
+# At DEBUG both print what is bound to a statement and what comes back: password records, mail
+# addresses. The second has hide_parameters for the former only, the first has nothing. So neither
+# follows the level of the root logger.
+for _name in ("aiosqlite", "sqlalchemy.engine"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+_CONNECTIONS: Final = 4
+"""One of them writes at a time. A read takes less than a millisecond, so a few go a long way."""
+
+_GRACE_SECONDS: Final = 1.0
+"""For a connection that is to be closed after its time is over; then it is left behind."""
+
+
+class Database:
+    """The SQLite file of the service."""
+
+    def __init__(self, engine: AsyncEngine, *, seconds: float) -> None:
+        self._engine = engine
+        self._seconds = seconds
+        # Writers of this process queue here, first come, first served. SQLite's own lock is not
+        # fair, and those that wait for it would hold the connections that readers need.
+        self._writer = asyncio.Lock()
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path, *, busy_timeout: float = 5.0) -> Self:
+        """Open an existing database file. Nothing is read before the first use.
+
+        Args:
+            path: the file, made by `migrate.upgrade`.
+            busy_timeout: seconds to wait for the locks of other processes, and as long again for
+                a free connection. No call takes more than three times as long, and a second.
+
+        Raises:
+            StoreUnavailable: there is no such file.
+        """
+        with translated():
+            if not path.is_file():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        engine = create_async_engine(
+            # mode=rw: a file that vanishes later is not replaced by an empty one, either.
+            URL.create(
+                "sqlite+aiosqlite",
+                database=path.absolute().as_uri(),
+                query={"mode": "rw", "uri": "true"},
+            ),
+            # The driver begins no transactions of its own: `write` does, in so many words.
+            connect_args={"timeout": busy_timeout, "isolation_level": None},
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=busy_timeout,
+            hide_parameters=True,
+        )
+        event.listen(engine.sync_engine, "connect", _set_pragmas)
+        return cls(engine, seconds=3 * busy_timeout)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection to read with. Each statement sees a snapshot of its own.
+
+        Raises:
+            StoreUnavailable: the database did not answer, or not in time.
+        """
+        async with self._bounded(), self._engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection within a transaction, which is committed if the body succeeds.
+
+        The write lock is taken at the start. Taken later, on the first change, it would fail at
+        once if another process had written in between, however long one is ready to wait.
+
+        Raises:
+            StoreUnavailable: the database did not answer, or not in time. What was to be written
+                may or may not be there.
+            IntegrityError: a constraint does not hold; for the adapters to explain.
+        """
+        async with self._bounded(), self._writer, self._engine.connect() as connection:
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            await connection.commit()
+
+    async def ping(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller says how long
+        """Read from the file.
+
+        Raises:
+            StoreUnavailable: that did not succeed within `timeout` seconds.
+        """
+        # the last tenth is for closing a connection that did not answer
+        with translated():
+            async with _deadline(0.9 * timeout, grace=0.1 * timeout), self.read() as connection:
+                await connection.execute(select(literal(1)).select_from(users).limit(1))
+
+    async def close(self) -> None:
+        """Close all connections. Afterwards every use raises StoreUnavailable."""
+        self._closed = True
+        with translated():
+            async with asyncio.timeout(self._seconds):
+                await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        """Bound the time and translate the errors of whatever is done inside."""
+        if self._closed:
+            raise StoreUnavailable
+        with translated():
+            async with _deadline(self._seconds, grace=_GRACE_SECONDS):
+                yield
+
+
+@asynccontextmanager
+async def _deadline(seconds: float, *, grace: float) -> AsyncIterator[None]:
+    """Cancel what runs inside, and cancel it again a little later.
+
+    After the first time SQLAlchemy closes the connection in good order, and waits for its thread
+    as long as a hung disk hangs. The second time it leaves the thread behind.
+    """
+    async with asyncio.timeout(seconds + grace), asyncio.timeout(seconds):
+        yield
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what SQLAlchemy, SQLite and the system raise into StoreUnavailable.
+
+    Not IntegrityError, which says something about the data, and not SQLAlchemy's errors about
+    wrong use, which are faults of this program and should look like it.
+    """
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (DBAPIError, PoolTimeoutError, sqlite3.Error, OSError) as exc:
+        raise StoreUnavailable from exc
+
+
+def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in (
+        # readers do not wait for the writer, nor it for them
+        "journal_mode = WAL",
+        # an acknowledged change survives a power cut; it costs one fsync each
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        # a deleted person's data is overwritten, and not only forgotten
+        "secure_delete = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

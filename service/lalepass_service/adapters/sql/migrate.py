@@ -1,0 +1,145 @@
+"""Makes the database file and brings it up to date. Blocks; call it before the service starts."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, create_engine
+from sqlalchemy.exc import OperationalError
+
+from lalepass_service.adapters.sql.engine import translated
+from lalepass_service.core.errors import InvalidInput
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+_LOCK_SECONDS: Final = 60.0
+"""How long one upgrade waits for another. It holds the lock until its last step."""
+
+_WAL_ATTEMPTS: Final = 10
+
+
+class SchemaState(StrEnum):
+    """How the tables in a file compare with those that this version uses."""
+
+    # no file, or nothing in it
+    EMPTY = "empty"
+    CURRENT = "current"
+    # `upgrade` is due
+    OUTDATED = "outdated"
+    # of a later version of Lalepass, or not of Lalepass at all
+    NEWER = "newer"
+
+
+def schema_state(path: Path) -> SchemaState:
+    """Look at the file without changing it.
+
+    Raises:
+        StoreUnavailable: it can't be read, or is no SQLite database.
+    """
+    if not path.exists():
+        return SchemaState.EMPTY
+    with translated(), _connection(path, mode="ro") as connection:
+        return _state(connection)
+
+
+def upgrade(path: Path) -> None:
+    """Make the file if there is none, and bring its tables up to date: all of it, or nothing.
+
+    Any number of processes may do this at the same time. One works, the others wait and then find
+    nothing to do.
+
+    Raises:
+        InvalidInput: the folder does not exist, or the file is not one that this version knows.
+        StoreUnavailable: the file can't be written, or is no SQLite database.
+    """
+    if not path.absolute().parent.is_dir():
+        raise InvalidInput(f"there is no folder {path.absolute().parent}")
+    with translated():
+        _create(path)
+        with _connection(path, mode="rw") as connection:
+            # The lock comes first and the look second, so that what was seen stays true.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if _state(connection) is SchemaState.NEWER:
+                raise InvalidInput(
+                    f"{path} was made by a later version of Lalepass, or by another program"
+                )
+            _run_migrations(connection)
+            connection.commit()
+            _use_wal(connection)
+
+
+def _create(path: Path) -> None:
+    """Make an empty file that only its owner can read, unless there is one already.
+
+    SQLite would make it as the umask says, which in most places lets everybody read it. The
+    files that it makes beside it get the mode of this one.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+
+
+@contextmanager
+def _connection(path: Path, *, mode: str) -> Iterator[Connection]:
+    """Open the file without foreign keys.
+
+    That is SQLite's default and what migrations need: to change a table it is often built anew,
+    and dropping the old one would delete all that refers to it.
+    """
+
+    def connect() -> sqlite3.Connection:
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        return sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+    with closing(engine.connect()) as connection:
+        yield connection
+
+
+def _state(connection: Connection) -> SchemaState:
+    tables = set(
+        connection.exec_driver_sql("SELECT name FROM sqlite_schema WHERE type = 'table'").scalars()
+    )
+    if not tables:
+        return SchemaState.EMPTY
+    if "alembic_version" not in tables:
+        return SchemaState.NEWER
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if revision == scripts.get_current_head():
+        return SchemaState.CURRENT
+    known = {script.revision for script in scripts.walk_revisions()}
+    return SchemaState.OUTDATED if revision in known else SchemaState.NEWER
+
+
+def _run_migrations(connection: Connection) -> None:
+    config = Config(attributes={"connection": connection})
+    # the percent sign is special in ini files, as which Alembic treats its options
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    command.upgrade(config, "head")
+
+
+def _use_wal(connection: Connection) -> None:
+    """Switch the file to write-ahead logging, which it remembers.
+
+    SQLite does not wait for others here but fails at once, so wait for them by taking the lock.
+    """
+    for attempt in range(1, _WAL_ATTEMPTS + 1):
+        try:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        except OperationalError:
+            if attempt == _WAL_ATTEMPTS:
+                raise
+            connection.rollback()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.rollback()
+        else:
+            return

@@ -1,0 +1,240 @@
+"""Accounts in the database."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    Table,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.tables import (
+    passwords,
+    retired_names,
+    user_emails,
+    user_phones,
+    users,
+)
+from lalepass_service.core.errors import AlreadyTaken, NameRetired, StoreUnavailable
+from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
+from lalepass_service.core.model import Credentials, PasswordRecord, User, UserId, UserState
+
+_TAKEN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "users.id": "id",
+        "users.localpart": "user name",
+        "user_emails.address": "e-mail address",
+        "user_phones.number": "phone number",
+    }
+)
+"""By the column that SQLite names in "UNIQUE constraint failed: ..."."""
+
+
+def _listed(table: Table, value: Column[Any]) -> ScalarSelect[str]:
+    """Gather one account's addresses into a JSON array of [position, value].
+
+    One statement then reads the whole account. The order inside the array is SQLite's choice, so
+    the position comes along.
+    """
+    pairs = func.json_group_array(func.json_array(table.c.position, value))
+    return select(pairs).where(table.c.user_id == users.c.id).scalar_subquery()
+
+
+_ACCOUNTS: Final = select(
+    users,
+    passwords.c.phc,
+    passwords.c.changed_at,
+    _listed(user_emails, user_emails.c.address).label("emails"),
+    _listed(user_phones, user_phones.c.number).label("phones"),
+).select_from(users.outerjoin(passwords))
+
+
+class SqlUsers:
+    """Implements `core.ports.Users`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, user: User, record: PasswordRecord | None, *, reuse_name: bool) -> None:
+        """Store a new account.
+
+        Raises:
+            AlreadyTaken: another account has its localpart, an e-mail address or a phone number.
+            NameRetired: the localpart belonged to a deleted account, and not `reuse_name`.
+        """
+        with _taken():
+            async with self._database.write() as connection:
+                await _claim_name(connection, user.localpart, reuse=reuse_name)
+                await _insert_account(connection, user)
+                if record is not None:
+                    changed_at = user.password_changed_at or user.created_at
+                    await connection.execute(
+                        insert(passwords).values(
+                            user_id=user.id, phc=record.phc, changed_at=changed_at
+                        )
+                    )
+
+    async def find(self, identifier: Identifier) -> User | None:
+        """Return the account, if there is one."""
+        credentials = await self.credentials(identifier)
+        return credentials.user if credentials else None
+
+    async def credentials(self, identifier: Identifier) -> Credentials | None:
+        """Return what a check needs, if there is such an account. One statement."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(_matching(identifier))).one_or_none()
+        if row is None:
+            return None
+        record = None if row.phc is None else PasswordRecord(row.phc)
+        return Credentials(user=_user(row), record=record)
+
+    async def page(
+        self, *, after: str | None, limit: int, state: UserState | None
+    ) -> tuple[User, ...]:
+        """Return up to `limit` accounts behind `after`, in the order of their localparts."""
+        # SQLite compares the bytes of UTF-8, which is the order of code points.
+        query = _ACCOUNTS.order_by(users.c.localpart).limit(limit)
+        if after is not None:
+            query = query.where(users.c.localpart > after)
+        if state is not None:
+            query = query.where(users.c.state == state.value)
+        async with self._database.read() as connection:
+            return tuple(map(_user, await connection.execute(query)))
+
+    async def set_password(
+        self, user_id: UserId, record: PasswordRecord, *, changed_at: datetime
+    ) -> bool:
+        """Replace the password. Returns False if there is no such account (any more)."""
+        # literal() with the column's type, or the time would be bound as it is
+        owner = select(
+            users.c.id, literal(record.phc), literal(changed_at, passwords.c.changed_at.type)
+        ).where(users.c.id == user_id)
+        new = sqlite.insert(passwords).from_select(["user_id", "phc", "changed_at"], owner)
+        upsert = new.on_conflict_do_update(
+            index_elements=[passwords.c.user_id],
+            set_={"phc": new.excluded.phc, "changed_at": new.excluded.changed_at},
+        )
+        async with self._database.write() as connection:
+            return (await connection.execute(upsert)).rowcount > 0
+
+    async def set_state(self, user_id: UserId, state: UserState) -> bool:
+        """Enable or disable. Returns False if there is no such account (any more)."""
+        change = update(users).where(users.c.id == user_id).values(state=state.value)
+        async with self._database.write() as connection:
+            return (await connection.execute(change)).rowcount > 0
+
+    async def delete(self, user_id: UserId, *, deleted_at: datetime) -> bool:
+        """Remove the account and all that refers to it; keep its localpart as retired."""
+        removal = delete(users).where(users.c.id == user_id).returning(users.c.localpart)
+        async with self._database.write() as connection:
+            localpart = (await connection.execute(removal)).scalar_one_or_none()
+            if localpart is None:
+                return False
+            await connection.execute(
+                insert(retired_names).values(localpart=localpart, retired_at=deleted_at)
+            )
+        return True
+
+
+async def _claim_name(connection: AsyncConnection, localpart: str, *, reuse: bool) -> None:
+    """Take the name off the list of the retired, or find out that one may not.
+
+    In the transaction of the account itself, which holds the write lock.
+    """
+    name = retired_names.c.localpart == localpart
+    if reuse:
+        await connection.execute(delete(retired_names).where(name))
+    elif (await connection.execute(select(retired_names).where(name))).first():
+        raise NameRetired(localpart)
+
+
+async def _insert_account(connection: AsyncConnection, user: User) -> None:
+    await connection.execute(
+        insert(users).values(
+            id=user.id,
+            localpart=user.localpart,
+            display_name=user.display_name,
+            state=user.state.value,
+            admin=user.admin,
+            created_at=user.created_at,
+        )
+    )
+    for table, column, values in (
+        (user_emails, "address", user.emails),
+        (user_phones, "number", user.phones),
+    ):
+        if values:
+            await connection.execute(
+                insert(table),
+                [
+                    {"user_id": user.id, "position": position, column: value}
+                    for position, value in enumerate(values)
+                ],
+            )
+
+
+def _matching(identifier: Identifier) -> Select[Any]:
+    match identifier:
+        case ByLocalpart(localpart):
+            return _ACCOUNTS.where(users.c.localpart == localpart)
+        case ByEmail(address):
+            return _owning(user_emails, user_emails.c.address == address)
+        case ByPhone(number):
+            return _owning(user_phones, user_phones.c.number == number)
+
+
+def _owning(table: Table, what: ColumnElement[bool]) -> Select[Any]:
+    owner = select(table.c.user_id).where(what).scalar_subquery()
+    return _ACCOUNTS.where(users.c.id == owner)
+
+
+def _user(row: Row[Any]) -> User:
+    return User(
+        id=UserId(row.id),
+        localpart=row.localpart,
+        display_name=row.display_name,
+        emails=_in_order(row.emails),
+        phones=_in_order(row.phones),
+        state=UserState(row.state),
+        admin=row.admin,
+        created_at=row.created_at,
+        password_changed_at=row.changed_at,
+    )
+
+
+def _in_order(listed: str) -> tuple[str, ...]:
+    return tuple(value for _, value in sorted(json.loads(listed)))
+
+
+@contextmanager
+def _taken() -> Iterator[None]:
+    """Say which value another account has.
+
+    SQLite checks while it writes, so there is no moment between a look and a change; and it names
+    the column but never the value.
+    """
+    try:
+        yield
+    except IntegrityError as exc:
+        for column, what in _TAKEN.items():
+            if str(exc.orig).endswith(f"UNIQUE constraint failed: {column}"):
+                raise AlreadyTaken(what) from exc
+        raise StoreUnavailable from exc
