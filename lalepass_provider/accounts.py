@@ -2,15 +2,13 @@
 
 import logging
 from collections.abc import Awaitable
-from typing import Final, Protocol
+from typing import Protocol
 
 from synapse.module_api.errors import Codes, SynapseError
 
 from lalepass_wire import AcceptedUser
 
 logger = logging.getLogger(__name__)
-
-_USER_IN_USE: Final = str(Codes.USER_IN_USE)
 
 
 class Homeserver(Protocol):
@@ -66,7 +64,7 @@ class MatrixAccounts:
         try:
             created = await self._homeserver.register_user(user.localpart, user.display_name)
         except SynapseError as exc:
-            if exc.errcode != _USER_IN_USE:
+            if exc.errcode != Codes.USER_IN_USE:
                 raise AccountRefused(status=exc.code, errcode=exc.errcode, message=exc.msg) from exc
             return await self._made_by_another(mxid)
         logger.info("Created the Matrix account %s at its first login", created)
@@ -82,7 +80,7 @@ class MatrixAccounts:
         )
         raise AccountRefused(
             status=403,
-            errcode=str(Codes.FORBIDDEN),
+            errcode=Codes.FORBIDDEN.value,
             message="More than one account of this server has this name. "
             "Please ask your administrator.",
         )

@@ -14,6 +14,7 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from synapse.module_api.errors import ConfigError
@@ -48,13 +49,25 @@ class ProviderConfig(BaseModel):
     allow_plaintext: bool = False
     """Send passwords over plain http to another machine. Only inside a network you trust."""
 
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = 0
+        if not parts.hostname or port == 0:
+            raise ValueError("needs a host, and a port from 1 to 65535 if any")
+        if parts.query or parts.fragment or "@" in parts.netloc:
+            raise ValueError("has no user name, query or fragment")
+        return url
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.token is None) == (self.token_path is None):
             raise ValueError("exactly one of token and token_path is needed")
         parts = urlsplit(self.url)
-        if not parts.hostname or parts.query or parts.fragment or parts.username:
-            raise ValueError("url: needs a host, and no user name, query or fragment")
         if parts.scheme == "http" and not self.allow_plaintext and not _loopback(parts.hostname):
             raise ValueError(
                 "url: plain http would show every password to the network;"
@@ -108,10 +121,10 @@ def _checked_token(text: str, *, option: str) -> SecretStr:
     return SecretStr(text)
 
 
-def _loopback(host: str) -> bool:
+def _loopback(host: str | None) -> bool:
     if host == "localhost":
         return True
     try:
-        return ip_address(host).is_loopback
+        return ip_address(host or "").is_loopback
     except ValueError:
         return False

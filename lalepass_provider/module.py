@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from pydantic import SecretStr
 from synapse.logging.context import current_context, make_deferred_yieldable
@@ -19,10 +19,10 @@ from lalepass_provider.errors import CallerRejected, ContractBroken, NoAnswer, T
 from lalepass_provider.identity import can_be_password, threepid_identifier, user_identifier
 from lalepass_provider.transport import TwistedTransport
 from lalepass_wire import (
+    Accepted,
     CheckRequest,
     Identifier,
     RefusalReason,
-    Refused,
     Source,
     limits,
 )
@@ -92,20 +92,29 @@ class LalepassProvider:
     async def _login(self, identifier: Identifier | None, password: object) -> Login:
         if identifier is None or not isinstance(password, str) or not can_be_password(password):
             return None
-        source, request_id = _request_facts()
-        check = CheckRequest(identifier=identifier, password=SecretStr(password), source=source)
         try:
-            answer = await self._client.check(check, request_id=request_id)
+            return await self._decide(identifier, password)
         except NoAnswer as exc:
-            _tell(exc)
-        if isinstance(answer, Refused):
-            if answer.reason is RefusalReason.DISABLED:
-                raise HonestError(403, "This account has been disabled.", Codes.USER_DEACTIVATED)
-            return None
-        try:
-            return await self._accounts.ensure(answer.user), None
+            raise _no_answer(exc) from exc
         except AccountRefused as exc:
             raise HonestError(exc.status, exc.message, exc.errcode) from exc
+        except defer.CancelledError:
+            raise  # a HonestError as well
+        except Exception as exc:
+            # A fault of ours or of the homeserver's database. Synapse would say that the password
+            # was wrong.
+            logger.exception("A login failed for no fault of the person's")
+            raise _unavailable() from exc
+
+    async def _decide(self, identifier: Identifier, password: str) -> Login:
+        source, request_id = _request_facts()
+        check = CheckRequest(identifier=identifier, password=SecretStr(password), source=source)
+        answer = await self._client.check(check, request_id=request_id)
+        if isinstance(answer, Accepted):
+            return await self._accounts.ensure(answer.user), None
+        if answer.reason is RefusalReason.DISABLED:
+            raise HonestError(403, "This account has been disabled.", Codes.USER_DEACTIVATED)
+        return None
 
 
 def _client(config: ProviderConfig, *, token: SecretStr) -> LalepassClient:
@@ -138,10 +147,8 @@ def _request_facts() -> tuple[Source | None, str | None]:
     return source, request.request_id
 
 
-def _tell(exc: NoAnswer) -> NoReturn:
-    """Tell the person that the password was not checked, and the operator why."""
-    retry_after = max(1, math.ceil(exc.retry_after or _DEFAULT_RETRY_AFTER))
-    headers = {"Retry-After": str(retry_after)}
+def _no_answer(exc: NoAnswer) -> HonestError:
+    """Tell the operator why the password was not checked, and the person that it was not."""
     needs_operator = isinstance(exc, CallerRejected | ContractBroken)
     logger.log(
         logging.ERROR if needs_operator else logging.WARNING,
@@ -149,18 +156,27 @@ def _tell(exc: NoAnswer) -> NoReturn:
         type(exc).__name__,
         exc,
     )
-    if isinstance(exc, Throttled):
-        raise HonestError(
-            429,
-            "Too many attempts. Please wait before you try again.",
-            Codes.LIMIT_EXCEEDED,
-            additional_fields={"retry_after_ms": retry_after * 1000},
-            headers=headers,
-        ) from exc
-    raise HonestError(
+    if not isinstance(exc, Throttled):
+        return _unavailable(exc.retry_after)
+    retry_after = _whole_seconds(exc.retry_after)
+    return HonestError(
+        429,
+        "Too many attempts. Please wait before you try again.",
+        Codes.LIMIT_EXCEEDED,
+        additional_fields={"retry_after_ms": retry_after * 1000},
+        headers={"Retry-After": str(retry_after)},
+    )
+
+
+def _unavailable(retry_after: float | None = None) -> HonestError:
+    return HonestError(
         503,
         "Your password could not be checked because the login service is not available."
         " Please try again in a moment.",
         Codes.UNKNOWN,
-        headers=headers,
-    ) from exc
+        headers={"Retry-After": str(_whole_seconds(retry_after))},
+    )
+
+
+def _whole_seconds(retry_after: float | None) -> int:
+    return max(1, math.ceil(_DEFAULT_RETRY_AFTER if retry_after is None else retry_after))

@@ -10,11 +10,20 @@ from typing import Any, Final
 
 import httpx
 from twisted.internet import defer, error
-from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.interfaces import IConsumer, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import (
+    URI,
     Agent,
+    BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
     RequestTransmissionFailed,
     ResponseDone,
@@ -22,7 +31,13 @@ from twisted.web.client import (
     ResponseNeverReceived,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import (
+    IAgent,
+    IAgentEndpointFactory,
+    IBodyProducer,
+    IPolicyForHTTPS,
+    IResponse,
+)
 from zope.interface import implementer
 
 Yieldable = Callable[[defer.Deferred[httpx.Response]], defer.Deferred[httpx.Response]]
@@ -73,8 +88,11 @@ class TwistedTransport(httpx.AsyncBaseTransport):
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = max_idle_connections
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
-        tls = {} if tls_policy is None else {"contextFactory": tls_policy}
-        self._agent = Agent(reactor, connectTimeout=connect_timeout, pool=self._pool, **tls)
+        self._agent: IAgent = Agent.usingEndpointFactory(
+            reactor,
+            _Endpoints(reactor, connect_timeout, tls_policy or BrowserLikePolicyForHTTPS()),
+            self._pool,
+        )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read its whole answer, or raise within the deadline."""
@@ -96,6 +114,8 @@ class TwistedTransport(httpx.AsyncBaseTransport):
         except (error.ConnectError, error.DNSLookupError) as exc:
             raise httpx.ConnectError(_fact(exc), request=request) from exc
         except (ResponseFailed, RequestTransmissionFailed) as exc:
+            if _was(exc, defer.CancelledError):
+                raise defer.CancelledError from exc
             raise httpx.ReadError(_facts(exc), request=request) from exc
         except (httpx.HTTPError, defer.CancelledError):
             raise
@@ -111,7 +131,7 @@ class TwistedTransport(httpx.AsyncBaseTransport):
             # A kept connection may have been closed by the other side while the request was on
             # its way, as happens when the service restarts. Asking once more is safe: a check
             # changes nothing but a budget, and the same password again is no new guess.
-            if not _was_closed(exc):
+            if not _was(exc, error.ConnectionDone, error.ConnectionLost):
                 raise
         return await self._ask(request, body)
 
@@ -138,6 +158,35 @@ class TwistedTransport(httpx.AsyncBaseTransport):
         response.deliverBody(reader)
         body = await reader.finished
         return httpx.Response(response.code, headers=headers, content=body, request=request)
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """How a connection is made.
+
+    Agent's own way takes every host for a name: it resolves addresses in a thread, and reports a
+    refused connection only after the pause in which another address might have answered.
+    """
+
+    def __init__(self, reactor: Any, timeout: float, tls_policy: IPolicyForHTTPS) -> None:  # noqa: ANN401 - as above
+        self._reactor = reactor
+        self._timeout = timeout
+        self._tls_policy = tls_policy
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802 - Twisted's name
+        endpoint = self._tcp(uri.host.decode("ascii"), uri.port)
+        if uri.scheme != b"https":
+            return endpoint
+        creator = self._tls_policy.creatorForNetloc(uri.host, uri.port)
+        wrapped: IStreamClientEndpoint = wrapClientTLS(creator, endpoint)
+        return wrapped
+
+    def _tcp(self, host: str, port: int) -> IStreamClientEndpoint:
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(self._reactor, host, port, self._timeout)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(self._reactor, host, port, self._timeout)
+        return HostnameEndpoint(self._reactor, host, port, self._timeout)
 
 
 @implementer(IBodyProducer)
@@ -223,17 +272,14 @@ def _timed_out(request: httpx.Request) -> Callable[[object, float], object]:
     return convert
 
 
-def _was_closed(exc: ResponseNeverReceived) -> bool:
-    return all(
-        reason.check(error.ConnectionDone, error.ConnectionLost) is not None
-        for reason in exc.reasons
-    )
+def _was(exc: ResponseFailed | RequestTransmissionFailed, *kinds: type[Exception]) -> bool:
+    """Look into one of Twisted's wrappers: did it come to this for these reasons only?"""
+    return all(reason.check(*kinds) is not None for reason in exc.reasons)
 
 
 def _fact(exc: BaseException) -> str:
     return str(exc) or type(exc).__name__
 
 
-def _facts(exc: Any) -> str:  # noqa: ANN401 - Twisted's wrappers share no typed base
-    reasons = getattr(exc, "reasons", None) or [Failure(exc)]
-    return "; ".join(_fact(reason.value) for reason in reasons)
+def _facts(exc: ResponseFailed | RequestTransmissionFailed) -> str:
+    return "; ".join(_fact(reason.value) for reason in exc.reasons)

@@ -23,6 +23,8 @@ class ErrorCode(StrEnum):
     # 404 and 405: no such path, or not with this method
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    # 408: the request did not arrive in time
+    REQUEST_TIMEOUT = "request_timeout"
     # 413: the body is longer than limits.MAX_REQUEST_BYTES
     BODY_TOO_LARGE = "body_too_large"
     # 415: the body is not declared as application/json

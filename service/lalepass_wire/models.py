@@ -154,7 +154,7 @@ class Refused(_Answer):
     @classmethod
     def _unknown_reason(cls, value: object) -> object:
         # A newer service may know more reasons. What they share is the refusal.
-        return value if value in set(RefusalReason) else RefusalReason.CREDENTIALS
+        return value if value in list(RefusalReason) else RefusalReason.CREDENTIALS
 
 
 CheckAnswer = Annotated[Accepted | Refused, Field(discriminator="result")]

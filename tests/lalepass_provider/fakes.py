@@ -1,0 +1,42 @@
+"""A homeserver as the provider sees it: Synapse's `ModuleApi`, without Synapse."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from synapse.module_api.errors import SynapseError
+from twisted.internet import defer
+
+
+class FakeHomeserver:
+    """Keeps accounts by MXID and answers as Synapse 1.163 does."""
+
+    server_name = "hs.example"
+
+    def __init__(self, *existing: str) -> None:
+        self.accounts: dict[str, str | None] = dict.fromkeys(existing)
+        self.registered: list[str] = []
+        self.refuse: SynapseError | None = None
+        self.callbacks: dict[str, Any] = {}
+        self.before_registering: Callable[[], None] = lambda: None
+
+    def check_user_exists(self, user_id: str) -> Awaitable[str | None]:
+        """As `handlers/auth.py`, _find_user_id_and_pwd_hash."""
+        matches = [mxid for mxid in self.accounts if mxid.lower() == user_id.lower()]
+        if user_id in matches:
+            return defer.succeed(user_id)
+        return defer.succeed(matches[0] if len(matches) == 1 else None)
+
+    def register_user(self, localpart: str, displayname: str | None = None) -> Awaitable[str]:
+        """As `handlers/register.py`: names that differ in capitals only are one."""
+        self.before_registering()
+        mxid = f"@{localpart}:{self.server_name}"
+        if self.refuse is not None:
+            return defer.fail(self.refuse)
+        if any(taken.lower() == mxid for taken in self.accounts):
+            return defer.fail(SynapseError(400, "User ID already taken.", "M_USER_IN_USE"))
+        self.accounts[mxid] = displayname
+        self.registered.append(mxid)
+        return defer.succeed(mxid)
+
+    def register_password_auth_provider_callbacks(self, **callbacks: Any) -> None:
+        self.callbacks = callbacks

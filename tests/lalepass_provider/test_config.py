@@ -1,0 +1,100 @@
+"""What `homeserver.yaml` may say, and what is refused in one sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synapse.module_api.errors import ConfigError
+
+from lalepass_provider.config import parse
+
+TOKEN = "lalepass_0123456789ab_" + "x" * 43
+GOOD = {"url": "https://auth.example.org", "token": TOKEN}
+
+
+def test_two_options_are_enough() -> None:
+    config = parse(GOOD)
+
+    assert config.url == "https://auth.example.org"
+    assert config.bearer_token().get_secret_value() == TOKEN
+    assert (config.timeout, config.connect_timeout, config.max_in_flight) == (5.0, 2.0, 512)
+
+
+def test_the_token_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN + "\n")
+
+    config = parse({"url": "https://auth.example.org", "token_path": str(tmp_path / "token")})
+
+    assert config.bearer_token().get_secret_value() == TOKEN
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]"])
+def test_plain_http_is_fine_on_this_machine(host: str) -> None:
+    assert parse({**GOOD, "url": f"http://{host}:8220"}).url == f"http://{host}:8220"
+
+
+def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
+    assert parse({**GOOD, "url": "http://auth:8220", "allow_plaintext": True}).allow_plaintext
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"url": None}, ["url"], "valid string"),
+        ({"url": "auth.example.org"}, ["url"], "match pattern"),
+        ({"url": "ftp://auth.example.org"}, ["url"], "match pattern"),
+        ({"url": "https://"}, ["url"], "match pattern"),
+        ({"url": "https:///path"}, ["url"], "needs a host"),
+        ({"url": "https://user:pass@auth.example.org"}, ["url"], "no user name"),
+        ({"url": "https://auth.example.org/?a=b"}, ["url"], "no user name, query"),
+        ({"url": "https://auth.example.org:port"}, ["url"], "port"),
+        ({"url": "https://auth.example.org:99999"}, ["url"], "port"),
+        ({"url": "http://auth.example.org"}, [], "allow_plaintext: true"),
+        ({"url": "http://localhost.evil.example"}, [], "allow_plaintext: true"),
+        ({"tokn": "x"}, ["tokn"], "there is no such option"),
+        ({"token": None}, [], "exactly one of token and token_path"),
+        ({"token_path": "/run/token"}, [], "exactly one of token and token_path"),
+        ({"token": "changeme"}, ["token"], "this is no token"),
+        ({"token": TOKEN + " and more"}, ["token"], "this is no token"),
+        ({"timeout": 0}, ["timeout"], "greater than or equal to 0.1"),
+        ({"timeout": "5 minutes"}, ["timeout"], "valid number"),
+        ({"timeout": float("inf")}, ["timeout"], "less than or equal"),
+        ({"max_in_flight": 0}, ["max_in_flight"], "greater than or equal to 1"),
+        ({"max_in_flight": "many"}, ["max_in_flight"], "valid integer"),
+        ({"allow_plaintext": "yes"}, ["allow_plaintext"], "valid boolean"),
+    ],
+)
+def test_what_can_not_be_is_refused_with_the_path_of_the_option(
+    change: dict[str, Any], path: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse({**GOOD, **change})
+
+    assert list(refused.value.path or []) == path
+    assert message in refused.value.msg
+    assert "\n" not in refused.value.msg
+
+
+def test_a_token_is_never_shown() -> None:
+    assert TOKEN not in repr(parse(GOOD))
+    with pytest.raises(ConfigError) as refused:
+        parse({**GOOD, "token": "canary canary canary"})
+
+    assert "canary" not in f"{refused.value!r} {refused.value.msg} {refused.value.__cause__!r}"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"these are words", b"\xff\xfe", b"x" * 5000])
+def test_a_file_without_a_token_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+
+    with pytest.raises(ConfigError, match="this is no token") as refused:
+        parse({"url": "https://auth.example.org", "token_path": str(tmp_path / "token")})
+
+    assert list(refused.value.path or []) == ["token_path"]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file") as refused:
+        parse({"url": "https://auth.example.org", "token_path": str(tmp_path / "none")})
+
+    assert list(refused.value.path or []) == ["token_path"]

@@ -1,0 +1,254 @@
+"""What Synapse gets to see, with a service on loopback behind it."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+from synapse.api.errors import SynapseError
+from synapse.logging.context import (  # type: ignore[attr-defined]  # one is written in Rust
+    ContextRequest,
+    LoggingContext,
+    current_context,
+)
+from twisted.internet import defer
+
+from lalepass_provider import LalepassProvider
+from lalepass_provider.module import HonestError
+from tests.lalepass_provider.fakes import FakeHomeserver
+from tests.lalepass_provider.on_reactor import on_reactor
+from tests.lalepass_provider.servers import Connection, Server, serving
+
+TOKEN = "lalepass_0123456789ab_" + "t" * 43
+PASSWORD = "password-canary"
+ALICE = {"id": "1", "localpart": "alice", "display_name": "Alice"}
+
+Checker = Callable[..., Awaitable[tuple[str, None] | None]]
+
+
+def says(**answer: Any) -> Callable[[Connection, bytes], None]:
+    body = json.dumps(answer).encode()
+    return lambda connection, _: connection.answer(body)
+
+
+def problem(status: bytes, code: str, extra: bytes = b"") -> Callable[[Connection, bytes], None]:
+    body = json.dumps({"type": "x", "title": "x", "status": 1, "code": code}).encode()
+    return lambda connection, _: connection.answer(body, status=status, extra=extra)
+
+
+def load(
+    server: Server, homeserver: FakeHomeserver | None = None, **options: Any
+) -> tuple[Checker, Checker]:
+    """Load the module as Synapse does, and return what it registered."""
+    homeserver = homeserver or FakeHomeserver()
+    config = LalepassProvider.parse_config({"url": server.url, "token": TOKEN, **options})
+    LalepassProvider(config, cast("Any", homeserver))
+    callbacks = homeserver.callbacks
+    return callbacks["auth_checkers"]["m.login.password", ("password",)], callbacks[
+        "check_3pid_auth"
+    ]
+
+
+async def log_in(checker: Checker, typed: str = "alice", password: Any = PASSWORD) -> Any:
+    return await checker(typed, "m.login.password", {"password": password})
+
+
+@on_reactor
+async def test_the_right_password_gives_synapse_the_mxid() -> None:
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, by_threepid = load(server)
+
+        assert await log_in(by_name) == ("@alice:hs.example", None)
+        assert await log_in(by_name, "@ALICE:hs.example") == ("@alice:hs.example", None)
+        assert await by_threepid("email", "a@x.org", PASSWORD) == ("@alice:hs.example", None)
+        assert await by_threepid("msisdn", "4917012345", PASSWORD) == ("@alice:hs.example", None)
+
+
+@on_reactor
+async def test_the_wrong_password_gives_synapse_nothing() -> None:
+    async with serving(says(result="refused")) as server:
+        by_name, by_threepid = load(server)
+
+        assert await log_in(by_name) is None
+        assert await by_threepid("email", "a@x.org", PASSWORD) is None
+
+
+@pytest.mark.parametrize("typed", ["@alice:evil.example", "@alice", "", "@", "m\u00fcller"])
+@on_reactor
+async def test_who_is_not_of_this_server_is_not_asked_about(typed: str) -> None:
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server)
+
+        assert await log_in(by_name, typed) is None
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("password", ["", "  ", "\0", None, 7, "x" * 513, "\ud800"])
+@on_reactor
+async def test_what_is_no_password_is_not_asked_about(password: object) -> None:
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, by_threepid = load(server)
+
+        assert await log_in(by_name, password=password) is None
+        assert await by_threepid("email", "a@x.org", password) is None
+        assert server.requests == []
+
+
+@on_reactor
+async def test_a_disabled_account_is_told_so() -> None:
+    async with serving(says(result="refused", reason="disabled")) as server:
+        by_name, _ = load(server)
+
+        with pytest.raises(HonestError) as told:
+            await log_in(by_name)
+
+    assert (told.value.code, told.value.errcode) == (403, "M_USER_DEACTIVATED")
+
+
+OUTAGES: dict[str, tuple[Callable[[Connection, bytes], None], str]] = {
+    "hangs up": (lambda connection, _: connection.abort(), "5"),
+    "hangs": (lambda *_: None, "5"),
+    "talks nonsense": (lambda connection, _: connection.answer(b"<html>"), "5"),
+    "has a fault": (problem(b"500 Oops", "internal"), "5"),
+    "is busy": (problem(b"503 Busy", "overloaded", b"Retry-After: 2\r\n"), "2"),
+    "is busy for a moment": (problem(b"503 Busy", "overloaded", b"Retry-After: 1.2\r\n"), "2"),
+    "does not know us": (problem(b"401 Who", "caller_unknown"), "5"),
+    "is something else": (problem(b"404 What", "not_found"), "5"),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "retry_after"), OUTAGES.values(), ids=OUTAGES)
+@on_reactor
+async def test_an_outage_is_told_as_one(behaviour: Any, retry_after: str) -> None:
+    async with serving(behaviour) as server:
+        by_name, by_threepid = load(server, timeout=0.3)
+        for call in (log_in(by_name), by_threepid("email", "a@x.org", PASSWORD)):
+            with pytest.raises(HonestError) as told:
+                await call
+
+            assert (told.value.code, told.value.errcode) == (503, "M_UNKNOWN")
+            assert told.value.headers == {"Retry-After": retry_after}
+            assert "could not be checked" in told.value.msg
+
+
+@on_reactor
+async def test_a_throttle_is_told_as_one() -> None:
+    behaviour = problem(b"429 Slow", "throttled", b"Retry-After: 30\r\n")
+    async with serving(behaviour) as server:
+        by_name, _ = load(server)
+
+        with pytest.raises(HonestError) as told:
+            await log_in(by_name)
+
+    assert (told.value.code, told.value.errcode) == (429, "M_LIMIT_EXCEEDED")
+    assert told.value.error_dict(None)["retry_after_ms"] == 30_000
+    assert told.value.headers == {"Retry-After": "30"}
+
+
+def test_an_honest_error_is_both_that_synapse_looks_for() -> None:
+    """S4: `check_auth` lets a cancellation pass, `return_json_error` renders a SynapseError."""
+    assert issubclass(HonestError, SynapseError)
+    assert issubclass(HonestError, defer.CancelledError)
+
+
+@on_reactor
+async def test_what_the_homeserver_says_against_an_account_reaches_the_person() -> None:
+    homeserver = FakeHomeserver()
+    homeserver.refuse = SynapseError(403, "This server is full", "M_RESOURCE_LIMIT_EXCEEDED")
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server, homeserver)
+
+        with pytest.raises(HonestError) as told:
+            await log_in(by_name)
+
+    assert (told.value.code, told.value.errcode) == (403, "M_RESOURCE_LIMIT_EXCEEDED")
+    assert told.value.msg == "This server is full"
+
+
+@on_reactor
+async def test_a_fault_of_the_homeserver_is_not_told_as_a_wrong_password(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    homeserver = FakeHomeserver()
+
+    def fault() -> None:
+        raise RuntimeError("the database is on fire")
+
+    homeserver.before_registering = fault
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server, homeserver)
+
+        with pytest.raises(HonestError) as told:
+            await log_in(by_name)
+
+    assert told.value.code == 503
+    assert "on fire" in caplog.text
+
+
+@on_reactor
+async def test_the_service_learns_who_is_asking() -> None:
+    request = ContextRequest(
+        request_id="POST-42",
+        ip_address="2001:db8::7",
+        site_tag="8008",
+        requester=None,
+        authenticated_entity=None,
+        method="POST",
+        url="/login",
+        protocol="1.1",
+        user_agent="Element/1 " + "x" * 1000,
+    )
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server)
+
+        async def as_synapse_does() -> object:
+            context = LoggingContext(name="login", server_name="test", request=request)
+            with context:
+                await log_in(by_name)
+                return current_context() is context
+
+        kept = await defer.ensureDeferred(as_synapse_does())
+        head, _, body = server.requests[0].partition(b"\r\n\r\n")
+
+    source = json.loads(body)["source"]
+    assert kept
+    assert source["ip"] == "2001:db8::7"
+    assert len(source["user_agent"]) == 512
+    assert b"\r\nx-request-id: post-42\r\n" in head.lower()
+    assert f"\r\nauthorization: bearer {TOKEN}".encode() in head.lower()
+
+
+@on_reactor
+async def test_no_secret_is_logged_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    behaviours = [
+        says(result="accepted", user=ALICE),
+        says(result="refused"),
+        lambda connection, request: connection.answer(request),
+        lambda connection, _: connection.abort(),
+    ]
+    for behaviour in behaviours:
+        async with serving(behaviour) as server:
+            by_name, _ = load(server)
+            try:
+                await log_in(by_name)
+            except HonestError as exc:
+                logging.getLogger("test").warning("told", exc_info=exc)
+
+    assert "told" in caplog.text
+    assert PASSWORD not in caplog.text
+    assert TOKEN not in caplog.text
+
+
+@on_reactor
+async def test_the_same_class_is_a_legacy_password_provider() -> None:
+    """`password_providers:` builds it with other argument names and looks for method names."""
+    homeserver = FakeHomeserver()
+    config = LalepassProvider.parse_config({"url": "http://localhost:1", "token": TOKEN})
+
+    provider = LalepassProvider(config=config, account_handler=cast("Any", homeserver))
+
+    assert set(homeserver.callbacks) == {"auth_checkers", "check_3pid_auth"}
+    for name in ("check_auth", "check_password", "check_3pid_auth", "get_supported_login_types"):
+        assert not hasattr(provider, name)
