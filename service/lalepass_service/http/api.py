@@ -1,0 +1,79 @@
+"""The API as one ASGI application, made of the ports that it needs."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from lalepass_service.core.callers import CallerRegistry
+from lalepass_service.core.check import CredentialCheck
+from lalepass_service.core.model import Scope
+from lalepass_service.http import check as check_route
+from lalepass_service.http import health, metrics, openapi, problems
+from lalepass_service.http.access import AccessLog
+from lalepass_service.http.callers import caller_with
+from lalepass_service.http.limits import Limits
+from lalepass_service.http.request_id import RequestId
+from lalepass_service.http.unforeseen import Unforeseen
+from lalepass_wire import paths
+
+CONTRACT_VERSION: Final = "1.0"
+"""Of the contract, not of the program: paths begin with its first number."""
+
+_NO_TELEMETRY: Final[Any] = {
+    # FastAPI's own hooks would hand bodies and exception texts to any OpenTelemetry provider that
+    # happens to be installed. Both can hold a password.
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+
+
+def build(
+    *,
+    check: CredentialCheck,
+    registry: CallerRegistry,
+    ping: Callable[[], Awaitable[None]],
+    load: Callable[[], metrics.Load],
+    request_timeout: float,
+) -> FastAPI:
+    """Build the application.
+
+    Args:
+        check: decides about passwords.
+        registry: knows the callers.
+        ping: asks the database, within a time limit; raises StoreUnavailable.
+        load: how busy the hasher is.
+        request_timeout: seconds for one request, from its head to its answer.
+    """
+    counted = metrics.Metrics(load=load)
+    app = _Api(
+        title="Lalepass",
+        version=CONTRACT_VERSION,
+        description="Password authentication for Matrix homeservers.",
+        openapi_url=paths.OPENAPI,
+        # The pages would load scripts from somebody else's server.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
+    asking = caller_with(Scope.CHECK, registry=registry)
+    app.include_router(check_route.router(check=check, authenticate=asking, metrics=counted))
+    app.include_router(health.router(ping=ping))
+    app.include_router(metrics.router(counted))
+    for error in problems.HANDLED:
+        app.add_exception_handler(error, problems.handle)
+    # The last one added is the outermost.
+    app.add_middleware(Unforeseen)
+    app.add_middleware(Limits, seconds=request_timeout)
+    app.add_middleware(AccessLog, metrics=counted)
+    app.add_middleware(RequestId)
+    return app
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return openapi.document(self)

@@ -1,0 +1,123 @@
+"""`POST /v1/credentials/check`: the contract on one side, the rules on the other."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+
+from lalepass_service.core import check as core
+from lalepass_service.core.errors import InvalidInput
+from lalepass_service.core.identifiers import (
+    ByEmail,
+    ByLocalpart,
+    ByPhone,
+    Identifier,
+    canonical_email,
+    canonical_localpart,
+    canonical_phone,
+)
+from lalepass_service.core.model import Caller, Password, User
+from lalepass_service.http import openapi
+from lalepass_service.http.bodies import read_model
+from lalepass_service.http.callers import Authenticate
+from lalepass_service.http.metrics import Metrics
+from lalepass_wire import (
+    Accepted,
+    AcceptedUser,
+    CheckRequest,
+    EmailIdentifier,
+    ErrorCode,
+    PhoneIdentifier,
+    RefusalReason,
+    Refused,
+    UserIdentifier,
+    paths,
+)
+
+_NOBODY: Final = ByLocalpart("")
+"""No account can have this name, so the check takes the way, and the time, of an unknown one."""
+
+_PROBLEMS: Final = (
+    ErrorCode.MALFORMED_REQUEST,
+    ErrorCode.CALLER_UNKNOWN,
+    ErrorCode.SCOPE_MISSING,
+    ErrorCode.REQUEST_TIMEOUT,
+    ErrorCode.BODY_TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.THROTTLED,
+    ErrorCode.INTERNAL,
+    ErrorCode.OVERLOADED,
+    ErrorCode.UNAVAILABLE,
+)
+
+
+def router(
+    *, check: core.CredentialCheck, authenticate: Authenticate, metrics: Metrics
+) -> APIRouter:
+    """Return the route.
+
+    Args:
+        check: decides.
+        authenticate: lets in callers that may ask.
+        metrics: counts the outcomes.
+    """
+    routes = APIRouter(tags=["credentials"])
+
+    # A dependency of the body's, and not beside it: a stranger's body must not even be read.
+    async def body(
+        request: Request, _caller: Annotated[Caller, Depends(authenticate)]
+    ) -> CheckRequest:
+        return await read_model(request, CheckRequest)
+
+    @routes.post(
+        paths.CHECK_CREDENTIALS,
+        summary="Is this the password of this account?",
+        description="Accepted and refused are both answers, with 200. Everything else is neither.",
+        response_model=Accepted | Refused,
+        responses=openapi.problems(*_PROBLEMS),
+        openapi_extra=openapi.body(CheckRequest),
+    )
+    async def check_credentials(
+        asked: Annotated[CheckRequest, Depends(body)],
+    ) -> Accepted | Refused:
+        password = Password(asked.password.get_secret_value())
+        with metrics.check() as counted:
+            outcome = await check.check(identifier(asked), password)
+            counted.ended(outcome)
+        return answer(outcome)
+
+    return routes
+
+
+def identifier(asked: CheckRequest) -> Identifier:
+    """Return the account that is meant, in the one spelling that the rules know."""
+    try:
+        match asked.identifier:
+            case UserIdentifier(localpart=localpart):
+                return ByLocalpart(canonical_localpart(localpart))
+            case EmailIdentifier(address=address):
+                return ByEmail(canonical_email(address))
+            case PhoneIdentifier(number=number):
+                return ByPhone(canonical_phone(f"+{number}"))
+    except InvalidInput:
+        # The contract allows it, the rules don't: then nobody has it. A 400 would be one more
+        # answer to tell accounts apart by.
+        return _NOBODY
+
+
+def answer(outcome: core.Outcome) -> Accepted | Refused:
+    """Put an outcome into the words of the contract."""
+    if isinstance(outcome, core.Refused):
+        return Refused(reason=RefusalReason(outcome.reason))
+    return Accepted(user=_user(outcome.user))
+
+
+def _user(user: User) -> AcceptedUser:
+    return AcceptedUser(
+        id=user.id,
+        localpart=user.localpart,
+        display_name=user.display_name,
+        emails=user.emails,
+        phones=user.phones,
+        admin=user.admin,
+    )

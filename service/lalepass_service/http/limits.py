@@ -1,0 +1,108 @@
+"""No request is longer, and none takes longer, than it may."""
+
+import asyncio
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lalepass_service.http.errors import (
+    AnswerTooSlow,
+    BodyTooLarge,
+    CallerGone,
+    RequestTooSlow,
+)
+from lalepass_service.http.problems import answer_to
+from lalepass_wire.limits import MAX_REQUEST_BYTES
+
+_CLOSE: Final = (b"connection", b"close")
+
+
+class Limits:
+    """ASGI middleware: caps the body of a request, and the time for all of it.
+
+    The cap takes effect where the body is read, which is after the caller has been recognised: a
+    stranger learns nothing, not even that a body is too long.
+    """
+
+    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, with a deadline."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(Headers(scope=scope), receive=receive, send=send)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._app(scope, exchange.receive, exchange.send)
+        except TimeoutError:
+            # Half an answer can't be taken back: then the server hangs up.
+            if not exchange.answered:
+                late = RequestTooSlow() if exchange.waiting else AnswerTooSlow()
+                await answer_to(late)(scope, exchange.receive, exchange.send)
+
+
+class _Exchange:
+    """One request and its answer, and how much of each has passed."""
+
+    def __init__(self, headers: Headers, *, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._declared = _declared_length(headers)
+        self._received = 0
+        self._complete = self._declared == 0
+        self.waiting = False
+        self.answered = False
+
+    async def receive(self) -> Message:
+        if self._declared is not None and self._declared > MAX_REQUEST_BYTES:
+            raise BodyTooLarge
+        self.waiting = not self._complete
+        message = await self._receive()
+        self.waiting = False
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+        if self._received > MAX_REQUEST_BYTES:
+            raise BodyTooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.answered = True
+            if not self._complete and self._rest_is_unwanted():
+                message["headers"] = [*message.get("headers", ()), _CLOSE]
+        await self._send(message)
+
+    def _rest_is_unwanted(self) -> bool:
+        """Whether to hang up instead of reading on: the rest is too long, endless or late."""
+        return self.waiting or self._declared is None or self._declared > MAX_REQUEST_BYTES
+
+
+def _declared_length(headers: Headers) -> int | None:
+    """Return how long the body says that it is; None if it does not say."""
+    if "transfer-encoding" in headers:
+        return None
+    length = headers.get("content-length", "0")
+    return int(length) if length.isascii() and length.isdecimal() else None
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Read a whole body; `Limits` sees to it that it ends.
+
+    Raises:
+        BodyTooLarge: it is longer than the contract allows.
+        CallerGone: the caller hung up.
+    """
+    chunks = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGone
+        chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(chunks)

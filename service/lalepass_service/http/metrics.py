@@ -1,0 +1,143 @@
+"""Figures for Prometheus. Labels come from short fixed lists; none names an account or a caller."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from fastapi import APIRouter
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+
+from lalepass_service.core.check import Accepted, Outcome
+from lalepass_service.core.errors import NoAnswer
+from lalepass_service.http.problems import code_of
+from lalepass_wire import ErrorCode, paths
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Load(Protocol):
+    """How busy the hasher is."""
+
+    @property
+    def slots(self) -> int:
+        """Hashes that can run at a time."""
+        ...
+
+    @property
+    def busy(self) -> int:
+        """Hashes that run."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Hashes that wait for a slot."""
+        ...
+
+    @property
+    def shed(self) -> int:
+        """Hashes that were turned away, since the start."""
+        ...
+
+    @property
+    def completed(self) -> int:
+        """Hashes that were done, since the start."""
+        ...
+
+
+class Metrics:
+    """What is counted. Each application has its own, so that tests don't count each other."""
+
+    def __init__(self, *, load: Callable[[], Load]) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_HasherCollector(load))
+        self.requests = Counter(
+            "lalepass_http_requests",
+            "Requests by route and status",
+            ("route", "status"),
+            registry=self.registry,
+        )
+        self._checks = Counter(
+            "lalepass_checks",
+            "Password checks by outcome; for no_answer the code says why",
+            ("outcome", "code"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "lalepass_check_duration_seconds",
+            "How long password checks took, whatever came of them",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+
+    @contextmanager
+    def check(self) -> Iterator["Check"]:
+        """Time one check and count how it ends."""
+        check = Check()
+        began = time.perf_counter()
+        try:
+            yield check
+        except NoAnswer as error:
+            check.code = code_of(error)
+            raise
+        except Exception:
+            check.code = ErrorCode.INTERNAL
+            raise
+        finally:
+            self._seconds.observe(time.perf_counter() - began)
+            self._checks.labels(outcome=check.outcome, code=check.code or "").inc()
+
+
+class Check:
+    """One check, as far as it is counted."""
+
+    def __init__(self) -> None:
+        self.outcome = "no_answer"
+        # Stays so when the deadline of the request cuts the check off.
+        self.code: ErrorCode | None = ErrorCode.UNAVAILABLE
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take down an answer."""
+        self.outcome = "accepted" if isinstance(outcome, Accepted) else f"refused_{outcome.reason}"
+        self.code = None
+
+
+class _HasherCollector(Collector):
+    def __init__(self, load: Callable[[], Load]) -> None:
+        self._load = load
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        load = self._load()
+        for name, what, value in (
+            ("slots", "Hashes that can run at a time", load.slots),
+            ("busy", "Hashes that run", load.busy),
+            ("waiting", "Hashes that wait for a slot", load.waiting),
+        ):
+            yield GaugeMetricFamily(f"lalepass_hasher_{name}", what, value=value)
+        for name, what, value in (
+            ("shed", "Hashes that were turned away", load.shed),
+            ("completed", "Hashes that were done", load.completed),
+        ):
+            yield CounterMetricFamily(f"lalepass_hasher_{name}", what, value=value)
+
+
+def router(metrics: Metrics) -> APIRouter:
+    """Return the route that Prometheus reads."""
+    routes = APIRouter()
+
+    @routes.get(paths.METRICS, include_in_schema=False)
+    async def show() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return routes

@@ -1,0 +1,47 @@
+"""What FastAPI can't find out by itself about the API's description."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from lalepass_service.http.problems import KINDS
+from lalepass_wire import PROBLEM_MEDIA_TYPE, CheckRequest, ErrorCode, Problem
+
+_REF: Final = "#/components/schemas/{model}"
+
+
+def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """Describe the problem answers of a route. Codes that share a status share an entry."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        kind = KINDS[code]
+        entry = described.setdefault(kind.status, {"description": "", "content": _content()})
+        line = f"`{code}`: {kind.title}."
+        entry["description"] = f"{entry['description']} {line}".strip()
+        if kind.status in {429, 503}:
+            entry["headers"] = {
+                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
+            }
+    return described
+
+
+def body(model: type[BaseModel]) -> dict[str, Any]:
+    """Describe a body that a route reads by itself."""
+    schema = {"$ref": _REF.format(model=model.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the description of the whole API. The same code gives the same document."""
+    described = FastAPI.openapi(app)
+    _, extra = models_json_schema(
+        [(CheckRequest, "validation"), (Problem, "serialization")], ref_template=_REF
+    )
+    described["components"].setdefault("schemas", {}).update(extra["$defs"])
+    return described
+
+
+def _content() -> dict[str, Any]:
+    return {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}

@@ -1,0 +1,66 @@
+"""What uvicorn leaves open: how long a caller may take for the head of a request, and how much.
+
+Without this, a connection that never finishes its first line stays for ever, and a few hundred of
+them close the service to everybody (https://en.wikipedia.org/wiki/Slowloris_(cyber_attack)).
+"""
+
+import asyncio
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS: Final = 10.0
+MAX_HEAD_BYTES: Final = 32 * 1024
+"""Counted as it comes in, so one read of the socket may go beyond it."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, and a bound on the head of each request.
+
+    A request's head is due from the moment the connection is made, and later from the first byte
+    after an answer. Bytes that trickle in do not move the deadline. The body has its own bounds:
+    see `limits.py`.
+    """
+
+    _due: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
+        """Start to wait for a head."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes, as long as they lead to a request."""
+        if self._due is None and self.cycle.response_complete:
+            self._expect_head()
+        super().data_received(data)
+        if self._due is None:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("Request head too large.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; drop trailers, which nobody reads and nobody has counted."""
+        if self._due is not None:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Pass on a request whose head is there."""
+        self._forget_head()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        self._head_bytes = 0
+        self._due = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _forget_head(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None

@@ -1,0 +1,44 @@
+"""One id in the caller's log, in our log and in the answer."""
+
+import re
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lalepass_wire.limits import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
+
+_WELL_FORMED: Final = re.compile(REQUEST_ID_PATTERN)
+
+
+class RequestId:
+    """ASGI middleware: takes over a well-formed id, or makes one, and puts it into every log line.
+
+    It should be the outermost, so that all the others log with it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on under its id."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _given(Headers(scope=scope)) or uuid4().hex
+
+        async def labelled(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self._app(scope, receive, labelled)
+
+
+def _given(headers: Headers) -> str | None:
+    given = headers.getlist(REQUEST_ID_HEADER)
+    # Two ids are none: which of them would the reader of a log look for?
+    return given[0] if len(given) == 1 and _WELL_FORMED.fullmatch(given[0]) else None
