@@ -1,0 +1,170 @@
+"""The composition root of the server: the one place that knows every part of it."""
+
+import asyncio
+import ipaddress
+import math
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from lalepass_service import parts
+from lalepass_service.adapters.sql.migrate import SchemaState, schema_state, upgrade
+from lalepass_service.config import Config, Server
+from lalepass_service.faults import OutsideFault
+from lalepass_service.http import api
+from lalepass_service.http.protocol import BoundedProtocol
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+_PING_SECONDS: Final = 2.0
+_KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than the pools of usual clients keep a connection: the side that sends requests should
+be the one that closes, or a request meets a connection that is just being closed."""
+
+
+def serve(config: Config) -> None:
+    """Answer requests until SIGTERM or SIGINT, then finish what is under way.
+
+    Raises:
+        ConfigFault: a setting can't be right.
+        OutsideFault: the port or the database is not as it has to be.
+    """
+    parts.check_hashing(config)
+    # The port comes first: a second instance, started by mistake, must not touch the database.
+    with listen(config.server) as listener:
+        prepare_database(config)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config, listener))
+
+
+def listen(server: Server) -> socket.socket:
+    """Bind the address.
+
+    Raises:
+        OutsideFault: it is in use, not ours or not to be resolved.
+    """
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (server.host, server.port), family=family, backlog=server.backlog
+        )
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutsideFault(f"can't listen on {address(server)}: {why}") from error
+
+
+def address(server: Server) -> str:
+    """Return the address as an URL has it."""
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port}"
+
+
+def prepare_database(config: Config) -> None:
+    """Make the tables in an empty database. An older one is the operator's to change.
+
+    Raises:
+        OutsideFault: the tables are older or newer than this program.
+    """
+    path = config.database.path
+    if schema_state(path) is SchemaState.EMPTY:
+        upgrade(path)
+        _log.info("made a new database", path=str(path))
+    parts.require_current_schema(config)
+
+
+async def _serve(config: Config, listener: socket.socket) -> None:
+    async with parts.open_service(config) as service:
+        application = api.build(
+            check=service.check,
+            registry=service.registry,
+            ping=partial(service.database.ping, _PING_SECONDS),
+            load=service.hasher.load,
+            request_timeout=config.server.request_timeout,
+        )
+        server = _Server(_settings(config.server, application))
+        server.url = f"http://{address(config.server)}"
+        _warn_if_open(config.server)
+        await server.serve([listener])
+    _log.info("stopped")
+
+
+def _settings(server: Server, application: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=server.max_connections,
+        backlog=server.backlog,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        # Each request has a deadline of its own, so this is only the second fence.
+        timeout_graceful_shutdown=math.ceil(server.request_timeout) + 1,
+    )
+
+
+def _warn_if_open(server: Server) -> None:
+    try:
+        loopback = ipaddress.ip_address(server.host).is_loopback
+    except ValueError:
+        loopback = server.host == "localhost"
+    if not loopback:
+        _log.warning(
+            "tokens and passwords travel unencrypted unless a TLS proxy is in front",
+            host=server.host,
+        )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, except that a signal it has obeyed is the end of the matter.
+
+    uvicorn raises the signal again once it has drained, and so ends with the status of a process
+    that was killed: every planned stop would look like a crash to a supervisor.
+    """
+
+    url = ""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Listen to the signals as long as requests are answered."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer, and say so."""
+        await super().startup(sockets)
+        _log.info("ready", url=self.url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new requests, and finish the others."""
+        _log.info("stopping", connections=len(self.server_state.connections))
+        await super().shutdown(sockets)
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the description of the API, without opening anything."""
+    application = api.build(
+        check=_absent(), registry=_absent(), ping=_absent(), load=_absent(), request_timeout=1
+    )
+    return application.openapi()
+
+
+def _absent() -> Any:  # noqa: ANN401 - stands for any part; nothing asks it anything
+    return None

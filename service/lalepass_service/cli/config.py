@@ -1,0 +1,27 @@
+"""`lalepass config ...`."""
+
+import typer
+
+from lalepass_service.cli import console
+from lalepass_service.cli.session import session
+
+app = typer.Typer(help="The configuration.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Keep `check` a command of a group, though it is the only one."""
+
+
+@app.command()
+def check(context: typer.Context) -> None:
+    """Say whether the configuration is right, without opening anything."""
+    # The settings need pydantic, the parts need the hasher.
+    from lalepass_service import config, parts  # noqa: PLC0415
+
+    chosen = session(context)
+    settings = chosen.load()
+    parts.check_hashing(settings)
+    file = config.find(chosen.config_path)
+    console.say(f"{file or 'the environment'}: all options are right")
+    console.say(f"the database is {settings.database.path}")

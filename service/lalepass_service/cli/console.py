@@ -1,0 +1,117 @@
+"""What the commands print, and the one table from exceptions to a sentence and an exit code."""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from enum import IntEnum
+from typing import Final
+
+from lalepass_service.core.errors import LalepassError, NoAnswer
+from lalepass_service.faults import ConfigFault, Fault
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for scripts."""
+
+    OK = 0
+    # the rules say no: no such user, a name that is taken, a password that is too short
+    REFUSED = 1
+    # the command line itself is wrong
+    USAGE = 2
+    # the configuration is missing or wrong
+    CONFIG = 3
+    # the database, a port or a file is not as it has to be
+    OUTSIDE = 4
+    # a fault of the program
+    INTERNAL = 70
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+_CODES: Final = (
+    # The first that fits decides.
+    (ConfigFault, ExitCode.CONFIG),
+    (Fault, ExitCode.OUTSIDE),
+    (NoAnswer, ExitCode.OUTSIDE),
+    (LalepassError, ExitCode.REFUSED),
+    (OSError, ExitCode.OUTSIDE),
+)
+
+
+class WrongUsage(Exception):
+    """The command line is well-formed, and yet nothing can be done with it."""
+
+
+def report(error: Exception, *, debug: bool) -> ExitCode:
+    """Say in one line on standard error what went wrong, and return how to exit."""
+    if debug:
+        # Never with local variables: one of them may be a password.
+        traceback.print_exception(error)
+    if isinstance(error, WrongUsage):
+        return _complain(str(error), ExitCode.USAGE)
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return _complain(_text(error), code)
+    name = type(error).__qualname__
+    advice = "" if debug else "; run `lalepass --debug ...` for details"
+    return _complain(f"this is a fault of the program ({name}){advice}", ExitCode.INTERNAL)
+
+
+def say(text: str) -> None:
+    """Print a line of the result."""
+    sys.stdout.write(f"{visible(text)}\n")
+
+
+def explain(text: str) -> None:
+    """Print a line that is not part of the result."""
+    sys.stderr.write(f"{visible(text)}\n")
+
+
+def say_json(document: object) -> None:
+    """Print one JSON document.
+
+    ASCII only: names that people chose could otherwise carry commands for the terminal.
+    """
+    sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
+
+
+def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table. What does not fit is folded, so that nothing is lost."""
+    # Takes a tenth of a second to import, which JSON need not wait for.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Text, not str: a name in square brackets is a name, and no markup.
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def iso(time: datetime | None) -> str | None:
+    """Return a time as all listings have it: ISO 8601, UTC, seconds."""
+    if time is None:
+        return None
+    return time.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def visible(text: str) -> str:
+    """Return the text with everything written out that a terminal might obey or hide."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)
+
+
+def _complain(sentence: str, code: ExitCode) -> ExitCode:
+    explain(f"lalepass: {sentence}")
+    return code
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return str(error)

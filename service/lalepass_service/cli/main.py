@@ -1,0 +1,100 @@
+"""The command line as a whole."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lalepass_service.cli import config, console, db, init, serve, token, user
+from lalepass_service.cli.session import Session, session
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - called by typer
+    if asked:
+        console.say(f"lalepass {_installed_version()}")
+        raise typer.Exit
+
+
+def _installed_version() -> str:
+    try:
+        return metadata.version("lalepass")
+    except metadata.PackageNotFoundError:
+        # Run from a source tree.
+        return "unknown"
+
+
+app = typer.Typer(
+    name="lalepass",
+    help="Password authentication for Matrix homeservers, on a machine of its own.",
+    no_args_is_help=True,
+    add_completion=False,
+    # The pretty ones show local variables.
+    pretty_exceptions_enable=False,
+)
+app.command("init")(init.init)
+app.command("serve")(serve.serve)
+app.add_typer(config.app, name="config")
+app.add_typer(db.app, name="db")
+app.add_typer(user.app, name="user")
+app.add_typer(token.app, name="token")
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="PATH",
+            help="The configuration. Without it: $LALEPASS_CONFIG, ./lalepass.toml, "
+            "/etc/lalepass/lalepass.toml.",
+        ),
+    ] = None,
+    debug: Annotated[  # noqa: FBT002 - an option of the command line
+        bool, typer.Option("--debug", help="Show where in the program an error came from.")
+    ] = False,
+    _version: Annotated[  # noqa: FBT002 - an option of the command line
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take down the options that all commands share."""
+    chosen = session(context)
+    chosen.config_path = config_path
+    chosen.debug = debug
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return the exit code. Nothing is raised."""
+    chosen = Session()
+    try:
+        # typer exits by itself when the command line is wrong or help is asked for.
+        app(args=list(arguments), prog_name="lalepass", obj=chosen)
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else console.ExitCode.OK
+    except KeyboardInterrupt:
+        code = console.ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        code = console.ExitCode.BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
+        code = console.report(error, debug=chosen.debug)
+    else:
+        code = console.ExitCode.OK
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """Write out what is still held back; whoever has stopped reading is left in peace."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return console.ExitCode.BROKEN_PIPE
+    return code

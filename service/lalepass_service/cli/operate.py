@@ -1,0 +1,37 @@
+"""Runs one piece of work against the database, and closes everything behind it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from lalepass_service.config import Config
+    from lalepass_service.core.callers import CallerRegistry
+    from lalepass_service.core.directory import Directory
+
+_Result = TypeVar("_Result")
+
+
+def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Result]]) -> _Result:
+    """Do something with the accounts."""
+    # Here and below: SQLAlchemy takes half a second to import.
+    from lalepass_service.parts import open_directory  # noqa: PLC0415
+
+    async def run() -> _Result:
+        async with open_directory(config) as directory:
+            return await work(directory)
+
+    return asyncio.run(run())
+
+
+def on_registry(
+    config: "Config", work: Callable[["CallerRegistry"], Awaitable[_Result]]
+) -> _Result:
+    """Do something with the tokens."""
+    from lalepass_service.parts import open_registry  # noqa: PLC0415
+
+    async def run() -> _Result:
+        async with open_registry(config) as registry:
+            return await work(registry)
+
+    return asyncio.run(run())

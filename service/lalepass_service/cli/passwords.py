@@ -1,0 +1,52 @@
+"""Where a new password comes from: a terminal or standard input, never the command line.
+
+Arguments and environment variables can be read by other processes and end up in shell histories.
+"""
+
+import getpass
+import sys
+from typing import Final
+
+from lalepass_service.cli.console import WrongUsage
+from lalepass_service.core.errors import InvalidInput
+from lalepass_service.core.model import Password
+
+_MAX_BYTES: Final = 4096
+"""Far more than any rule allows, and a bound for what is read."""
+
+
+def read(*, stdin: bool) -> Password:
+    """Get a new password.
+
+    Raises:
+        WrongUsage: there is nobody to ask, or standard input holds no password.
+        InvalidInput: the two answers differ.
+    """
+    return _from_stdin() if stdin else _from_terminal()
+
+
+def _from_terminal() -> Password:
+    if not sys.stdin.isatty():
+        raise WrongUsage("there is no terminal to ask on: use --password-stdin")
+    first = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != first:
+        raise InvalidInput("the two passwords differ")
+    return Password(first)
+
+
+def _from_stdin() -> Password:
+    raw = sys.stdin.buffer.read(_MAX_BYTES + 1)
+    if len(raw) > _MAX_BYTES:
+        raise WrongUsage("standard input is too long for a password")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        # Not chained: the exception holds the input.
+        raise WrongUsage("the password on standard input is not UTF-8 text") from None
+    # One line ending is the shell's, all else is the password's.
+    line = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+    if not line:
+        raise WrongUsage("standard input is empty: there is no password in it")
+    if "\n" in line:
+        raise WrongUsage("standard input has more than one line: a password is one line")
+    return Password(line)

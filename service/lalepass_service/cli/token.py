@@ -1,0 +1,93 @@
+"""`lalepass token ...`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lalepass_service.cli import console, operate
+from lalepass_service.cli.files import new_private_file
+from lalepass_service.cli.session import session
+from lalepass_service.core.model import Caller, Scope
+
+if TYPE_CHECKING:
+    from lalepass_service.config import Config
+
+app = typer.Typer(help="The tokens of those who may ask.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Who will use it, such as the homeserver's name.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it is good for. Can be repeated.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it to a new file that only you can read."),
+    ] = None,
+) -> None:
+    """Make a token and show it, this once."""
+    config = session(context).load()
+    if output is None:
+        caller, text = operate.on_registry(config, lambda registry: registry.create(name, scope))
+        console.say(text)
+    else:
+        caller = _create_in_file(config, name, scope, output)
+    where = f"It is in {output}." if output else "It will not be shown again."
+    console.explain(
+        f"This is token {caller.token_id} of {caller.name}, good for "
+        f"{', '.join(sorted(caller.scopes))}. {where}"
+    )
+
+
+@app.command("list")
+def show_all(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,  # noqa: FBT002 - an option of the command line
+) -> None:
+    """List the tokens, without their secret parts."""
+    callers = operate.on_registry(session(context).load(), lambda registry: registry.all())
+    if as_json:
+        console.say_json({"tokens": [_document(caller) for caller in callers]})
+        return
+    console.say_table(
+        ("ID", "NAME", "SCOPES", "CREATED", "REVOKED"),
+        (
+            (
+                caller.token_id,
+                caller.name,
+                ", ".join(sorted(caller.scopes)),
+                console.iso(caller.created_at) or "",
+                console.iso(caller.revoked_at) or "",
+            )
+            for caller in callers
+        ),
+    )
+
+
+@app.command()
+def revoke(
+    context: typer.Context,
+    token_id: Annotated[str, typer.Argument(help="As `lalepass token list` shows it.")],
+) -> None:
+    """Revoke a token, from now on."""
+    operate.on_registry(session(context).load(), lambda registry: registry.revoke(token_id))
+    console.say(f"token {token_id} is revoked")
+
+
+def _document(caller: Caller) -> dict[str, object]:
+    return {
+        "id": caller.token_id,
+        "name": caller.name,
+        "scopes": sorted(caller.scopes),
+        "created_at": console.iso(caller.created_at),
+        "revoked_at": console.iso(caller.revoked_at),
+    }
+
+
+def _create_in_file(config: "Config", name: str, scopes: list[Scope], file: Path) -> Caller:
+    """Make the file first: a token that could not be written down would live on unseen."""
+    with new_private_file(file) as opened:
+        caller, text = operate.on_registry(config, lambda registry: registry.create(name, scopes))
+        opened.write(f"{text}\n")
+    return caller

@@ -1,0 +1,157 @@
+"""The parts that the server and the commands share, built from the settings and closed in order.
+
+Only `app` and `cli` use this. Imports happen where a part is built: a command should not wait for
+the libraries of parts that it does not need.
+"""
+
+# ruff: noqa: PLC0415 - see above
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lalepass_service.faults import ConfigFault, OutsideFault
+
+if TYPE_CHECKING:
+    from lalepass_service.adapters.hashing import Argon2Hasher
+    from lalepass_service.adapters.sql.engine import Database
+    from lalepass_service.config import Config
+    from lalepass_service.core.callers import CallerRegistry
+    from lalepass_service.core.check import CredentialCheck
+    from lalepass_service.core.directory import Directory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What answers requests."""
+
+    check: "CredentialCheck"
+    registry: "CallerRegistry"
+    hasher: "Argon2Hasher"
+    database: "Database"
+
+
+def check_hashing(config: "Config") -> None:
+    """Say whether the hash parameters are acceptable.
+
+    Raises:
+        ConfigFault: they are not.
+    """
+    from lalepass_service.adapters.hashing import Argon2Parameters
+    from lalepass_service.core.errors import InvalidInput
+
+    try:
+        Argon2Parameters(memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations)
+    except InvalidInput as error:
+        raise ConfigFault(f"hashing: {error}") from error
+
+
+def require_current_schema(config: "Config") -> None:
+    """Refuse to work on a database that this program does not know.
+
+    Raises:
+        OutsideFault: it has no tables yet, or older ones, or newer ones.
+    """
+    from lalepass_service.adapters.sql.migrate import SchemaState, schema_state
+
+    path = config.database.path
+    match schema_state(path):
+        case SchemaState.CURRENT:
+            return
+        case SchemaState.EMPTY:
+            raise OutsideFault(f"{path} has no tables yet: run `lalepass db migrate`")
+        case SchemaState.OUTDATED:
+            raise OutsideFault(
+                f"{path} is of an older lalepass: make a copy of it, then run `lalepass db migrate`"
+            )
+        case SchemaState.NEWER:
+            raise OutsideFault(f"{path} is of a newer lalepass: install that one")
+
+
+@asynccontextmanager
+async def open_database(config: "Config") -> AsyncIterator["Database"]:
+    """Open the database, for as long as the context lasts.
+
+    Raises:
+        OutsideFault: its tables are not those of this program.
+    """
+    from lalepass_service.adapters.sql.engine import Database
+
+    require_current_schema(config)
+    database = Database.open(config.database.path, busy_timeout=config.database.busy_timeout)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_directory(config: "Config") -> AsyncIterator["Directory"]:
+    """Open what an operator changes accounts with."""
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.adapters.sql.users import SqlUsers
+    from lalepass_service.core.directory import Directory
+    from lalepass_service.core.policy import PasswordPolicy
+
+    policy = PasswordPolicy(
+        min_length=config.passwords.min_length, max_length=config.passwords.max_length
+    )
+    async with open_database(config) as database, open_hasher(config, threads=1) as hasher:
+        yield Directory(users=SqlUsers(database), hasher=hasher, clock=SystemClock(), policy=policy)
+
+
+@asynccontextmanager
+async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
+    """Open what an operator makes tokens with."""
+    async with open_database(config) as database:
+        yield _registry(database)
+
+
+@asynccontextmanager
+async def open_service(config: "Config") -> AsyncIterator[Service]:
+    """Open what answers requests."""
+    from lalepass_service.adapters.hashing import usable_cores
+    from lalepass_service.adapters.sql.users import SqlUsers
+    from lalepass_service.core.check import CredentialCheck
+
+    threads = config.hashing.threads or usable_cores()
+    async with open_database(config) as database, open_hasher(config, threads=threads) as hasher:
+        yield Service(
+            check=CredentialCheck(users=SqlUsers(database), hasher=hasher),
+            registry=_registry(database),
+            hasher=hasher,
+            database=database,
+        )
+
+
+@asynccontextmanager
+async def open_hasher(config: "Config", *, threads: int) -> AsyncIterator["Argon2Hasher"]:
+    """Start the hashing threads.
+
+    Raises:
+        ConfigFault: the parameters are not acceptable.
+    """
+    from lalepass_service.adapters.hashing import Argon2Hasher, Argon2Parameters
+
+    check_hashing(config)
+    hasher = Argon2Hasher(
+        parameters=Argon2Parameters(
+            memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations
+        ),
+        threads=threads,
+        max_waiting=config.hashing.max_waiting,
+        deadline=config.hashing.deadline_seconds,
+    )
+    try:
+        yield hasher
+    finally:
+        hasher.close()
+
+
+def _registry(database: "Database") -> "CallerRegistry":
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.adapters.sql.callers import SqlCallers
+    from lalepass_service.core.callers import CallerRegistry
+
+    return CallerRegistry(callers=SqlCallers(database), clock=SystemClock())
