@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import math
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import uvloop
 from fastapi import FastAPI
 
 from lalepass_service import parts
-from lalepass_service.adapters.sql.migrate import SchemaState, schema_state, upgrade
+from lalepass_service.adapters.sql.migrate import SchemaState
 from lalepass_service.config import Config, Server
 from lalepass_service.faults import OutsideFault
 from lalepass_service.http import api
@@ -57,7 +58,9 @@ def listen(server: Server) -> socket.socket:
             (server.host, server.port), family=family, backlog=server.backlog
         )
     except OSError as error:
-        why = error.strerror or str(error)
+        # Python adds the address to the text, and we do. Failed look-ups have numbers below 0.
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror
         raise OutsideFault(f"can't listen on {address(server)}: {why}") from error
 
 
@@ -74,8 +77,8 @@ def prepare_database(config: Config) -> None:
         OutsideFault: the tables are older or newer than this program.
     """
     path = config.database.path
-    if schema_state(path) is SchemaState.EMPTY:
-        upgrade(path)
+    if parts.schema_of(path) is SchemaState.EMPTY:
+        parts.migrate(path)
         _log.info("made a new database", path=str(path))
     parts.require_current_schema(config)
 

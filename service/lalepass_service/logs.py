@@ -1,6 +1,7 @@
 """One stream of log lines, ours and those of the libraries, on standard error."""
 
 import logging
+import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final, Literal
@@ -20,11 +21,12 @@ _SECRETIVE: Final = ("password", "token", "secret", "authorization")
 
 
 def configure(*, level: str, style: Literal["console", "json"]) -> None:
-    """Send all logging through structlog.
+    """Send all logging through structlog. A terminal gets lines for people, whatever `style` says.
 
     The level is for our own lines. Libraries never get below INFO, since what they would say at
     DEBUG is not for us to promise.
     """
+    style = "console" if sys.stderr.isatty() else style
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -80,7 +82,7 @@ def _renderers(style: Literal["console", "json"]) -> list[structlog.typing.Proce
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return [
         structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
+            colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
             # The default, rich's, shows local variables.
             exception_formatter=structlog.dev.plain_traceback,
         )

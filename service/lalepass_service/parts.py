@@ -6,9 +6,10 @@ the libraries of parts that it does not need.
 
 # ruff: noqa: PLC0415 - see above
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lalepass_service.faults import ConfigFault, OutsideFault
@@ -16,6 +17,7 @@ from lalepass_service.faults import ConfigFault, OutsideFault
 if TYPE_CHECKING:
     from lalepass_service.adapters.hashing import Argon2Hasher
     from lalepass_service.adapters.sql.engine import Database
+    from lalepass_service.adapters.sql.migrate import SchemaState
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
     from lalepass_service.core.check import CredentialCheck
@@ -47,16 +49,56 @@ def check_hashing(config: "Config") -> None:
         raise ConfigFault(f"hashing: {error}") from error
 
 
+def schema_of(path: Path) -> "SchemaState":
+    """Say how the tables in the database compare with this program's.
+
+    Raises:
+        OutsideFault: it can't be read.
+    """
+    from lalepass_service.adapters.sql.migrate import schema_state
+
+    with _database_faults(path):
+        return schema_state(path)
+
+
+def migrate(path: Path) -> None:
+    """Make the tables, or bring them up to date.
+
+    Raises:
+        OutsideFault: the database can't be written, or this program does not know its tables.
+    """
+    from lalepass_service.adapters.sql.migrate import upgrade
+
+    with _database_faults(path):
+        upgrade(path)
+
+
+@contextmanager
+def _database_faults(path: Path) -> Iterator[None]:
+    """Name the file and the cause: whoever runs a command on it can do something about both."""
+    from lalepass_service.core.errors import InvalidInput, StoreUnavailable
+
+    try:
+        yield
+    except InvalidInput as error:
+        raise OutsideFault(str(error)) from error
+    except StoreUnavailable as error:
+        # SQLAlchemy's text repeats the statement; what it wraps says what is wrong.
+        why = getattr(error.__cause__, "orig", None) or error.__cause__
+        reason = getattr(why, "strerror", None) or why or error
+        raise OutsideFault(f"the database {path} can't be used: {reason}") from error
+
+
 def require_current_schema(config: "Config") -> None:
     """Refuse to work on a database that this program does not know.
 
     Raises:
         OutsideFault: it has no tables yet, or older ones, or newer ones.
     """
-    from lalepass_service.adapters.sql.migrate import SchemaState, schema_state
+    from lalepass_service.adapters.sql.migrate import SchemaState
 
     path = config.database.path
-    match schema_state(path):
+    match schema_of(path):
         case SchemaState.CURRENT:
             return
         case SchemaState.EMPTY:
@@ -66,7 +108,9 @@ def require_current_schema(config: "Config") -> None:
                 f"{path} is of an older lalepass: make a copy of it, then run `lalepass db migrate`"
             )
         case SchemaState.NEWER:
-            raise OutsideFault(f"{path} is of a newer lalepass: install that one")
+            raise OutsideFault(
+                f"{path} is of a newer lalepass, or of another program: install what made it"
+            )
 
 
 @asynccontextmanager

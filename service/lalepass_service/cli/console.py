@@ -78,13 +78,22 @@ def say_json(document: object) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table. What does not fit is folded, so that nothing is lost."""
+    """Print a table, without a head if no columns are named.
+
+    What does not fit is folded, so that nothing is lost.
+    """
     # Takes a tenth of a second to import, which JSON need not wait for.
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+        show_header=bool(columns),
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
@@ -102,7 +111,9 @@ def iso(time: datetime | None) -> str | None:
 
 def visible(text: str) -> str:
     """Return the text with everything written out that a terminal might obey or hide."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def _complain(sentence: str, code: ExitCode) -> ExitCode:

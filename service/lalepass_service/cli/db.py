@@ -15,17 +15,13 @@ def migrate(context: typer.Context) -> None:
     """Make the tables, or bring them up to this version of lalepass."""
     # SQLAlchemy takes half a second to import.
     from lalepass_service import parts  # noqa: PLC0415
-    from lalepass_service.adapters.sql.migrate import (  # noqa: PLC0415
-        SchemaState,
-        schema_state,
-        upgrade,
-    )
+    from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
 
     config = session(context).load()
     path = config.database.path
-    state = schema_state(path)
+    state = parts.schema_of(path)
     if state in {SchemaState.EMPTY, SchemaState.OUTDATED}:
-        upgrade(path)
+        parts.migrate(path)
     parts.require_current_schema(config)
     changed = "was up to date already" if state is SchemaState.CURRENT else "is up to date now"
     console.say(f"{path} {changed}")
@@ -37,10 +33,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,  # noqa: FBT002 - an option of the command line
 ) -> None:
     """Say where the database is and whether its tables fit this version of lalepass."""
-    from lalepass_service.adapters.sql.migrate import schema_state  # noqa: PLC0415 - see above
+    from lalepass_service import parts  # noqa: PLC0415 - see above
 
     path = session(context).load().database.path
-    state = schema_state(path).name.lower()
+    state = parts.schema_of(path).value
     if as_json:
         console.say_json({"path": str(path), "state": state})
     else:

@@ -40,7 +40,7 @@ def init(
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
     missing = not path.exists()
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     try:
         yield
     except BaseException:
@@ -52,11 +52,11 @@ def _folder(path: Path) -> Iterator[None]:
 @contextmanager
 def _database(path: Path) -> Iterator[None]:
     # Alembic takes half a second to import.
-    from lalepass_service.adapters.sql.migrate import upgrade  # noqa: PLC0415
+    from lalepass_service import parts  # noqa: PLC0415
 
     missing = not path.exists()
     try:
-        upgrade(path)
+        parts.migrate(path)
         yield
     except BaseException:
         if missing:

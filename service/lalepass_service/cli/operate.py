@@ -12,9 +12,20 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 
+def require_database(config: "Config") -> None:
+    """Find out now, and not after a long dialogue, that there is nothing to work on.
+
+    Raises:
+        OutsideFault: its tables are not those of this program.
+    """
+    # Here and below: SQLAlchemy takes half a second to import.
+    from lalepass_service.parts import require_current_schema  # noqa: PLC0415
+
+    require_current_schema(config)
+
+
 def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Result]]) -> _Result:
     """Do something with the accounts."""
-    # Here and below: SQLAlchemy takes half a second to import.
     from lalepass_service.parts import open_directory  # noqa: PLC0415
 
     async def run() -> _Result:

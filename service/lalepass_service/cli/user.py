@@ -58,11 +58,13 @@ def add(  # noqa: PLR0913 - the options of the command line
         admin=admin,
     )
     config = session(context).load()
+    # Before the password: nobody should type one that then can't be stored.
+    operate.require_database(config)
     password = None if no_password else passwords.read(stdin=password_stdin)
     operate.on_directory(
         config, lambda directory: directory.add(new, password, reuse_name=reuse_name)
     )
-    console.say(f"user {name} is there" + (", without a password" if no_password else ""))
+    console.say(f"user {name} is added" + (", without a password" if no_password else ""))
 
 
 @app.command()
@@ -73,7 +75,7 @@ def show(context: typer.Context, name: _Name, *, as_json: _Json = False) -> None
     if as_json:
         console.say_json(_document(user))
         return
-    console.say_table(("", ""), ((key, _cell(value)) for key, value in _document(user).items()))
+    console.say_table((), ((key, _cell(value)) for key, value in _document(user).items()))
 
 
 @app.command("list")
@@ -89,9 +91,10 @@ def show_page(
 ) -> None:
     """List accounts, in the order of their names."""
     config = session(context).load()
+    behind = None if after is None else localpart(after)
     # One more than asked for, to know whether there are more.
     found = operate.on_directory(
-        config, lambda directory: directory.page(after=after, limit=limit + 1, state=state)
+        config, lambda directory: directory.page(after=behind, limit=limit + 1, state=state)
     )
     users = found[:limit]
     more = users[-1].localpart if len(found) > limit else None

@@ -1,6 +1,7 @@
 """No request is longer, and none takes longer, than it may."""
 
 import asyncio
+import re
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -15,6 +16,7 @@ from lalepass_service.http.errors import (
 from lalepass_service.http.problems import answer_to
 from lalepass_wire.limits import MAX_REQUEST_BYTES
 
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _CLOSE: Final = (b"connection", b"close")
 
 
@@ -87,7 +89,7 @@ def _declared_length(headers: Headers) -> int | None:
     if "transfer-encoding" in headers:
         return None
     length = headers.get("content-length", "0")
-    return int(length) if length.isascii() and length.isdecimal() else None
+    return int(length) if _LENGTH.fullmatch(length) else None
 
 
 async def read_body(receive: Receive) -> bytes:

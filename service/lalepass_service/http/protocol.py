@@ -5,13 +5,19 @@ them close the service to everybody (https://en.wikipedia.org/wiki/Slowloris_(cy
 """
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lalepass_service.core.errors import Overloaded
+from lalepass_service.http.problems import answer_to
 
 HEAD_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Counted as it comes in, so one read of the socket may go beyond it."""
+
+_RETRY_SECONDS: Final = 1.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -22,8 +28,13 @@ class BoundedProtocol(HttpToolsProtocol):
     see `limits.py`.
     """
 
-    _due: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*args, **kwargs)
+        # Ours replaces it: uvicorn's answer is no problem document.
+        self._max_connections, self.limit_concurrency = self.limit_concurrency, None
+        self._due: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
         """Start to wait for a head."""
@@ -41,14 +52,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("Request head too large.")
 
+    def on_message_begin(self) -> None:
+        """Start to take in a head."""
+        self._in_head = True
+        super().on_message_begin()
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; drop trailers, which nobody reads and nobody has counted."""
-        if self._due is not None:
+        if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Pass on a request whose head is there."""
+        self._in_head = False
         self._forget_head()
+        full = self._max_connections and len(self.connections) > self._max_connections
+        self.app = _turn_away if full else self.config.loaded_app
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -64,3 +83,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._due is not None:
             self._due.cancel()
             self._due = None
+
+
+async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = answer_to(Overloaded(retry_after=_RETRY_SECONDS))
+    answer.headers["Connection"] = "close"
+    await answer(scope, receive, send)
