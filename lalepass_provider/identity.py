@@ -50,7 +50,11 @@ def threepid_identifier(medium: str, address: str) -> EmailIdentifier | PhoneIde
     """
     if medium == "email":
         folded = address.casefold()
-        if len(folded) <= limits.MAX_EMAIL_LENGTH and _EMAIL.fullmatch(folded) and _clean(folded):
+        if (
+            len(folded) <= limits.MAX_EMAIL_LENGTH
+            and _EMAIL.fullmatch(folded)
+            and is_storable(folded)
+        ):
             return EmailIdentifier(address=folded)
     if medium == "msisdn" and _PHONE.fullmatch(address):
         return PhoneIdentifier(number=address)
@@ -63,10 +67,11 @@ def can_be_password(text: str) -> bool:
     Empty and blank ones are what an empty form sends. NUL and lone surrogates can't be typed,
     and hash functions treat them each in its own way.
     """
-    return bool(text.strip()) and len(text) <= limits.MAX_PASSWORD_LENGTH and _clean(text)
+    return bool(text.strip()) and len(text) <= limits.MAX_PASSWORD_LENGTH and is_storable(text)
 
 
-def _clean(text: str) -> bool:
+def is_storable(text: str) -> bool:
+    """Say whether a database could hold this text: no NUL in it, and no lone surrogate."""
     if "\0" in text:
         return False
     try:

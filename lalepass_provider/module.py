@@ -16,7 +16,12 @@ from lalepass_provider.accounts import AccountRefused, MatrixAccounts
 from lalepass_provider.client import LalepassClient
 from lalepass_provider.config import ProviderConfig
 from lalepass_provider.errors import CallerRejected, ContractBroken, NoAnswer, Throttled
-from lalepass_provider.identity import can_be_password, threepid_identifier, user_identifier
+from lalepass_provider.identity import (
+    can_be_password,
+    is_storable,
+    threepid_identifier,
+    user_identifier,
+)
 from lalepass_provider.transport import TwistedTransport
 from lalepass_wire import (
     Accepted,
@@ -82,11 +87,13 @@ class LalepassProvider:
     async def _by_name(self, username: str, _login_type: str, login_dict: JsonDict) -> Login:
         """Synapse's auth checker: `username` is what was typed, a name or an MXID."""
         password = login_dict.get("password")
+        _refuse_what_breaks_synapse(username, password)
         identifier = user_identifier(username, server_name=self._server_name)
         return await self._login(identifier, password)
 
     async def _by_threepid(self, medium: str, address: str, password: str) -> Login:
         """Synapse's `check_3pid_auth`."""
+        _refuse_what_breaks_synapse(address, password)
         return await self._login(threepid_identifier(medium, address), password)
 
     async def _login(self, identifier: Identifier | None, password: object) -> Login:
@@ -145,6 +152,16 @@ def _request_facts() -> tuple[Source | None, str | None]:
     except ValueError:
         source = Source(user_agent=user_agent)  # a listener on a Unix socket has no address
     return source, request.request_id
+
+
+def _refuse_what_breaks_synapse(*typed: object) -> None:
+    """Refuse at once what the homeserver's own look-up would answer with an internal error.
+
+    A refusal by `None` sends it on to the local database and its hash function, which fail on
+    text that can't be encoded.
+    """
+    if not all(is_storable(text) for text in typed if isinstance(text, str)):
+        raise HonestError(403, "Invalid username or password", Codes.FORBIDDEN)
 
 
 def _no_answer(exc: NoAnswer) -> HonestError:

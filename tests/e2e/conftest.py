@@ -1,0 +1,102 @@
+"""One service and one homeserver for the whole run, with a gate between them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.parts import SERVER_NAME, Homeserver, Service
+from tools.gate import Gate, Mode
+from tools.processes import Process, free_port
+from tools.synapse import SynapseConfig
+
+# A few wrong passwords in a row, and Synapse makes an account wait: what counts is seen at once.
+FAILED_ATTEMPTS = 5
+# Seconds that the provider waits for the service.
+TIMEOUT = 2.0
+_GENEROUS = {"per_second": 1000, "burst_count": 1000}
+_LIMITS = {
+    "address": _GENEROUS,
+    "account": _GENEROUS,
+    "failed_attempts": {"per_second": 0.001, "burst_count": FAILED_ATTEMPTS},
+}
+
+PEOPLE = {
+    "alice": ("wonderland-7", ["--email", "Alice@X.org", "--phone", "+49 170 1234567"]),
+    "bob": ("builders-8", []),
+    "carol": ("christmas-9", ["--email", "carol@x.org"]),
+    "historic": ("antiquity-1", []),
+    "twins": ("gemini-22", []),
+    "newcomer": ("arrivals-5", ["--display-name", "New Comer"]),
+    "leaver": ("departures-6", []),
+    "canary": ("canary-5f2c9-password", ["--email", "canary@x.org"]),
+}
+
+
+def password_of(localpart: str) -> str:
+    return PEOPLE[localpart][0]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """A service with its people, set up and not started."""
+    service = Service(tmp_path_factory.mktemp("lalepass") / "service", free_port())
+    service.set_up()
+    for localpart, (password, options) in PEOPLE.items():
+        service.add_user(localpart, password, *options)
+    return service
+
+
+@pytest.fixture(scope="session")
+def service_process(service: Service) -> Iterator[Process]:
+    with service.process() as process:
+        process.wait_until_healthy()
+        yield process
+
+
+@pytest.fixture(scope="session")
+def session_gate(service: Service, service_process: Process) -> Iterator[Gate]:
+    assert service_process.alive
+    with Gate(service.port) as gate:
+        yield gate
+
+
+@pytest.fixture
+def gate(session_gate: Gate) -> Iterator[Gate]:
+    """The gate, open again after the test."""
+    yield session_gate
+    session_gate.mode = Mode.OPEN
+
+
+def synapse_config(
+    directory: Path, service: Service, service_url: str, **extra: object
+) -> SynapseConfig:
+    port = free_port()
+    listener = {
+        "type": "http",
+        "port": port,
+        "bind_addresses": ["127.0.0.1"],
+        "resources": [{"names": ["client", "metrics"], "compress": False}],
+    }
+    return SynapseConfig(
+        directory=directory,
+        port=port,
+        service_url=service_url,
+        token_path=service.token_path,
+        server_name=SERVER_NAME,
+        log_level="DEBUG",
+        module_options={"timeout": TIMEOUT},
+        extra={"rc_login": _LIMITS, "enable_metrics": True, "listeners": [listener], **extra},
+    )
+
+
+@pytest.fixture(scope="session")
+def homeserver(
+    tmp_path_factory: pytest.TempPathFactory, service: Service, session_gate: Gate
+) -> Iterator[Homeserver]:
+    """The homeserver that most tests share."""
+    config = synapse_config(tmp_path_factory.mktemp("synapse"), service, session_gate.url)
+    config.write()
+    with config.process() as process:
+        process.wait_until_healthy(timeout=120)
+        yield Homeserver(config)

@@ -1,0 +1,162 @@
+"""A door between a homeserver and its Lalepass service that can be told to misbehave.
+
+Counts the checks that pass, so that "nothing was asked" is a fact and no guess. Runs on a thread
+and an event loop of its own.
+"""
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from enum import Enum, auto
+from types import TracebackType
+from typing import Any, Final, Self
+
+from tools.processes import LOOPBACK
+
+_CHECK: Final = b"POST /v1/credentials/check "
+_TOKEN_ID: Final = re.compile(rb"(Bearer lalepass_)[0-9a-f]{12}")
+_CHUNK: Final = 64 * 1024
+
+
+class Mode(Enum):
+    """What happens to a connection."""
+
+    # goes through to the service
+    OPEN = auto()
+    # is refused: nobody listens
+    SHUT = auto()
+    # is accepted and read, and never answered
+    HUNG = auto()
+    # is answered with something that is no HTTP
+    GARBAGE = auto()
+    # goes through, with a token that the service does not know
+    WRONG_TOKEN = auto()
+
+
+class Gate:
+    """Listens on loopback for as long as it is entered."""
+
+    def __init__(self, target_port: int) -> None:
+        self.port = 0
+        self.checks = 0
+        """How many checks have arrived, whatever became of them."""
+        self.delay = 0.0
+        """Seconds before a request goes on to the service."""
+        self._target_port = target_port
+        self._mode = Mode.OPEN
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="gate", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Self:
+        """Begin to listen, on a free port."""
+        self._thread.start()
+        self._do(self._listen())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End every connection and the thread."""
+        self._do(self._shut())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        """What the provider is told to ask."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def mode(self) -> Mode:
+        """What happens to connections now."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        """Change it, for the connections that are open as well: they are cut."""
+        self._do(self._change(mode))
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _shut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        connections = list(self._connections)
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+    async def _change(self, mode: Mode) -> None:
+        await self._shut()
+        self._mode = mode
+        if mode is not Mode.SHUT:
+            await self._listen()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("connections are served by tasks")
+        self._connections.add(task)
+        try:
+            with suppress(OSError, asyncio.CancelledError):
+                await self._serve(reader, writer)
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._mode is Mode.HUNG:
+            await _pump(reader, None, self._noted)
+        elif self._mode is Mode.GARBAGE:
+            self._noted(await reader.read(_CHUNK))
+            writer.write(b"\x16\x03\x01 this is not the protocol you are looking for\r\n\r\n")
+            await writer.drain()
+        else:
+            await self._forward(reader, writer)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_service, to_service = await asyncio.open_connection(LOOPBACK, self._target_port)
+        there = asyncio.create_task(_pump(reader, to_service, self._noted, delay=self.delay))
+        back = asyncio.create_task(_pump(from_service, writer, lambda data: data))
+        try:
+            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            there.cancel()
+            back.cancel()
+            await asyncio.gather(there, back, return_exceptions=True)
+            to_service.close()
+
+    def _noted(self, data: bytes) -> bytes:
+        self.checks += data.count(_CHECK)
+        if self._mode is Mode.WRONG_TOKEN:
+            return _TOKEN_ID.sub(rb"\g<1>000000000000", data)
+        return data
+
+
+async def _pump(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter | None,
+    change: Callable[[bytes], bytes],
+    *,
+    delay: float = 0.0,
+) -> None:
+    while data := await reader.read(_CHUNK):
+        changed = change(data)
+        if writer is not None:
+            await asyncio.sleep(delay)
+            writer.write(changed)
+            await writer.drain()
