@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.parts import SERVER_NAME, Homeserver, Service
+from tests.e2e.parts import SERVER_NAME, Homeserver, add_user, token_path
 from tools.gate import Gate, Mode
 from tools.processes import Process, free_port
+from tools.service import Service
 from tools.synapse import SynapseConfig
 
 # A few wrong passwords in a row, and Synapse makes an account wait: what counts is seen at once.
@@ -40,10 +41,17 @@ def password_of(localpart: str) -> str:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """A service with its people, set up and not started."""
-    service = Service(tmp_path_factory.mktemp("lalepass") / "service", free_port())
-    service.set_up()
+    service = Service(
+        directory=tmp_path_factory.mktemp("lalepass") / "service",
+        port=free_port(),
+        environment={"LALEPASS_LOG__LEVEL": "debug"},
+    )
+    service.init()
+    service.run(
+        "token", "create", "synapse", "--scope", "check", "--output", str(token_path(service))
+    )
     for localpart, (password, options) in PEOPLE.items():
-        service.add_user(localpart, password, *options)
+        add_user(service, localpart, password, *options)
     return service
 
 
@@ -82,7 +90,7 @@ def synapse_config(
         directory=directory,
         port=port,
         service_url=service_url,
-        token_path=service.token_path,
+        token_path=token_path(service),
         server_name=SERVER_NAME,
         log_level="DEBUG",
         module_options={"timeout": TIMEOUT},

@@ -1,9 +1,7 @@
-"""A service and a homeserver as processes, and what a Matrix client does with them."""
+"""What an operator does with a service, and a Matrix client with a homeserver."""
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,64 +10,20 @@ from typing import Any
 
 import httpx
 
-from tools.processes import LOOPBACK, Process
+from tools.service import Service
 from tools.synapse import SynapseConfig
 
 SERVER_NAME = "hs.example"
 _CLIENT = "/_matrix/client/v3"
 
 
-@dataclass
-class Service:
-    """A Lalepass service on SQLite, operated by its command line."""
+def token_path(service: Service) -> Path:
+    """Where the homeserver's token is."""
+    return service.directory / "token"
 
-    directory: Path
-    port: int
 
-    @property
-    def url(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
-
-    @property
-    def token_path(self) -> Path:
-        return self.directory / "token"
-
-    @property
-    def database(self) -> Path:
-        return self.directory / "lalepass.db"
-
-    def cli(self, *arguments: str, stdin: str = "") -> str:
-        """Run a command of the operator's and return what it printed."""
-        command = [sys.executable, "-m", "lalepass_service", *arguments]
-        done = subprocess.run(
-            command,
-            cwd=self.directory,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, f"{arguments[:2]}: {done.stderr}"
-        return done.stdout
-
-    def set_up(self) -> None:
-        self.directory.mkdir()
-        self.cli("init", "--directory", str(self.directory))
-        self.cli("token", "create", "synapse", "--scope", "check", "--output", "token")
-
-    def add_user(self, localpart: str, password: str, *options: str) -> None:
-        self.cli("user", "add", localpart, "--password-stdin", *options, stdin=f"{password}\n")
-
-    def process(self) -> Process:
-        return Process(
-            name="Lalepass",
-            command=[sys.executable, "-m", "lalepass_service", "serve"],
-            directory=self.directory,
-            log=self.directory / "service.log",
-            health_url=f"{self.url}/health/ready",
-            environment={"LALEPASS_SERVER__PORT": str(self.port), "LALEPASS_LOG__LEVEL": "debug"},
-        )
+def add_user(service: Service, localpart: str, password: str, *options: str) -> None:
+    service.run("user", "add", localpart, "--password-stdin", *options, password=f"{password}\n")
 
 
 @dataclass

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import password_of, synapse_config
-from tests.e2e.parts import SERVER_NAME, Homeserver, Service, by_email
+from tests.e2e.parts import SERVER_NAME, Homeserver, by_email, token_path
 from tests.odd_input import ODD_USERS
 from tools.gate import Gate, Mode
+from tools.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.e2e
 def legacy(service: Service, url: str) -> dict[str, Any]:
     entry = {
         "module": "lalepass_provider.LalepassProvider",
-        "config": {"url": url, "token_path": str(service.token_path), "timeout": 2},
+        "config": {"url": url, "token_path": str(token_path(service)), "timeout": 2},
     }
     return {"modules": [], "password_providers": [entry]}
 
@@ -83,7 +84,7 @@ def test_synapse_does_not_start_with_a_wrong_option_and_says_which(
     tmp_path: Path, service: Service, options: dict[str, Any], sentence: str
 ) -> None:
     config = synapse_config(tmp_path, service, "http://127.0.0.1:1")
-    module = {"url": "http://127.0.0.1:1", "token_path": str(service.token_path), **options}
+    module = {"url": "http://127.0.0.1:1", "token_path": str(token_path(service)), **options}
     config.extra["modules"] = [  # type: ignore[index]  # a dict, seen as a Mapping
         {"module": "lalepass_provider.LalepassProvider", "config": module}
     ]

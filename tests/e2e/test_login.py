@@ -13,7 +13,6 @@ from tests.e2e.conftest import FAILED_ATTEMPTS, password_of
 from tests.e2e.parts import (
     SERVER_NAME,
     Homeserver,
-    Service,
     by_email,
     by_msisdn,
     by_name,
@@ -22,6 +21,7 @@ from tests.e2e.parts import (
 )
 from tests.odd_input import ODD_USERS, OddUser
 from tools.gate import Gate
+from tools.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -205,14 +205,14 @@ def test_a_disabled_account_is_told_so_and_only_to_who_knows_the_password(
     homeserver: Homeserver, service: Service
 ) -> None:
     assert homeserver.log_in("leaver", password_of("leaver")).status_code == 200
-    service.cli("user", "disable", "leaver")
+    service.run("user", "disable", "leaver")
 
     right = homeserver.log_in("leaver", password_of("leaver"))
     wrong = homeserver.log_in("leaver", "not the password")
 
     assert (right.status_code, right.json()["errcode"]) == (403, "M_USER_DEACTIVATED")
     assert (wrong.status_code, wrong.json()["errcode"]) == (403, "M_FORBIDDEN")
-    service.cli("user", "enable", "leaver")
+    service.run("user", "enable", "leaver")
     assert homeserver.log_in("leaver", password_of("leaver")).status_code == 200
 
 

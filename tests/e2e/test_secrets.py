@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import password_of
-from tests.e2e.parts import Homeserver, Service, by_email
+from tests.e2e.parts import Homeserver, by_email, token_path
 from tools.gate import Gate, Mode
+from tools.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -36,13 +37,13 @@ def test_a_canary_is_found_nowhere(homeserver: Homeserver, service: Service, gat
     homeserver.delete_device(login.json(), WRONG)
     homeserver.delete_device(login.json(), right)
     refused = httpx.post(
-        f"{service.url}/v1/credentials/check",
+        f"{service.address}/v1/credentials/check",
         json={"password": right},
-        headers={"Authorization": f"Bearer {service.token_path.read_text().strip()}"},
+        headers={"Authorization": f"Bearer {token_path(service).read_text().strip()}"},
     )
     assert refused.status_code == 400
     metrics = [
-        httpx.get(f"{service.url}/metrics").text,
+        httpx.get(f"{service.address}/metrics").text,
         httpx.get(f"{homeserver.url}/_synapse/metrics").text,
     ]
 
@@ -66,7 +67,7 @@ def test_the_search_would_find_one(homeserver: Homeserver, service: Service) -> 
 
 
 def test_a_token_is_in_its_file_only(homeserver: Homeserver, service: Service) -> None:
-    secret = service.token_path.read_bytes().strip().rpartition(b"_")[2]
+    secret = token_path(service).read_bytes().strip().rpartition(b"_")[2]
 
     assert files_with(service.directory, secret) == ["token"]
     assert files_with(homeserver.config.directory, secret) == []
