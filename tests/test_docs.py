@@ -1,0 +1,63 @@
+"""What the documents say is true of the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lalepass_provider.config import ProviderConfig
+from lalepass_service.config import Config
+from lalepass_wire import ErrorCode, RefusalReason
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+API = (ROOT / "docs" / "api.md").read_text()
+
+
+def fragment() -> str:
+    """Return the part of homeserver.yaml that the README shows."""
+    (found,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    return str(found)
+
+
+def test_the_readme_shows_every_option_of_the_module() -> None:
+    shown = set(re.findall(r"^      #?(\w+):", fragment(), re.MULTILINE))
+
+    assert shown == set(ProviderConfig.model_fields)
+
+
+def test_the_fragment_in_the_readme_loads() -> None:
+    module = yaml.safe_load(fragment())["modules"][0]
+
+    assert module["module"] == "lalepass_provider.LalepassProvider"
+    assert ProviderConfig.model_validate(module["config"]).url == "https://auth.example.org"
+
+
+def test_the_defaults_in_the_readme_are_those_of_the_code() -> None:
+    shown = yaml.safe_load(re.sub(r"^      #(\w+:)", r"      \1", fragment(), flags=re.MULTILINE))
+    options = shown["modules"][0]["config"]
+
+    for name in ("timeout", "connect_timeout", "max_in_flight", "allow_plaintext"):
+        assert options[name] == ProviderConfig.model_fields[name].default
+
+
+@pytest.mark.parametrize("section", Config.model_fields)
+def test_the_configuration_that_init_writes_shows_every_option(section: str) -> None:
+    text = (ROOT / "service" / "lalepass_service" / "cli" / "lalepass.toml").read_text()
+    (part,) = re.findall(rf"^\[{section}\]\n(.*?)(?=^\[|\Z)", text, re.MULTILINE | re.DOTALL)
+    annotation = Config.model_fields[section].annotation
+    assert annotation is not None
+
+    assert set(re.findall(r"^#?(\w+) = ", part, re.MULTILINE)) == set(annotation.model_fields)
+
+
+@pytest.mark.parametrize("name", [*ErrorCode, *RefusalReason])
+def test_the_api_document_has_every_code_and_reason(name: str) -> None:
+    assert f"| `{name}` |" in API
+
+
+def test_the_api_document_has_no_code_that_is_never_said() -> None:
+    rows = set(re.findall(r"^\| `(\w+)` \|", API, re.MULTILINE))
+
+    assert rows == {*ErrorCode, *RefusalReason}
