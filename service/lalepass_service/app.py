@@ -92,14 +92,15 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             load=service.hasher.load,
             request_timeout=config.server.request_timeout,
         )
-        server = _Server(_settings(config.server, application))
+        server = _Server(uvicorn_settings(config.server, application))
         server.url = f"http://{address(config.server)}"
         _warn_if_open(config.server)
         await server.serve([listener])
     _log.info("stopped")
 
 
-def _settings(server: Server, application: FastAPI) -> uvicorn.Config:
+def uvicorn_settings(server: Server, application: FastAPI) -> uvicorn.Config:
+    """Return how uvicorn is to serve: with our limits, and in silence, since ours is the log."""
     return uvicorn.Config(
         application,
         http=BoundedProtocol,

@@ -202,7 +202,8 @@ def _refuse_unknown_variables() -> None:
     for name in os.environ:
         upper = name.upper()
         if upper in sections:
-            raise ConfigFault(f"{name}: set its options one by one, such as {min(known)}")
+            example = min(option for option in known if option.startswith(upper))
+            raise ConfigFault(f"{name}: set its options one by one, such as {example}")
         if upper.startswith(_PREFIX) and "__" in upper and upper not in known:
             raise ConfigFault(f"{name}: there is no such option{_or(upper, known)}")
 

@@ -12,7 +12,7 @@ from lalepass_service.cli import console
 from lalepass_service.cli.files import new_private_file
 from lalepass_service.core.errors import Conflict
 
-_TEMPLATE: Final = Path(__file__).with_name("lalepass.toml")
+TEMPLATE: Final = Path(__file__).with_name("lalepass.toml")
 _CONFIG: Final = "lalepass.toml"
 _DATABASE: Final = "lalepass.db"
 
@@ -33,7 +33,7 @@ def init(
         steps.enter_context(_folder(directory))
         steps.enter_context(_database(directory / _DATABASE))
         file = steps.enter_context(new_private_file(config))
-        file.write(_TEMPLATE.read_text(encoding="utf-8"))
+        file.write(TEMPLATE.read_text(encoding="utf-8"))
     _say_what_next(directory, config)
 
 

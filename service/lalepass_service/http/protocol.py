@@ -5,7 +5,7 @@ them close the service to everybody (https://en.wikipedia.org/wiki/Slowloris_(cy
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,7 +13,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from lalepass_service.core.errors import Overloaded
 from lalepass_service.http.problems import answer_to
 
-HEAD_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Counted as it comes in, so one read of the socket may go beyond it."""
 
@@ -27,6 +26,8 @@ class BoundedProtocol(HttpToolsProtocol):
     after an answer. Bytes that trickle in do not move the deadline. The body has its own bounds:
     see `limits.py`.
     """
+
+    head_seconds: ClassVar[float] = 10.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*args, **kwargs)
@@ -77,7 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _expect_head(self) -> None:
         self._head_bytes = 0
-        self._due = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._due = self.loop.call_later(self.head_seconds, self.transport.close)
 
     def _forget_head(self) -> None:
         if self._due is not None:

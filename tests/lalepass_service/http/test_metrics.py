@@ -1,0 +1,61 @@
+import httpx
+import pytest
+
+from lalepass_service.core.errors import Overloaded
+from lalepass_wire import paths
+from tests.lalepass_service.http.world import WRONG, World, a_check, check
+
+pytestmark = pytest.mark.anyio
+
+
+async def _figures(client: httpx.AsyncClient) -> dict[str, float]:
+    text = (await client.get(paths.METRICS)).text
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+async def test_every_outcome_is_counted(client: httpx.AsyncClient, world: World) -> None:
+    await check(client)
+    await check(client, a_check(password=WRONG))
+    await check(client, a_check("nobody"))
+    await check(client, a_check("gone"))
+    world.hasher.failure = Overloaded(retry_after=1)
+    await check(client)
+    figures = await _figures(client)
+
+    counted = {name: value for name, value in figures.items() if "checks_total" in name}
+    assert counted == {
+        'lalepass_checks_total{code="",outcome="accepted"}': 1,
+        'lalepass_checks_total{code="",outcome="refused_credentials"}': 2,
+        'lalepass_checks_total{code="",outcome="refused_disabled"}': 1,
+        'lalepass_checks_total{code="overloaded",outcome="no_answer"}': 1,
+    }
+    assert figures["lalepass_check_duration_seconds_count"] == 5
+
+
+async def test_the_load_of_the_hasher_is_shown_as_it_is_now(
+    client: httpx.AsyncClient,
+) -> None:
+    figures = await _figures(client)
+
+    assert figures["lalepass_hasher_slots"] == 2
+    assert figures["lalepass_hasher_busy"] == 1
+    assert figures["lalepass_hasher_waiting"] == 3
+    assert figures["lalepass_hasher_shed_total"] == 4
+    assert figures["lalepass_hasher_completed_total"] == 5
+
+
+async def test_paths_that_do_not_exist_share_one_figure(client: httpx.AsyncClient) -> None:
+    for number in range(3):
+        await client.get(f"/{number}")
+
+    figures = await _figures(client)
+    assert figures['lalepass_http_requests_total{route="none",status="404"}'] == 3
+
+
+async def test_nobody_is_named(client: httpx.AsyncClient) -> None:
+    await check(client)
+    text = (await client.get(paths.METRICS)).text
+
+    assert "alice" not in text
+    assert "homeserver" not in text

@@ -1,0 +1,228 @@
+"""The server over a real socket: what uvicorn does with bytes, and what we add to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import pytest
+import uvicorn
+
+from lalepass_service import app
+from lalepass_service.config import Server
+from lalepass_service.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
+from lalepass_wire import paths
+from tests.lalepass_service.http.world import World
+
+pytestmark = pytest.mark.anyio
+
+_PATIENCE = 20
+"""Seconds after which the server has certainly forgotten us."""
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Impatient(BoundedProtocol):
+    head_seconds = 0.2
+
+
+@asynccontextmanager
+async def _serving(
+    world: World,
+    *,
+    request_timeout: float = 30,
+    max_connections: int = 64,
+    protocol: type[BoundedProtocol] = BoundedProtocol,
+) -> AsyncIterator[int]:
+    """Serve on a free port."""
+    settings = app.uvicorn_settings(
+        Server(max_connections=max_connections), world.app(request_timeout=request_timeout)
+    )
+    settings.http = protocol
+    server = _Server(settings)
+    with app.listen(Server.model_construct(host="127.0.0.1", port=0, backlog=64)) as listener:
+        port: int = listener.getsockname()[1]
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            await serving
+
+
+class _Caller:
+    """A caller that is free to send anything."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, *data: bytes) -> None:
+        self._writer.write(b"".join(data))
+        await self._writer.drain()
+
+    async def answer(self) -> tuple[int, bytes]:
+        """Return the status and the head of one answer, and read over its body."""
+        async with asyncio.timeout(_PATIENCE):
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            length = head.lower().partition(b"content-length:")[2].partition(b"\r")[0]
+            await self._reader.readexactly(int(length))
+        return int(head.split()[1]), head.lower()
+
+    async def hung_up(self) -> bool:
+        """Wait until the server has closed the connection."""
+        async with asyncio.timeout(_PATIENCE):
+            with suppress(ConnectionError):
+                await self._reader.read()
+        return self._reader.at_eof() or self._reader.exception() is not None
+
+
+@asynccontextmanager
+async def _calling(port: int) -> AsyncIterator[_Caller]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield _Caller(reader, writer)
+    finally:
+        writer.close()
+
+
+def _head(world: World, *headers: str, token: bool = True) -> bytes:
+    lines = [
+        f"POST {paths.CHECK_CREDENTIALS} HTTP/1.1",
+        "Host: lalepass",
+        "Content-Type: application/json",
+        *([f"Authorization: Bearer {world.token}"] if token else []),
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+_BODY = b'{"identifier":{"kind":"user","localpart":"alice"},"password":"correct horse"}'
+
+
+def _good(world: World) -> bytes:
+    return _head(world, f"Content-Length: {len(_BODY)}") + _BODY
+
+
+async def test_a_connection_serves_many_requests(world: World) -> None:
+    async with _serving(world) as port, _calling(port) as caller:
+        for _ in range(3):
+            await caller.send(_good(world))
+            assert (await caller.answer())[0] == 200
+
+
+async def test_requests_may_follow_each_other_without_waiting(world: World) -> None:
+    async with _serving(world) as port, _calling(port) as caller:
+        await caller.send(_good(world) * 3)
+
+        assert [(await caller.answer())[0] for _ in range(3)] == [200, 200, 200]
+
+
+async def test_a_body_may_come_in_chunks_with_a_trailer(world: World) -> None:
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in _BODY)
+    async with _serving(world) as port, _calling(port) as caller:
+        for _ in range(2):
+            await caller.send(_head(world, "Transfer-Encoding: chunked"), chunks)
+            await caller.send(b"0\r\nX-Trailer: ignored\r\n\r\n")
+            assert (await caller.answer())[0] == 200
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
+async def test_a_body_without_end_is_answered_and_not_read(world: World, length: str) -> None:
+    async with _serving(world) as port, _calling(port) as caller:
+        await caller.send(_head(world, length), b"5000\r\n" + b" " * 0x5000)
+        status, head = await caller.answer()
+
+        assert status == 413
+        assert b"connection: close" in head
+        assert await caller.hung_up()
+
+
+async def test_who_asks_first_whether_to_send_is_told_so_in_time(world: World) -> None:
+    async with _serving(world) as port, _calling(port) as caller:
+        await caller.send(_head(world, "Content-Length: 1000000", "Expect: 100-continue"))
+
+        assert (await caller.answer())[0] == 413
+
+
+async def test_a_body_that_drips_is_cut_off(world: World) -> None:
+    async with _serving(world, request_timeout=0.3) as port, _calling(port) as caller:
+        await caller.send(_head(world, f"Content-Length: {len(_BODY)}"), _BODY[:-1])
+        status, head = await caller.answer()
+
+        assert status == 408
+        assert b"application/problem+json" in head
+        assert await caller.hung_up()
+    assert world.hasher.calls == 0
+
+
+@pytest.mark.parametrize("start", [b"", b"POST /", b"POST / HTTP/1.1\r\nHost: l"])
+async def test_a_head_that_never_ends_is_cut_off(world: World, start: bytes) -> None:
+    async with _serving(world, protocol=_Impatient) as port, _calling(port) as caller:
+        await caller.send(start)
+
+        assert await caller.hung_up()
+
+
+async def test_the_next_head_is_due_in_time_as_well(world: World) -> None:
+    async with _serving(world, protocol=_Impatient) as port, _calling(port) as caller:
+        await caller.send(_good(world))
+        assert (await caller.answer())[0] == 200
+        await caller.send(b"POST /")
+
+        assert await caller.hung_up()
+
+
+async def test_the_rest_of_an_unwanted_body_is_due_in_time_as_well(world: World) -> None:
+    async with _serving(world, protocol=_Impatient) as port, _calling(port) as caller:
+        await caller.send(_head(world, "Content-Length: 100", token=False))
+        assert (await caller.answer())[0] == 401
+        await caller.send(b"x")
+
+        assert await caller.hung_up()
+
+
+async def test_a_head_without_end_is_refused(world: World) -> None:
+    async with _serving(world) as port, _calling(port) as caller:
+        await caller.send(b"GET / HTTP/1.1\r\nX-Long: ")
+        with suppress(ConnectionError):
+            for _ in range(MAX_HEAD_BYTES // 1024 + 1):
+                await caller.send(b"a" * 1024)
+
+        assert await caller.hung_up()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x16\x03\x01\x02\x00\x01", b"GET\r\n\r\n", b"\0\0\0\0", b"BREW / HTTP/1.1\r\n\r\n"],
+)
+async def test_what_is_no_http_is_hung_up_on(world: World, garbage: bytes) -> None:
+    async with _serving(world) as port, _calling(port) as caller:
+        await caller.send(garbage)
+
+        assert await caller.hung_up()
+
+
+async def test_one_caller_too_many_is_told_to_come_back(world: World) -> None:
+    async with _serving(world, max_connections=8) as port:
+        others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+        async with _calling(port) as caller:
+            await caller.send(_good(world))
+            status, head = await caller.answer()
+
+            assert status == 503
+            assert b"application/problem+json" in head
+            assert b"retry-after: 1" in head
+        for _, writer in others:
+            writer.close()
+
+
+async def test_the_server_does_not_say_what_it_is(world: World) -> None:
+    async with _serving(world) as port, _calling(port) as caller:
+        await caller.send(_good(world))
+        _, head = await caller.answer()
+
+    assert b"server:" not in head

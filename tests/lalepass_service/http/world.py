@@ -1,0 +1,117 @@
+"""The API over fakes, and a caller that may ask."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from lalepass_service.adapters.hashing import HasherLoad
+from lalepass_service.adapters.memory import (
+    FixedClock,
+    InstantHasher,
+    MemoryCallers,
+    MemoryUsers,
+)
+from lalepass_service.core.callers import CallerRegistry
+from lalepass_service.core.check import CredentialCheck
+from lalepass_service.core.errors import StoreUnavailable
+from lalepass_service.core.model import Password, Scope, UserState
+from lalepass_service.http import api
+from lalepass_wire import paths
+from tests.lalepass_service.accounts import NOW, a_user
+
+PASSWORD = "correct horse"
+WRONG = "battery staple"
+
+LOAD = HasherLoad(slots=2, busy=1, waiting=3, shed=4, completed=5)
+
+
+@dataclass
+class World:
+    """Everything behind the API, to be questioned and to be told to fail."""
+
+    users: MemoryUsers = field(default_factory=MemoryUsers)
+    callers: MemoryCallers = field(default_factory=MemoryCallers)
+    hasher: InstantHasher = field(default_factory=InstantHasher)
+    database_answers: bool = True
+    token: str = ""
+
+    @property
+    def registry(self) -> CallerRegistry:
+        return CallerRegistry(callers=self.callers, clock=FixedClock(NOW))
+
+    async def settle(self) -> None:
+        """Make the accounts and the token that the tests know."""
+        record = await self.hasher.hash(Password(PASSWORD))
+        alice = a_user("alice", emails=("alice@example.org",), phones=("491701234567",))
+        await self.users.add(
+            replace(alice, display_name="Alice", admin=True), record, reuse_name=False
+        )
+        await self.users.add(a_user("gone", state=UserState.DISABLED), record, reuse_name=False)
+        self.hasher.calls = 0
+        _, self.token = await self.registry.create("homeserver", [Scope.CHECK])
+
+    def app(self, *, request_timeout: float = 30) -> FastAPI:
+        return api.build(
+            check=CredentialCheck(users=self.users, hasher=self.hasher),
+            registry=self.registry,
+            ping=self._ping,
+            load=lambda: LOAD,
+            request_timeout=request_timeout,
+        )
+
+    async def _ping(self) -> None:
+        if not self.database_answers:
+            raise StoreUnavailable
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    @asynccontextmanager
+    async def client(self, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+        """Talk to the API as the caller whose token this is."""
+        transport = httpx.ASGITransport(app=self.app(**options), raise_app_exceptions=False)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://lalepass", headers=self.authorization
+        ) as client:
+            yield client
+
+
+class HangingUsers(MemoryUsers):
+    """A database that never answers."""
+
+    async def credentials(self, *_: object) -> Any:
+        await asyncio.Event().wait()
+
+
+def a_check(
+    localpart: str = "alice", password: str = PASSWORD, **more: object
+) -> dict[str, object]:
+    return {"identifier": {"kind": "user", "localpart": localpart}, "password": password, **more}
+
+
+async def check(client: httpx.AsyncClient, body: object = None, **options: Any) -> httpx.Response:
+    return await client.post(paths.CHECK_CREDENTIALS, json=body or a_check(), **options)
+
+
+def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Every problem has this form, whatever went wrong."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem["code"] == code
+    assert problem["status"] == status
+    assert problem["type"] == f"urn:lalepass:problem:{code}"
+    assert problem["title"]
+    return problem
+
+
+def all_logged(records: list[logging.LogRecord]) -> str:
+    """Everything that was logged, with what a formatter might not show."""
+    return "\n".join(f"{record.getMessage()} {vars(record)}" for record in records)

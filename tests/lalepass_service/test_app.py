@@ -1,0 +1,215 @@
+"""The server as a process, on a real database and a real port."""
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lalepass_service.app import openapi_document
+from lalepass_wire import paths
+from tools.processes import LOOPBACK, Process, free_port, port_is_free
+from tools.service import Service
+
+_DOCUMENT = Path(__file__).parents[2] / "docs/openapi.json"
+_PATIENCE = 30
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """A service with an account, not running."""
+    service = Service(directory=tmp_path_factory.mktemp("lalepass") / "made", port=free_port())
+    service.init()
+    service.run("user", "add", "alice", "--password-stdin", password=PASSWORD)
+    return service
+
+
+def _log(service: Service) -> str:
+    return service.log.read_text(encoding="utf-8")
+
+
+@contextmanager
+def _refused(service: Service, code: int) -> Iterator[list[str]]:
+    """Start a service that ends by itself, and take down what it said."""
+    said: list[str] = []
+    with service.process() as process:
+        assert process.wait() == code
+        said += _log(service).splitlines()
+        yield said
+    assert not any("Traceback" in line for line in said)
+
+
+def test_it_answers_until_it_is_told_to_stop(made: Service) -> None:
+    token = made.run("token", "create", "hs", "--scope", "check").strip()
+    with made.process() as process:
+        process.wait_until_healthy()
+        answer = httpx.post(
+            f"{made.address}{paths.CHECK_CREDENTIALS}",
+            headers={"Authorization": f"Bearer {token}"},
+            json={"identifier": {"kind": "user", "localpart": "alice"}, "password": PASSWORD},
+        )
+        assert answer.json()["result"] == "accepted"
+        _signal(process, signal.SIGTERM)
+        assert process.wait() == 0
+    log = _log(made)
+    assert f"url={made.address}" in log
+    assert log.rstrip().splitlines()[-1].split()[3] == "stopped"
+    assert PASSWORD not in log
+    assert token not in log
+
+
+def test_what_is_under_way_is_finished_before_it_stops(made: Service) -> None:
+    body = json.dumps(
+        {"identifier": {"kind": "user", "localpart": "alice"}, "password": PASSWORD}
+    ).encode()
+    token = made.run("token", "create", "drain", "--scope", "check").strip()
+    head = (
+        f"POST {paths.CHECK_CREDENTIALS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        "Expect: 100-continue\r\n\r\n"
+    )
+    with made.process() as process:
+        process.wait_until_healthy()
+        with socket.create_connection((LOOPBACK, made.port), timeout=_PATIENCE) as caller:
+            caller.sendall(head.encode())
+            # It has begun to read the body: the request is under way.
+            assert caller.recv(1024).startswith(b"HTTP/1.1 100")
+            _signal(process, signal.SIGTERM)
+            _wait_until_closed(process, made.port)
+            caller.sendall(body)
+            answer = caller.recv(65536)
+        assert process.wait() == 0
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"accepted"' in answer
+
+
+def test_a_port_in_use_is_one_sentence(made: Service) -> None:
+    with (
+        socket.create_server((LOOPBACK, made.port)),
+        _refused(_elsewhere(made, "in-use"), 4) as said,
+    ):
+        address = f"{LOOPBACK}:{made.port}"
+        assert said == [f"lalepass: can't listen on {address}: Address already in use"]
+
+
+def test_an_address_of_another_machine_is_one_sentence(made: Service) -> None:
+    service = _elsewhere(made, "address", {"LALEPASS_SERVER__HOST": "192.0.2.1"})
+    with _refused(service, 4) as said:
+        assert len(said) == 1
+        assert said[0].startswith(f"lalepass: can't listen on 192.0.2.1:{made.port}: ")
+
+
+def test_an_empty_database_is_made_ready(made: Service, tmp_path: Path) -> None:
+    database = tmp_path / "new.db"
+    service = _elsewhere(made, "empty", {"LALEPASS_DATABASE__PATH": str(database)})
+    with service.process() as process:
+        process.wait_until_healthy()
+
+    assert database.stat().st_mode & 0o777 == 0o600
+    assert "made a new database" in _log(service)
+
+
+_LATER = "CREATE TABLE alembic_version AS SELECT 'nobody-knows-this' AS version_num"
+_OTHER = "CREATE TABLE of_another_program (id INTEGER)"
+
+
+@pytest.mark.parametrize(("name", "table"), [("later", _LATER), ("other", _OTHER)])
+def test_a_database_of_a_later_version_is_left_alone(
+    made: Service, tmp_path: Path, name: str, table: str
+) -> None:
+    database = tmp_path / "later.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(table)
+        connection.commit()
+    before = database.read_bytes()
+    service = _elsewhere(made, name, {"LALEPASS_DATABASE__PATH": str(database)})
+
+    with _refused(service, 4) as said:
+        assert len(said) == 1
+        assert "newer lalepass" in said[0]
+    assert database.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_one_sentence(made: Service, tmp_path: Path) -> None:
+    database = tmp_path / "text.db"
+    database.write_text("this is no database, and longer than a header of one has to be" * 20)
+    service = _elsewhere(made, "text", {"LALEPASS_DATABASE__PATH": str(database)})
+
+    with _refused(service, 4) as said:
+        assert said == [f"lalepass: the database {database} can't be used: file is not a database"]
+
+
+def test_a_wrong_setting_is_one_sentence(made: Service) -> None:
+    with _refused(_elsewhere(made, "wrong", {"LALEPASS_LOG__LEVEL": "loud"}), 3) as said:
+        assert said == [
+            "lalepass: LALEPASS_LOG__LEVEL: should be debug, info, warning or error",
+        ]
+
+
+def test_who_listens_to_others_is_warned(made: Service) -> None:
+    service = _elsewhere(made, "open", {"LALEPASS_SERVER__HOST": "0.0.0.0"})
+    with service.process() as process:
+        process.wait_until_healthy()
+
+    warnings = [line for line in _log(service).splitlines() if "[warning" in line]
+    assert len(warnings) == 1
+    assert "unencrypted" in warnings[0]
+
+
+def test_json_is_for_machines(made: Service) -> None:
+    service = _elsewhere(made, "json", {"LALEPASS_LOG__FORMAT": "json"})
+    with service.process() as process:
+        process.wait_until_healthy()
+
+    events = [json.loads(line)["event"] for line in _log(service).splitlines()]
+    assert events[0] == "ready"
+    assert events[-1] == "stopped"
+
+
+def test_the_committed_description_of_the_api_is_the_one_it_serves() -> None:
+    """To refresh the file: `make openapi`."""
+    expected = json.dumps(openapi_document(), indent=2, sort_keys=True) + "\n"
+
+    assert _DOCUMENT.read_text(encoding="utf-8") == expected, "run `make openapi`"
+
+
+def test_the_description_tells_nothing_of_this_machine() -> None:
+    text = json.dumps(openapi_document())
+
+    assert not re.search(r"/(home|root|work|tmp)/", text)
+
+
+def _elsewhere(made: Service, name: str, environment: dict[str, str] | None = None) -> Service:
+    """The same service with a log of its own."""
+
+    class _Elsewhere(Service):
+        @property
+        def log(self) -> Path:
+            return made.directory / f"{name}.log"
+
+    return _Elsewhere(directory=made.directory, port=made.port, environment=environment or {})
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    assert process.pid is not None
+    os.kill(process.pid, number)
+
+
+def _wait_until_closed(process: Process, port: int) -> None:
+    """Wait until the port takes no new connections: the signal has arrived."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if port_is_free(port):
+            return
+        process.check_alive(wait=0.05)
+    pytest.fail("the port is still open")
