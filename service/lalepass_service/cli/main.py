@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         # typer exits by itself when the command line is wrong or help is asked for.
         app(args=list(arguments), prog_name="lalepass", obj=chosen)
     except SystemExit as ending:
-        code = ending.code if isinstance(ending.code, int) else console.ExitCode.OK
+        code = _code_of(ending)
     except KeyboardInterrupt:
         code = console.ExitCode.INTERRUPTED
     except BrokenPipeError:
@@ -88,6 +88,13 @@ def run(arguments: Sequence[str]) -> int:
     else:
         code = console.ExitCode.OK
     return _flushed(code)
+
+
+def _code_of(ending: SystemExit) -> int:
+    # typer says 1, which is our word for a refusal.
+    if isinstance(ending.__context__, BrokenPipeError):
+        return console.ExitCode.BROKEN_PIPE
+    return ending.code if isinstance(ending.code, int) else console.ExitCode.OK
 
 
 def _flushed(code: int) -> int:

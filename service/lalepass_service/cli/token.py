@@ -8,6 +8,7 @@ import typer
 from lalepass_service.cli import console, operate
 from lalepass_service.cli.files import new_private_file
 from lalepass_service.cli.session import session
+from lalepass_service.core.errors import TokenNotFound
 from lalepass_service.core.model import Caller, Scope
 
 if TYPE_CHECKING:
@@ -71,7 +72,11 @@ def revoke(
     token_id: Annotated[str, typer.Argument(help="As `lalepass token list` shows it.")],
 ) -> None:
     """Revoke a token, from now on."""
-    operate.on_registry(session(context).load(), lambda registry: registry.revoke(token_id))
+    config = session(context).load()
+    if not token_id.isascii():
+        # Bytes that are no text can't even be looked up.
+        raise TokenNotFound(token_id)
+    operate.on_registry(config, lambda registry: registry.revoke(token_id))
     console.say(f"token {token_id} is revoked")
 
 

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from lalepass_service.cli.console import ExitCode
+from tests.lalepass_service.cli.operator import Operator
+
+
+def test_a_right_configuration_is_said_to_be_right(operator: Operator) -> None:
+    said = operator("config", "check").done()
+
+    assert said.splitlines() == [
+        f"{operator.directory}/lalepass.toml: all options are right",
+        f"the database is {operator.directory}/lalepass.db",
+    ]
+
+
+@pytest.mark.parametrize("command", [["config", "check"], ["serve"], ["user", "list"]])
+def test_a_wrong_one_stops_every_command(operator: Operator, command: list[str]) -> None:
+    (operator.directory / "lalepass.toml").write_text("[server]\nport = 0")
+
+    assert operator(*command).refused(ExitCode.CONFIG) == (
+        f"{operator.directory}/lalepass.toml: server.port: should be a number from 1 to 65535"
+    )
+
+
+def test_a_missing_one_is_named(operator: Operator) -> None:
+    said = operator.bare("--config", "/nowhere/lalepass.toml", "config", "check")
+
+    assert said.refused(ExitCode.CONFIG) == (
+        "/nowhere/lalepass.toml: can't be read: No such file or directory"
+    )
+
+
+def test_none_at_all_is_said_to_be_none(
+    operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert (
+        operator.bare("user", "list")
+        .refused(ExitCode.CONFIG)
+        .startswith("there is no configuration")
+    )
+
+
+def test_a_configuration_may_be_named_by_the_environment(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LALEPASS_CONFIG", str(operator.directory / "lalepass.toml"))
+
+    operator.bare("config", "check").done()

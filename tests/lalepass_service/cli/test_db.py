@@ -1,0 +1,47 @@
+from lalepass_service.cli.console import ExitCode
+from tests.lalepass_service.cli.operator import Operator
+
+
+def test_the_state_is_for_people_and_programs(operator: Operator) -> None:
+    database = operator.directory / "lalepass.db"
+
+    assert operator("db", "status").done() == f"{database}: current\n"
+    assert operator("db", "status", "--json").document == {
+        "path": str(database),
+        "state": "current",
+    }
+
+
+def test_what_is_up_to_date_stays_so(operator: Operator) -> None:
+    assert "was up to date already" in operator("db", "migrate").done()
+
+
+def test_a_database_that_is_not_there_is_made_by_one_command_only(operator: Operator) -> None:
+    database = operator.directory / "lalepass.db"
+    database.unlink()
+
+    for command in (["user", "list"], ["user", "add", "alice"], ["token", "list"]):
+        said = operator(*command)
+        assert said.refused(ExitCode.OUTSIDE) == (
+            f"{database} has no tables yet: run `lalepass db migrate`"
+        )
+        assert not database.exists()
+    assert operator("db", "status", "--json").document["state"] == "empty"
+    assert "is up to date now" in operator("db", "migrate").done()
+    operator("user", "list").done()
+
+
+def test_a_file_that_is_no_database_is_named(operator: Operator) -> None:
+    database = operator.directory / "lalepass.db"
+    database.write_text("no database " * 100)
+
+    for command in (["db", "status"], ["db", "migrate"], ["user", "list"]):
+        sentence = operator(*command).refused(ExitCode.OUTSIDE)
+        assert sentence == f"the database {database} can't be used: file is not a database"
+
+
+def test_a_folder_that_is_not_there_is_named(operator: Operator) -> None:
+    (operator.directory / "lalepass.toml").write_text('[database]\npath = "missing/users.db"')
+    sentence = operator("db", "migrate").refused(ExitCode.OUTSIDE)
+
+    assert sentence == f"there is no folder {operator.directory}/missing"
