@@ -5,6 +5,7 @@ that has to be programmed for each test.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -99,8 +100,8 @@ class MemoryUsers:
         self._answer()
         if user.localpart in self._retired and not reuse_name:
             raise NameRetired(user.localpart)
-        for other in self._accounts.values():
-            _require_distinct(user, other.user)
+        if what := _taken(user, (each.user for each in self._accounts.values())):
+            raise AlreadyTaken(what)
         self._retired.discard(user.localpart)
         changed_at = (user.password_changed_at or user.created_at) if record else None
         stored = replace(user, password_changed_at=changed_at)
@@ -221,15 +222,16 @@ def _fingerprint(password: Password) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def _require_distinct(new: User, other: User) -> None:
-    for what, clash in (
-        ("id", new.id == other.id),
-        ("user name", new.localpart == other.localpart),
-        ("e-mail address", not set(new.emails).isdisjoint(other.emails)),
-        ("phone number", not set(new.phones).isdisjoint(other.phones)),
-    ):
-        if clash:
-            raise AlreadyTaken(what)
+def _taken(new: User, others: Iterable[User]) -> str | None:
+    """Return the first thing of the new account that one of the others has."""
+    users = tuple(others)
+    clashes = {
+        "id": any(new.id == other.id for other in users),
+        "user name": any(new.localpart == other.localpart for other in users),
+        "e-mail address": any(set(new.emails) & set(other.emails) for other in users),
+        "phone number": any(set(new.phones) & set(other.phones) for other in users),
+    }
+    return next((what for what, clash in clashes.items() if clash), None)
 
 
 def _has(user: User, identifier: Identifier) -> bool:

@@ -8,13 +8,14 @@ import errno
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
-from sqlalchemy import event, literal, select
-from sqlalchemy.engine import URL
+import aiosqlite
+from sqlalchemy import AsyncAdaptedQueuePool, event, literal, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -62,15 +63,12 @@ class Database:
         with translated():
             if not path.is_file():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        # mode=rw: a file that vanishes later is not replaced by an empty one, either.
+        uri = f"{path.absolute().as_uri()}?mode=rw"
         engine = create_async_engine(
-            # mode=rw: a file that vanishes later is not replaced by an empty one, either.
-            URL.create(
-                "sqlite+aiosqlite",
-                database=path.absolute().as_uri(),
-                query={"mode": "rw", "uri": "true"},
-            ),
-            # The driver begins no transactions of its own: `write` does, in so many words.
-            connect_args={"timeout": busy_timeout, "isolation_level": None},
+            "sqlite+aiosqlite://",
+            async_creator=partial(_connect, uri, busy_timeout),
+            poolclass=AsyncAdaptedQueuePool,
             pool_size=_CONNECTIONS,
             max_overflow=0,
             pool_timeout=busy_timeout,
@@ -158,6 +156,39 @@ def translated() -> Iterator[None]:
         raise
     except (DBAPIError, PoolTimeoutError, sqlite3.Error, OSError) as exc:
         raise StoreUnavailable from exc
+
+
+class _Connection(aiosqlite.Connection):
+    """A connection that waits for its thread, also when the file can't be opened.
+
+    aiosqlite leaves the thread alone then. If the loop ends before it, as with a command that
+    gives up, the thread fails to report its end and prints a traceback about that.
+    """
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+        self._stopped: asyncio.Future[None] | None = None
+        # one that hangs must not keep the process from ending
+        self._thread.daemon = True
+
+    def stop(self) -> "asyncio.Future[None] | None":
+        self._stopped = super().stop()
+        return self._stopped
+
+    async def _connect(self) -> Self:
+        try:
+            await super()._connect()
+        except BaseException:
+            if self._stopped is not None:
+                await self._stopped
+            raise
+        return self
+
+
+async def _connect(uri: str, busy_timeout: float) -> aiosqlite.Connection:
+    # isolation_level None: the driver begins no transactions, `write` does in so many words.
+    connector = partial(sqlite3.connect, uri, uri=True, timeout=busy_timeout, isolation_level=None)
+    return await _Connection(connector)
 
 
 def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:

@@ -43,10 +43,11 @@ def schema_state(path: Path) -> SchemaState:
     Raises:
         StoreUnavailable: it can't be read, or is no SQLite database.
     """
-    if not path.exists():
-        return SchemaState.EMPTY
-    with translated(), _connection(path, mode="ro") as connection:
-        return _state(connection)
+    with translated():
+        if not path.exists():
+            return SchemaState.EMPTY
+        with _connection(path) as connection:
+            return _state(connection)
 
 
 def upgrade(path: Path) -> None:
@@ -59,11 +60,11 @@ def upgrade(path: Path) -> None:
         InvalidInput: the folder does not exist, or the file is not one that this version knows.
         StoreUnavailable: the file can't be written, or is no SQLite database.
     """
-    if not path.absolute().parent.is_dir():
-        raise InvalidInput(f"there is no folder {path.absolute().parent}")
     with translated():
+        if not path.absolute().parent.is_dir():
+            raise InvalidInput(f"there is no folder {path.absolute().parent}")
         _create(path)
-        with _connection(path, mode="rw") as connection:
+        with _connection(path) as connection:
             # The lock comes first and the look second, so that what was seen stays true.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             if _state(connection) is SchemaState.NEWER:
@@ -88,15 +89,16 @@ def _create(path: Path) -> None:
 
 
 @contextmanager
-def _connection(path: Path, *, mode: str) -> Iterator[Connection]:
-    """Open the file without foreign keys.
+def _connection(path: Path) -> Iterator[Connection]:
+    """Open an existing file, without foreign keys.
 
-    That is SQLite's default and what migrations need: to change a table it is often built anew,
-    and dropping the old one would delete all that refers to it.
+    Migrations need them off, which is SQLite's default: to change a table it is often built anew,
+    and dropping the old one would delete all that refers to it. The file is opened for writing
+    also where it is only read, since a reader could not clear away the log that it had to make.
     """
 
     def connect() -> sqlite3.Connection:
-        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        uri = f"{path.absolute().as_uri()}?mode=rw"
         return sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
 
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)

@@ -107,8 +107,56 @@ user_phones = _table(
 passwords = _table(
     "passwords",
     _owner(),
+    # a PHC string or a foreign hash, or either of them wrapped with the key `key_id`
     Column("phc", Text, nullable=False),
     Column("changed_at", Instant, nullable=False),
+    # which Unicode normal form the password had when it was hashed: nfc, nfkc or none
+    Column("normal_form", Text, nullable=False, server_default="nfc"),
+    Column("key_id", Text, index=True),
+    Column("must_change", Flag, nullable=False, server_default="0"),
+    # a temporary password's end
+    Column("expires_at", Instant),
+    CheckConstraint("normal_form IN ('nfc', 'nfkc', 'none')", name="normal_form"),
+    CheckConstraint("must_change IN (0, 1)", name="must_change"),
+)
+
+lanes = _table(
+    "lanes",
+    # a user's id, or what was typed if nobody has it: then there is no account to refer to
+    Column("account", Text, primary_key=True),
+    # a known source's digest, or empty for everybody else
+    Column("lane", LargeBinary, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("not_before", Instant),
+    # keyed digests of one length, one behind the other, the newest at the end
+    Column("ring", LargeBinary, nullable=False),
+    Column("changed_at", Instant, nullable=False, index=True),
+)
+
+known_sources = _table(
+    "known_sources",
+    _owner(),
+    Column("source", LargeBinary, primary_key=True),
+    Column("seen_at", Instant, nullable=False, index=True),
+)
+
+audit = _table(
+    "audit",
+    Column("id", Integer, primary_key=True),
+    Column("at", Instant, nullable=False, index=True),
+    # what happened, and how it ended
+    Column("event", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    # who did it: a caller's name, or an operator
+    Column("actor", Text, nullable=False),
+    # whom it was about; no foreign key, since the trail outlives the account
+    Column("user_id", Text, index=True),
+    Column("localpart", Text, index=True),
+    Column("source_ip", Text),
+    Column("user_agent", Text),
+    Column("request_id", Text),
+    # more facts, as a JSON object
+    Column("details", Text),
 )
 
 retired_names = _table(

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
     Row,
     ScalarSelect,
     Select,
     Table,
+    bindparam,
     delete,
     func,
     insert,
@@ -67,6 +67,17 @@ _ACCOUNTS: Final = select(
 ).select_from(users.outerjoin(passwords))
 
 
+def _owning(table: Table, value: Column[Any]) -> Select[Any]:
+    owner = select(table.c.user_id).where(value == bindparam("value")).scalar_subquery()
+    return _ACCOUNTS.where(users.c.id == owner)
+
+
+# Built once: to put a statement together takes as long as to run it, and every check runs one.
+_BY_LOCALPART: Final = _ACCOUNTS.where(users.c.localpart == bindparam("value"))
+_BY_EMAIL: Final = _owning(user_emails, user_emails.c.address)
+_BY_PHONE: Final = _owning(user_phones, user_phones.c.number)
+
+
 class SqlUsers:
     """Implements `core.ports.Users`."""
 
@@ -99,8 +110,9 @@ class SqlUsers:
 
     async def credentials(self, identifier: Identifier) -> Credentials | None:
         """Return what a check needs, if there is such an account. One statement."""
+        statement, value = _matching(identifier)
         async with self._database.read() as connection:
-            row = (await connection.execute(_matching(identifier))).one_or_none()
+            row = (await connection.execute(statement, {"value": value})).one_or_none()
         if row is None:
             return None
         record = None if row.phc is None else PasswordRecord(row.phc)
@@ -191,19 +203,14 @@ async def _insert_account(connection: AsyncConnection, user: User) -> None:
             )
 
 
-def _matching(identifier: Identifier) -> Select[Any]:
+def _matching(identifier: Identifier) -> tuple[Select[Any], str]:
     match identifier:
         case ByLocalpart(localpart):
-            return _ACCOUNTS.where(users.c.localpart == localpart)
+            return _BY_LOCALPART, localpart
         case ByEmail(address):
-            return _owning(user_emails, user_emails.c.address == address)
+            return _BY_EMAIL, address
         case ByPhone(number):
-            return _owning(user_phones, user_phones.c.number == number)
-
-
-def _owning(table: Table, what: ColumnElement[bool]) -> Select[Any]:
-    owner = select(table.c.user_id).where(what).scalar_subquery()
-    return _ACCOUNTS.where(users.c.id == owner)
+            return _BY_PHONE, number
 
 
 def _user(row: Row[Any]) -> User:
