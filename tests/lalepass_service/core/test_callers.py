@@ -1,0 +1,144 @@
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from lalepass_service.adapters.memory import FixedClock, MemoryCallers
+from lalepass_service.core.callers import CallerRegistry
+from lalepass_service.core.errors import (
+    CallerUnknown,
+    InvalidInput,
+    ScopeMissing,
+    StoreUnavailable,
+    TokenNotFound,
+    TooManyTokens,
+)
+from lalepass_service.core.model import Scope
+from tests.lalepass_service.accounts import NOW
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def callers() -> MemoryCallers:
+    return MemoryCallers()
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(NOW)
+
+
+@pytest.fixture
+def registry(callers: MemoryCallers, clock: FixedClock) -> CallerRegistry:
+    return CallerRegistry(callers=callers, clock=clock)
+
+
+async def test_a_token_is_recognised(registry: CallerRegistry) -> None:
+    made, token = await registry.create("synapse", [Scope.CHECK])
+
+    assert made == await registry.authenticate(token, Scope.CHECK)
+
+
+async def test_the_token_itself_is_not_stored(
+    registry: CallerRegistry, callers: MemoryCallers
+) -> None:
+    made, token = await registry.create("synapse", [Scope.CHECK])
+
+    stored = repr(await callers.find(made.token_id))
+
+    assert token.rpartition("_")[2] not in stored
+
+
+async def test_no_two_tokens_are_alike(registry: CallerRegistry) -> None:
+    _, first = await registry.create("synapse", [Scope.CHECK])
+    _, second = await registry.create("synapse", [Scope.CHECK])
+
+    assert first != second
+
+
+async def test_a_token_is_good_for_its_scopes_only(registry: CallerRegistry) -> None:
+    _, token = await registry.create("synapse", [Scope.CHECK])
+
+    with pytest.raises(ScopeMissing):
+        await registry.authenticate(token, Scope.ADMIN)
+
+
+FORGERIES: dict[str, Callable[[str], str]] = {
+    "nothing": lambda _: "",
+    "a scheme": lambda _: "Bearer",
+    "a lone surrogate": lambda _: "\ud800",
+    "100 kB": lambda _: "x" * 100_000,
+    "a line feed behind": lambda token: token + "\n",
+    "a blank in front": lambda token: " " + token,
+    "one character short": lambda token: token[:-1],
+    "in capitals": lambda token: token.upper(),
+    "the id without the secret": lambda token: token[:22] + "A" * 43,
+    "the secret without the id": lambda token: "lalepass_000000000000" + token[21:],
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+async def test_anything_else_is_unknown(
+    registry: CallerRegistry, forge: Callable[[str], str]
+) -> None:
+    _, token = await registry.create("synapse", [Scope.CHECK])
+
+    with pytest.raises(CallerUnknown):
+        await registry.authenticate(forge(token), Scope.CHECK)
+
+
+async def test_a_revoked_token_is_unknown_and_stays_listed(
+    registry: CallerRegistry, clock: FixedClock
+) -> None:
+    made, token = await registry.create("synapse", [Scope.CHECK])
+    clock.time += timedelta(hours=1)
+    await registry.revoke(made.token_id)
+    clock.time += timedelta(hours=1)
+    await registry.revoke(made.token_id)
+
+    with pytest.raises(CallerUnknown):
+        await registry.authenticate(token, Scope.CHECK)
+    (listed,) = await registry.all()
+    assert listed.revoked_at == NOW + timedelta(hours=1)
+
+
+async def test_a_rotation_has_room_for_two(registry: CallerRegistry) -> None:
+    oldest, _ = await registry.create("synapse", [Scope.CHECK])
+    await registry.create("synapse", [Scope.CHECK])
+
+    with pytest.raises(TooManyTokens):
+        await registry.create("synapse", [Scope.CHECK])
+    await registry.create("another", [Scope.CHECK])
+    await registry.revoke(oldest.token_id)
+    await registry.create("synapse", [Scope.CHECK])
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "-a", "x" * 65, "a\n", "\ud800"])
+async def test_an_odd_name_gets_no_token(registry: CallerRegistry, name: str) -> None:
+    with pytest.raises(InvalidInput):
+        await registry.create(name, [Scope.CHECK])
+
+
+async def test_a_token_without_a_scope_is_not_made(
+    registry: CallerRegistry, callers: MemoryCallers
+) -> None:
+    with pytest.raises(InvalidInput):
+        await registry.create("synapse", [])
+
+    assert await callers.all() == ()
+
+
+async def test_what_does_not_exist_is_not_revoked(registry: CallerRegistry) -> None:
+    with pytest.raises(TokenNotFound):
+        await registry.revoke("000000000000")
+
+
+async def test_a_store_without_an_answer_does_not_make_a_caller_unknown(
+    registry: CallerRegistry, callers: MemoryCallers
+) -> None:
+    _, token = await registry.create("synapse", [Scope.CHECK])
+    callers.failure = StoreUnavailable()
+
+    with pytest.raises(StoreUnavailable):
+        await registry.authenticate(token, Scope.CHECK)
