@@ -1,0 +1,293 @@
+import asyncio
+import threading
+from collections.abc import Iterator
+from functools import partial
+from random import Random
+
+import pytest
+
+from lalepass_service.adapters.hashing.slots import Slots
+from lalepass_service.core.errors import Overloaded
+from tests.lalepass_service.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Gate:
+    """Work that lasts until the gate is opened."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._lock = threading.Lock()
+        self.inside = 0
+        self.most = 0
+        self.order: list[str] = []
+
+    def open(self) -> None:
+        self._open.set()
+
+    def work(self, name: str = "") -> str:
+        with self._lock:
+            self.order.append(name)
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        assert self._open.wait(timeout=60)
+        with self._lock:
+            self.inside -= 1
+        return name
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    # whatever failed, no thread may be left behind that waits
+    gate.open()
+
+
+def make(
+    *, count: int = 2, max_waiting: int = 3, deadline: float = 60, expected: float = 0.01
+) -> Slots:
+    return Slots(
+        count=count, max_waiting=max_waiting, deadline=deadline, expected_duration=expected
+    )
+
+
+async def crowd(slots: Slots, gate: Gate, size: int) -> list[asyncio.Task[str]]:
+    """Send so many callers, one after the other, and wait until each has its place."""
+    tasks = []
+    for number in range(size):
+        work = partial(gate.work, str(number))
+        tasks.append(asyncio.create_task(slots.run(work)))
+        await asyncio.sleep(0)
+    load = slots.load()
+    assert load.busy + load.waiting == size
+    await until(lambda: gate.inside == load.busy)
+    return tasks
+
+
+async def test_no_more_work_than_there_are_slots(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=8)
+    tasks = await crowd(slots, gate, 8)
+
+    gate.open()
+    await asyncio.gather(*tasks)
+
+    assert gate.most == 2
+    await until(lambda: slots.load().busy == 0)
+    assert slots.load().completed == 8
+    slots.close()
+
+
+async def test_one_more_than_may_wait_is_refused_at_once(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=3)
+    tasks = await crowd(slots, gate, 5)
+
+    # The gate is shut, so an answer can't have waited for a slot.
+    with pytest.raises(Overloaded):
+        await slots.run(gate.work)
+
+    assert slots.load().shed == 1
+    assert slots.load().waiting == 3
+    gate.open()
+    assert await asyncio.gather(*tasks) == ["0", "1", "2", "3", "4"]
+    slots.close()
+
+
+async def test_nobody_waits_where_nobody_may(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=0)
+    (task,) = await crowd(slots, gate, 1)
+
+    with pytest.raises(Overloaded):
+        await slots.run(gate.work)
+
+    gate.open()
+    await task
+    slots.close()
+
+
+async def test_callers_are_served_in_the_order_in_which_they_came(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=8)
+    tasks = await crowd(slots, gate, 8)
+
+    gate.open()
+    await asyncio.gather(*tasks)
+
+    assert gate.order == [str(number) for number in range(8)]
+    slots.close()
+
+
+async def test_a_caller_who_waits_too_long_is_refused(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=3, deadline=0.01)
+    (running,) = await crowd(slots, gate, 1)
+
+    with pytest.raises(Overloaded):
+        await slots.run(gate.work)
+
+    load = slots.load()
+    assert (load.busy, load.waiting, load.shed) == (1, 0, 1)
+    gate.open()
+    await running
+    slots.close()
+
+
+async def test_a_caller_who_stops_waiting_leaves_no_gap(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=3)
+    running, leaving, staying = await crowd(slots, gate, 3)
+
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert slots.load().waiting == 1
+    gate.open()
+
+    assert [await running, await staying] == ["0", "2"]
+    slots.close()
+
+
+async def test_the_slot_of_a_caller_who_hung_up_stays_taken_until_the_work_ends(
+    gate: Gate,
+) -> None:
+    slots = make(count=1, max_waiting=1)
+    running, waiting = await crowd(slots, gate, 2)
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    load = slots.load()
+    assert (load.busy, load.waiting) == (1, 1)
+    with pytest.raises(Overloaded):
+        await slots.run(gate.work)
+    gate.open()
+    assert await waiting == "1"
+    assert gate.most == 1
+    await until(lambda: slots.load().busy == 0)
+    assert slots.load().completed == 2
+    slots.close()
+
+
+async def test_a_caller_who_hangs_up_the_moment_his_turn_comes_passes_it_on(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=3)
+    loop = asyncio.get_running_loop()
+    last_act = threading.Event()
+    tasks: list[asyncio.Task[str]] = []
+
+    def work() -> str:
+        # In one round of the loop: first this, then the end of the work, which hands over the
+        # slot. In the next: the cancellation, and only then would the next caller wake up.
+        loop.call_soon_threadsafe(lambda: loop.call_soon(tasks[1].cancel))
+        last_act.set()
+        return "first"
+
+    def go_ahead() -> str:
+        gate.work()
+        return work()
+
+    tasks.append(asyncio.create_task(slots.run(go_ahead)))
+    tasks.extend(asyncio.create_task(slots.run(lambda: "next")) for _ in range(2))
+    await until(lambda: gate.inside == 1 and slots.load().waiting == 2)
+    gate.open()
+    # Hold the loop, so that both messages of the thread are read in the same round.
+    last_act.wait(timeout=20)
+    threading.Event().wait(timeout=0.05)
+
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert outcomes[::2] == ["first", "next"]
+    assert isinstance(outcomes[1], asyncio.CancelledError)
+    slots.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_no_slot_is_ever_lost(gate: Gate, seed: int) -> None:
+    gate.open()
+    random = Random(seed)  # noqa: S311 - chooses who hangs up, and when
+    slots = make(count=2, max_waiting=20, deadline=0.003)
+
+    async def caller() -> None:
+        task = asyncio.create_task(slots.run(gate.work))
+        for _ in range(random.randrange(12)):
+            await asyncio.sleep(0)
+        if random.random() < 0.5:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    for _ in range(10):
+        await asyncio.gather(*(caller() for _ in range(40)))
+    await until(lambda: slots.load().busy == 0)
+
+    assert slots.load().waiting == 0
+    assert gate.most <= 2
+    slots.close()
+
+
+async def test_work_that_fails_frees_its_slot() -> None:
+    slots = make(count=1, max_waiting=0)
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await slots.run(fail)
+    await until(lambda: slots.load().busy == 0)
+
+    assert await slots.run(lambda: "works") == "works"
+    slots.close()
+
+
+async def test_the_advice_to_come_back_is_the_time_the_queue_takes(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=2, expected=4.0)
+    tasks = await crowd(slots, gate, 4)
+
+    with pytest.raises(Overloaded) as caught:
+        await slots.run(gate.work)
+
+    assert caught.value.retry_after == 4 * 4.0 / 2
+    gate.open()
+    await asyncio.gather(*tasks)
+    slots.close()
+
+
+async def test_nobody_is_told_to_come_back_at_once(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=0, expected=0.001)
+    tasks = await crowd(slots, gate, 1)
+
+    with pytest.raises(Overloaded) as caught:
+        await slots.run(gate.work)
+
+    assert caught.value.retry_after == 1
+    gate.open()
+    await asyncio.gather(*tasks)
+    slots.close()
+
+
+async def test_the_estimate_follows_what_the_work_really_takes() -> None:
+    slots = make(count=1, max_waiting=0, expected=1000.0)
+    for _ in range(200):
+        await slots.run(lambda: None)
+    gate = Gate()
+    (task,) = await crowd(slots, gate, 1)
+
+    with pytest.raises(Overloaded) as caught:
+        await slots.run(gate.work)
+
+    assert caught.value.retry_after < 1000
+    gate.open()
+    await task
+    slots.close()
+
+
+async def test_closing_finishes_what_runs_and_refuses_what_waits(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=2)
+    running, *waiting = await crowd(slots, gate, 3)
+
+    gate.open()
+    slots.close()
+
+    assert await running == "0"
+    for task in waiting:
+        with pytest.raises(Overloaded):
+            await task
+    with pytest.raises(Overloaded):
+        await slots.run(lambda: None)
+    assert slots.load().busy == 0
