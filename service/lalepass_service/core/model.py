@@ -53,6 +53,17 @@ class User:
     """None: the account has no password and nobody can log in to it."""
 
 
+class NormalForm(StrEnum):
+    """What was done to the characters of a password before it was hashed."""
+
+    # ours: keyboards differ in how they compose the same letter
+    NFC = "nfc"
+    # Synapse's
+    NFKC = "nfkc"
+    # most others': the bytes as they came
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class PasswordRecord:
     """What is stored of a password: a PHC string.
@@ -61,6 +72,10 @@ class PasswordRecord:
     """
 
     phc: str = field(repr=False)
+    """The record itself, unwrapped. Foreign formats are not all PHC strings."""
+    form: NormalForm = NormalForm.NFC
+    stored: str | None = field(default=None, repr=False, compare=False)
+    """How the store holds it, wrapped perhaps: the old value in a compare-and-swap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,92 @@
+"""What the rules of a check need: keys and forms of records, lanes, known sources, audit."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add to the passwords, and make the new tables."""
+    _passwords()
+    _lanes()
+    _known_sources()
+    _audit()
+
+
+def downgrade() -> None:
+    """Refuse: wrapped records could not be read any more.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError("records may be wrapped: restore a backup")
+
+
+def _passwords() -> None:
+    # SQLite can't add a constraint to a table: this builds it anew, in the same transaction.
+    with op.batch_alter_table("passwords", table_kwargs={"sqlite_strict": True}) as table:
+        table.add_column(sa.Column("normal_form", sa.Text(), nullable=False, server_default="nfc"))
+        table.add_column(sa.Column("key_id", sa.Text()))
+        table.add_column(sa.Column("must_change", sa.Integer(), nullable=False, server_default="0"))
+        table.add_column(sa.Column("expires_at", sa.Text()))
+        table.create_check_constraint(
+            op.f("ck_passwords_normal_form"), "normal_form IN ('nfc', 'nfkc', 'none')"
+        )
+        table.create_check_constraint(op.f("ck_passwords_must_change"), "must_change IN (0, 1)")
+    op.create_index(op.f("ix_passwords_key_id"), "passwords", ["key_id"])
+
+
+def _lanes() -> None:
+    op.create_table(
+        "lanes",
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("lane", sa.LargeBinary(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("not_before", sa.Text()),
+        sa.Column("ring", sa.LargeBinary(), nullable=False),
+        sa.Column("changed_at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "lane", name=op.f("pk_lanes")),
+        sqlite_strict=True,
+    )
+    op.create_index(op.f("ix_lanes_changed_at"), "lanes", ["changed_at"])
+
+
+def _known_sources() -> None:
+    op.create_table(
+        "known_sources",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("source", sa.LargeBinary(), nullable=False),
+        sa.Column("seen_at", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"],
+            ["users.id"],
+            name=op.f("fk_known_sources_user_id_users"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("user_id", "source", name=op.f("pk_known_sources")),
+        sqlite_strict=True,
+    )
+    op.create_index(op.f("ix_known_sources_seen_at"), "known_sources", ["seen_at"])
+
+
+def _audit() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Text(), nullable=False),
+        sa.Column("event", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text()),
+        sa.Column("localpart", sa.Text()),
+        sa.Column("source_ip", sa.Text()),
+        sa.Column("user_agent", sa.Text()),
+        sa.Column("request_id", sa.Text()),
+        sa.Column("details", sa.Text()),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+        sqlite_strict=True,
+    )
+    for column in ("at", "user_id", "localpart"):
+        op.create_index(op.f(f"ix_audit_{column}"), "audit", [column])

@@ -1,0 +1,120 @@
+"""How fast and how often one may guess at one account. Pure: a state, a guess, the time.
+
+NIST SP 800-63B-4, section 3.2.2: at most 100 wrong passwords in a row. Until then each one is paid
+for in advance and makes the next one wait longer. An adapter keeps the states and applies these
+functions inside a transaction (`ports.SoftLocks`), so that they hold across processes.
+
+A state belongs to an account and a lane. Sources from which the account was entered lately have a
+lane of their own; everybody else shares one. So a stranger who guesses locks out strangers.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+STOP_AT: Final = 100
+"""Wrong passwords in a row after which the lane is closed until a reset or an unlock."""
+
+RING_SIZE: Final = 8
+"""Wrong passwords that are remembered, so that the same one is no new guess."""
+
+GUESS_BYTES: Final = 16
+"""The length of a remembered guess: a keyed digest, which says nothing without its key."""
+
+_WAITS: Final = (0.0, 0.0, 0.0, 1.0, 3.0, 5.0)
+"""Seconds before the next guess, by the number of wrong ones; then the two below."""
+_USUAL_WAIT: Final = 10.0
+_LONG_FROM: Final = 25
+_LONG_WAIT: Final = 30.0
+_LONG_GROWTH: Final = 1.5
+_LONGEST_WAIT: Final = 3600.0
+
+_CLOSED_RETRY: Final = 3600.0
+"""What a caller is told at a closed lane. Coming back is of no use, but saying "never" would tell
+that this account is more than a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What is remembered of the wrong passwords in a row, for one account and one lane."""
+
+    failures: int = 0
+    not_before: datetime | None = None
+    """When the next guess may be made; None for at once."""
+    ring: tuple[bytes, ...] = ()
+    """The last guesses that were debited, the newest at the end."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether no guess is taken any more."""
+        return self.failures >= STOP_AT
+
+
+FRESH: Final = Lane()
+
+
+@dataclass(frozen=True, slots=True)
+class Debited:
+    """The guess may be made. It is paid for: `lane` is to be stored before it is."""
+
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The guess may be made and costs nothing: it was made before and was wrong.
+
+    A telephone that tries an old password all night must lock nobody out.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The guess may not be made, and nothing changes."""
+
+    seconds: float
+
+
+def debit(lane: Lane, *, guess: bytes, now: datetime) -> Debited | Repeated | Wait:
+    """Decide about a guess before it is made, as if it were wrong."""
+    if lane.closed:
+        return Wait(_CLOSED_RETRY)
+    if lane.not_before is not None and now < lane.not_before:
+        # Also for a repeated guess: whatever is verified costs a hash, and waiting costs none.
+        return Wait((lane.not_before - now).total_seconds())
+    if guess in lane.ring:
+        return Repeated()
+    failures = lane.failures + 1
+    wait = seconds_after(failures)
+    return Debited(
+        Lane(
+            failures=failures,
+            not_before=now + timedelta(seconds=wait) if wait else None,
+            ring=(*lane.ring, guess)[-RING_SIZE:],
+        )
+    )
+
+
+def give_back(lane: Lane, *, guess: bytes) -> Lane:
+    """Undo a debit whose guess could not be verified. Others may have been made meanwhile.
+
+    The wait stays if there were others: it belongs to the newest of them.
+    """
+    if guess not in lane.ring:
+        return lane
+    failures = max(0, lane.failures - 1)
+    newest = bool(lane.ring) and lane.ring[-1] == guess
+    ring = tuple(remembered for remembered in lane.ring if remembered != guess)
+    if newest:
+        return Lane(failures=failures, not_before=None, ring=ring)
+    return replace(lane, failures=failures, ring=ring)
+
+
+def seconds_after(failures: int) -> float:
+    """Return how long the next guess has to wait after so many wrong ones in a row."""
+    if failures < len(_WAITS):
+        return _WAITS[failures]
+    if failures < _LONG_FROM:
+        return _USUAL_WAIT
+    grown: float = _LONG_WAIT * _LONG_GROWTH ** (failures - _LONG_FROM)
+    return min(_LONGEST_WAIT, grown)
