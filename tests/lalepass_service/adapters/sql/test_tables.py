@@ -11,6 +11,8 @@ from tests.lalepass_service.accounts import NOW
 
 DIALECT = sqlite.dialect()
 
+_USER = "INSERT INTO users (id, localpart, state, admin, created_at) VALUES"
+
 
 @pytest.mark.parametrize(
     "moment", [NOW, datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)]
@@ -38,12 +40,12 @@ def test_a_moment_without_a_zone_is_refused() -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO users VALUES ('1', 'a', NULL, 'locked', 0, 'x')",
-        "INSERT INTO users VALUES ('1', 'a', NULL, 'active', 2, 'x')",
-        "INSERT INTO users VALUES ('1', 'a', NULL, 'active', 'no', 'x')",
-        "INSERT INTO users VALUES (NULL, 'a', NULL, 'active', 0, 'x')",
-        "INSERT INTO passwords VALUES ('nobody', '$', 'x')",
-        "INSERT INTO user_emails VALUES ('nobody', 0, 'x@x')",
+        f"{_USER} ('1', 'a', 'locked', 0, 'x')",
+        f"{_USER} ('1', 'a', 'active', 2, 'x')",
+        f"{_USER} ('1', 'a', 'active', 'no', 'x')",
+        f"{_USER} (NULL, 'a', 'active', 0, 'x')",
+        "INSERT INTO passwords (user_id, phc, changed_at) VALUES ('nobody', '$', 'x')",
+        "INSERT INTO user_emails (user_id, position, address) VALUES ('nobody', 0, 'x@x')",
     ],
 )
 def test_the_file_itself_refuses_what_makes_no_sense(path: Path, statement: str) -> None:
