@@ -26,20 +26,9 @@ def configure(*, level: str, style: Literal["console", "json"]) -> None:
     The level is for our own lines. Libraries never get below INFO, since what they would say at
     DEBUG is not for us to promise.
     """
-    style = "console" if sys.stderr.isatty() else style
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_shared(),
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderers(style),
-            ],
-        )
-    )
     chosen = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [_handler("console" if sys.stderr.isatty() else style)]
     root.setLevel(max(chosen, logging.INFO))
     logging.getLogger(_OURS).setLevel(chosen)
     for name, floor in _FLOORS.items():
@@ -65,6 +54,19 @@ def redact(
         if any(word in key.lower() for word in _SECRETIVE):
             event[key] = "[redacted]"
     return event
+
+
+def _handler(style: Literal["console", "json"]) -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_shared(),
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_renderers(style),
+        ],
+    )
+    handler.setFormatter(formatter)
+    return handler
 
 
 def _shared() -> list[structlog.typing.Processor]:

@@ -67,6 +67,27 @@ def test_it_answers_until_it_is_told_to_stop(made: Service) -> None:
     assert token not in log
 
 
+def test_at_its_most_talkative_it_keeps_every_secret(made: Service) -> None:
+    token = made.run("token", "create", "debug", "--scope", "check").strip()
+    service = _elsewhere(made, "debug", {"LALEPASS_LOG__LEVEL": "debug"})
+    with service.process() as process:
+        process.wait_until_healthy()
+        for identifier in (
+            {"kind": "user", "localpart": "alice"},
+            {"kind": "email", "address": "canary@example.org"},
+        ):
+            httpx.post(
+                f"{made.address}{paths.CHECK_CREDENTIALS}",
+                headers={"Authorization": f"Bearer {token}"},
+                json={"identifier": identifier, "password": PASSWORD},
+            )
+    log = _log(service)
+
+    assert "/health/ready" in log
+    for secret in (PASSWORD, token, token.split("_")[2], "argon2", "alice", "canary"):
+        assert secret not in log
+
+
 def test_what_is_under_way_is_finished_before_it_stops(made: Service) -> None:
     body = json.dumps(
         {"identifier": {"kind": "user", "localpart": "alice"}, "password": PASSWORD}
@@ -86,7 +107,8 @@ def test_what_is_under_way_is_finished_before_it_stops(made: Service) -> None:
             _signal(process, signal.SIGTERM)
             _wait_until_closed(process, made.port)
             caller.sendall(body)
-            answer = caller.recv(65536)
+            # Once it has answered it hangs up.
+            answer = b"".join(iter(lambda: caller.recv(4096), b""))
         assert process.wait() == 0
 
     assert answer.startswith(b"HTTP/1.1 200")

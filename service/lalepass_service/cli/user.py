@@ -22,6 +22,17 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _Stdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
 ]
+_Phones = Annotated[list[str] | None, typer.Option(help="With its country code. Can be repeated.")]
+_NoPassword = Annotated[
+    bool, typer.Option("--no-password", help="Nobody can log in until one is set.")
+]
+_ReuseName = Annotated[
+    bool,
+    typer.Option(
+        "--reuse-name",
+        help="Even if a deleted account had the name: the new one gets its rooms and history.",
+    ),
+]
 
 
 @app.command()
@@ -31,21 +42,11 @@ def add(  # noqa: PLR0913 - the options of the command line
     *,
     display_name: Annotated[str | None, typer.Option(help="As others see them.")] = None,
     email: Annotated[list[str] | None, typer.Option(help="Can be repeated.")] = None,
-    phone: Annotated[
-        list[str] | None, typer.Option(help="With its country code. Can be repeated.")
-    ] = None,
+    phone: _Phones = None,
     admin: Annotated[bool, typer.Option("--admin", help="An administrator.")] = False,
     password_stdin: _Stdin = False,
-    no_password: Annotated[
-        bool, typer.Option("--no-password", help="Nobody can log in until one is set.")
-    ] = False,
-    reuse_name: Annotated[
-        bool,
-        typer.Option(
-            "--reuse-name",
-            help="Even if a deleted account had the name: the new one gets its rooms and history.",
-        ),
-    ] = False,
+    no_password: _NoPassword = False,
+    reuse_name: _ReuseName = False,
 ) -> None:
     """Make an account."""
     if password_stdin and no_password:

@@ -49,17 +49,7 @@ def build(
         request_timeout: seconds for one request, from its head to its answer.
     """
     counted = metrics.Metrics(load=load)
-    app = _Api(
-        title="Lalepass",
-        version=CONTRACT_VERSION,
-        description="Password authentication for Matrix homeservers.",
-        openapi_url=paths.OPENAPI,
-        # The pages would load scripts from somebody else's server.
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry=_NO_TELEMETRY,
-    )
+    app = _bare()
     asking = caller_with(Scope.CHECK, registry=registry)
     app.include_router(check_route.router(check=check, authenticate=asking, metrics=counted))
     app.include_router(health.router(ping=ping))
@@ -72,6 +62,20 @@ def build(
     app.add_middleware(AccessLog, metrics=counted)
     app.add_middleware(RequestId)
     return app
+
+
+def _bare() -> FastAPI:
+    return _Api(
+        title="Lalepass",
+        version=CONTRACT_VERSION,
+        description="Password authentication for Matrix homeservers.",
+        openapi_url=paths.OPENAPI,
+        # The pages would load scripts from somebody else's server.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
 
 
 class _Api(FastAPI):

@@ -54,13 +54,7 @@ _PROBLEMS: Final = (
 def router(
     *, check: core.CredentialCheck, authenticate: Authenticate, metrics: Metrics
 ) -> APIRouter:
-    """Return the route.
-
-    Args:
-        check: decides.
-        authenticate: lets in callers that may ask.
-        metrics: counts the outcomes.
-    """
+    """Return the route, for callers that `authenticate` lets in."""
     routes = APIRouter(tags=["credentials"])
 
     # A dependency of the body's, and not beside it: a stranger's body must not even be read.
@@ -80,13 +74,16 @@ def router(
     async def check_credentials(
         asked: Annotated[CheckRequest, Depends(body)],
     ) -> Accepted | Refused:
-        password = Password(asked.password.get_secret_value())
         with metrics.check() as counted:
-            outcome = await check.check(identifier(asked), password)
+            outcome = await check.check(identifier(asked), _password(asked))
             counted.ended(outcome)
         return answer(outcome)
 
     return routes
+
+
+def _password(asked: CheckRequest) -> Password:
+    return Password(asked.password.get_secret_value())
 
 
 def identifier(asked: CheckRequest) -> Identifier:

@@ -1,11 +1,16 @@
 """What a body may not be. Each line is a sentence: what is wrong, the bytes, the answer."""
 
+import contextlib
 import json
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lalepass_wire import paths
+from lalepass_service.http.bodies import parse
+from lalepass_service.http.errors import MalformedRequest
+from lalepass_wire import CheckRequest, paths
 from lalepass_wire.limits import MAX_PASSWORD_LENGTH, MAX_REQUEST_BYTES
 from tests.lalepass_service.http.world import PASSWORD, World, a_check, assert_problem
 
@@ -180,6 +185,27 @@ async def test_json_is_declared_in_more_than_one_way(
     )
 
     assert answer.status_code == 200
+
+
+_JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["identifier", "password", "source", "kind", "localpart", "ip"])
+            | st.text(),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(body=st.binary() | _JSON_VALUES.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_a_request_or_malformed(body: bytes) -> None:
+    with contextlib.suppress(MalformedRequest):
+        assert isinstance(parse(body, CheckRequest), CheckRequest)
 
 
 async def test_the_longest_password_fits_into_a_body(

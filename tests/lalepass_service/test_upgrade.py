@@ -1,0 +1,76 @@
+"""Two versions of the program, one database."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.script import ScriptDirectory
+
+from lalepass_service.adapters.sql import migrate
+
+_SERVICE = Path(migrate.__file__).parents[3]
+_TIMEOUT = 60
+
+_NEXT = """
+revision = "the_next_one"
+down_revision = "{head}"
+
+from alembic import op
+
+
+def upgrade() -> None:
+    op.execute("CREATE TABLE of_the_next_version (id INTEGER)")
+"""
+
+
+@pytest.fixture
+def next_version(tmp_path: Path) -> Path:
+    """A copy of the program that has one migration more."""
+    copy = tmp_path / "next"
+    shutil.copytree(_SERVICE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    migrations = copy / migrate.MIGRATIONS.relative_to(_SERVICE)
+    head = ScriptDirectory(str(migrations)).get_current_head()
+    (migrations / "versions" / "zz_next.py").write_text(_NEXT.format(head=head))
+    return copy
+
+
+def _lalepass(version: Path, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "lalepass_service", *arguments],
+        env=os.environ | {"PYTHONPATH": str(version)},
+        cwd=version,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_TIMEOUT,
+    )
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def test_a_database_is_never_changed_but_on_request(tmp_path: Path, next_version: Path) -> None:
+    there = tmp_path / "lalepass"
+    config = ["--config", str(there / "lalepass.toml")]
+    database = there / "lalepass.db"
+    assert _lalepass(_SERVICE, "init", "--directory", str(there))[0] == 0
+
+    for command in (["serve"], ["user", "list"]):
+        code, said = _lalepass(next_version, *config, *command)
+        assert code == 4, said
+        assert said == (
+            f"lalepass: {database} is of an older lalepass: make a copy of it, "
+            "then run `lalepass db migrate`"
+        )
+    assert _lalepass(next_version, *config, "db", "status") == (0, f"{database}: outdated")
+    assert _lalepass(next_version, *config, "db", "migrate") == (
+        0,
+        f"{database} is up to date now",
+    )
+    assert _lalepass(next_version, *config, "user", "list")[0] == 0
+
+    for command in (["serve"], ["user", "list"], ["db", "migrate"]):
+        code, said = _lalepass(_SERVICE, *config, *command)
+        assert code == 4
+        assert said.startswith(f"lalepass: {database} is of a newer lalepass")
