@@ -49,7 +49,10 @@ def threepid_identifier(medium: str, address: str) -> EmailIdentifier | PhoneIde
         None for a medium that Lalepass does not know, and for whatever is no address or number.
     """
     if medium == "email":
-        folded = address.casefold()
+        # As Synapse does (`util/threepids.py`): a domain's case is lowered and not folded, since
+        # straße.de and strasse.de belong to different people.
+        local, _, domain = address.partition("@")
+        folded = f"{local.casefold()}@{domain.lower()}"
         if (
             len(folded) <= limits.MAX_EMAIL_LENGTH
             and _EMAIL.fullmatch(folded)

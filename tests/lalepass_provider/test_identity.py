@@ -59,6 +59,11 @@ def test_an_address_is_folded(typed: str) -> None:
     assert threepid_identifier("email", typed) == EmailIdentifier(address="a@x.org")
 
 
+def test_two_domains_stay_two_domains() -> None:
+    assert threepid_identifier("email", "A@Straße.de") == EmailIdentifier(address="a@straße.de")
+    assert threepid_identifier("email", "ß@x.org") == EmailIdentifier(address="ss@x.org")
+
+
 def test_dots_and_plus_signs_make_different_addresses() -> None:
     assert threepid_identifier("email", "a.b+c@x.org") == EmailIdentifier(address="a.b+c@x.org")
 

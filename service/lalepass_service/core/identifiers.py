@@ -57,14 +57,16 @@ def canonical_localpart(text: str) -> str:
 
 
 def canonical_email(text: str) -> str:
-    """Fold an e-mail address as Synapse does (`util/threepids.py`): both halves, case only.
+    """Fold an e-mail address as Synapse does (`util/threepids.py`, MSC2265): case only.
 
-    Dots and plus signs stay, since they make different addresses at most providers.
+    Dots and plus signs stay, since they make different addresses at most providers. The domain is
+    not case-folded but lower-cased: straße.de and strasse.de belong to different people.
 
     Raises:
         InvalidInput: it has not the shape of an address.
     """
-    folded = unicodedata.normalize("NFC", text.casefold())
+    local, _, domain = text.partition("@")
+    folded = unicodedata.normalize("NFC", f"{local.casefold()}@{domain.lower()}")
     if len(folded) > _MAX_EMAIL or not _EMAIL.fullmatch(folded) or not _encodable(folded):
         raise InvalidInput("an e-mail address looks like name@example.org")
     return folded

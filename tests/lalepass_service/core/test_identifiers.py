@@ -52,6 +52,8 @@ def test_nothing_odd_is_a_localpart(odd: OddUser) -> None:
         ("a.b+c@example.org", "a.b+c@example.org"),
         ("STRASSE@example.org", "strasse@example.org"),
         ("straße@example.org", "strasse@example.org"),
+        # the domain is another one, and belongs to somebody else
+        ("a@Straße.example", "a@straße.example"),
         ("mu\u0308ller@example.org", "m\u00fcller@example.org"),
         ("M\u00dcLLER@example.org", "m\u00fcller@example.org"),
         ("a%b_c'd@example.org", "a%b_c'd@example.org"),

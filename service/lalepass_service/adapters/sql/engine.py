@@ -37,6 +37,18 @@ _GRACE_SECONDS: Final = 1.0
 """For a connection that is to be closed after its time is over; then it is left behind."""
 
 
+PRAGMAS: Final = (
+    # readers do not wait for the writer, nor it for them
+    "journal_mode = WAL",
+    # an acknowledged change survives a power cut; it costs one fsync each
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    # a deleted person's data is overwritten, and not only forgotten
+    "secure_delete = ON",
+)
+"""What every connection is set to."""
+
+
 class Database:
     """The SQLite file of the service."""
 
@@ -193,14 +205,6 @@ async def _connect(uri: str, busy_timeout: float) -> aiosqlite.Connection:
 
 def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in (
-        # readers do not wait for the writer, nor it for them
-        "journal_mode = WAL",
-        # an acknowledged change survives a power cut; it costs one fsync each
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        # a deleted person's data is overwritten, and not only forgotten
-        "secure_delete = ON",
-    ):
+    for pragma in PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -1,0 +1,202 @@
+"""The statements that every check runs: one thread, one connection, one commit for all who wait.
+
+A check reads a token and an account, pays for its guess before it hashes, and settles after it.
+Through SQLAlchemy and a pool each of these costs more processor time than a tenth of the hash
+itself, and each commit its own fsync. Here a whole transaction is one function on one thread, and
+whatever has queued up during an fsync goes into the next one together (a group commit). What has
+returned is durable, as everywhere else.
+
+The price: these statements are written by hand in SQLite's SQL. They are few, and the contract
+suite of the stores runs on them.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, Self, TypeVar
+
+from lalepass_service.adapters.sql.engine import PRAGMAS, translated
+from lalepass_service.core.errors import StoreUnavailable
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+_MAX_QUEUED: Final = 4096
+"""More than the service admits: whoever is above it is told that the store is not available."""
+
+_MAX_TOGETHER: Final = 128
+"""So that the first of a batch does not wait for a long one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job(Generic[T]):
+    work: Work[T]
+    writes: bool
+    done: "asyncio.Future[T]"
+
+
+class HotPath:
+    """Runs small functions on the database, in the order in which they came.
+
+    Belongs to one event loop. Functions must be quick and must not keep the connection.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout: float, deadline: float) -> None:
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._deadline = deadline
+        self._queue: deque[_Job[Any]] = deque()
+        self._wake = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="database", daemon=True)
+
+    @classmethod
+    def open(cls, path: Path, *, busy_timeout: float = 5.0) -> Self:
+        """Start the thread. The file is opened with its first use.
+
+        Args:
+            path: an existing database with current tables.
+            busy_timeout: seconds to wait for the locks of other processes.
+        """
+        hot = cls(path, busy_timeout=busy_timeout, deadline=2 * busy_timeout)
+        hot._thread.start()
+        return hot
+
+    async def read(self, work: Work[T]) -> T:
+        """Run a function that only reads.
+
+        Raises:
+            StoreUnavailable: the database did not answer, or not in time.
+        """
+        return await self._ask(work, writes=False)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a function inside a transaction and return when it is committed.
+
+        The function may run twice: if another one of its batch fails, each runs again by itself.
+        So it must change nothing but the database.
+
+        Raises:
+            StoreUnavailable: the database did not answer, or not in time. What was to be written
+                may or may not be there.
+        """
+        return await self._ask(work, writes=True)
+
+    async def close(self) -> None:
+        """Finish what is queued and end the thread."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join, self._deadline)
+
+    async def _ask(self, work: Work[T], *, writes: bool) -> T:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        with self._wake:
+            if self._closed or len(self._queue) >= _MAX_QUEUED:
+                raise StoreUnavailable
+            self._queue.append(_Job(work, writes, done))
+            self._wake.notify()
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await done
+        except TimeoutError as exc:
+            raise StoreUnavailable from exc
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while jobs := self._next():
+            try:
+                with translated():
+                    connection = connection or self._connect()
+                    outcomes = _run_together(connection, jobs)
+            except Exception as exc:  # noqa: BLE001 - each caller gets it; the thread goes on
+                outcomes = [exc] * len(jobs)
+                _drop(connection)
+                connection = None
+            _deliver(jobs, outcomes)
+        _drop(connection)
+
+    def _next(self) -> list[_Job[Any]]:
+        """Wait for work and return it; nothing when closed and all is done."""
+        with self._wake:
+            while not self._queue and not self._closed:
+                self._wake.wait()
+            return [self._queue.popleft() for _ in range(min(len(self._queue), _MAX_TOGETHER))]
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=self._busy_timeout,
+            isolation_level=None,
+            check_same_thread=True,
+        )
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+
+def _run_together(connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> list[Any]:
+    """Run a batch in one transaction, or one by one if any of them fails."""
+    if not any(job.writes for job in jobs):
+        return [_attempt(connection, job) for job in jobs]
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = [job.work(connection) for job in jobs]
+        connection.execute("COMMIT")
+    except Exception:
+        _roll_back(connection)
+        if len(jobs) == 1:
+            raise
+        return [_alone(connection, job) for job in jobs]
+    return outcomes
+
+
+def _alone(connection: sqlite3.Connection, job: _Job[Any]) -> object:
+    try:
+        with translated():
+            return _run_together(connection, [job])[0]
+    except Exception as exc:  # noqa: BLE001 - it is this caller's, and no other's
+        return exc
+
+
+def _attempt(connection: sqlite3.Connection, job: _Job[Any]) -> object:
+    try:
+        with translated():
+            return job.work(connection)
+    except Exception as exc:  # noqa: BLE001 - it is this caller's, and no other's
+        return exc
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _drop(connection: sqlite3.Connection | None) -> None:
+    """Close a connection that may be broken; the next batch opens a new one."""
+    if connection is not None:
+        connection.close()
+
+
+def _deliver(jobs: list[_Job[Any]], outcomes: list[Any]) -> None:
+    """Hand all outcomes over with one call to the loop: waking it costs a system call."""
+    loop = jobs[0].done.get_loop()
+    try:
+        loop.call_soon_threadsafe(_settle, jobs, outcomes)
+    except RuntimeError:
+        return  # the loop is gone, and all who waited with it
+
+
+def _settle(jobs: list[_Job[Any]], outcomes: list[Any]) -> None:
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if job.done.done():
+            continue  # the caller has gone, or its time was over
+        if isinstance(outcome, BaseException):
+            job.done.set_exception(outcome)
+        else:
+            job.done.set_result(outcome)
