@@ -49,6 +49,9 @@ class ProviderConfig(BaseModel):
     allow_plaintext: bool = False
     """Send passwords over plain http to another machine. Only inside a network you trust."""
 
+    account_page: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
+    """Where people change a password that has to be changed. They are told this address."""
+
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: str) -> str:

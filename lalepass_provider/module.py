@@ -77,6 +77,7 @@ class LalepassProvider:
             raise TypeError("Synapse hands its module API over as api or account_handler")
         self._server_name = homeserver.server_name
         self._accounts = MatrixAccounts(homeserver)
+        self._account_page = config.account_page
         self._client = _client(config, token=config.bearer_token())
         homeserver.register_password_auth_provider_callbacks(
             auth_checkers={("m.login.password", ("password",)): self._by_name},
@@ -121,6 +122,8 @@ class LalepassProvider:
             return await self._accounts.ensure(answer.user), None
         if answer.reason is RefusalReason.DISABLED:
             raise HonestError(403, "This account has been disabled.", Codes.USER_DEACTIVATED)
+        if answer.reason is RefusalReason.PASSWORD_CHANGE_REQUIRED:
+            raise _has_to_change_it(self._account_page)
         return None
 
 
@@ -183,6 +186,12 @@ def _no_answer(exc: NoAnswer) -> HonestError:
         additional_fields={"retry_after_ms": retry_after * 1000},
         headers={"Retry-After": str(retry_after)},
     )
+
+
+def _has_to_change_it(account_page: str | None) -> HonestError:
+    sentence = "Your password has to be changed before you can log in."
+    where = f" You can do so at {account_page}" if account_page else ""
+    return HonestError(403, sentence + where, Codes.FORBIDDEN)
 
 
 def _unavailable(retry_after: float | None = None) -> HonestError:

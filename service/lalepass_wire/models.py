@@ -123,6 +123,8 @@ class RefusalReason(StrEnum):
     CREDENTIALS = "credentials"
     # the password is right, the account is disabled
     DISABLED = "disabled"
+    # the password is right, and good for choosing another one only
+    PASSWORD_CHANGE_REQUIRED = "password_change_required"  # noqa: S105 - the name of a reason
 
 
 class AcceptedUser(_Answer):

@@ -30,6 +30,7 @@ PEOPLE = {
     "twins": ("gemini-22", []),
     "newcomer": ("arrivals-5", ["--display-name", "New Comer"]),
     "leaver": ("departures-6", []),
+    "changer": ("hand-me-down-8", []),
     "canary": ("canary-5f2c9-password", ["--email", "canary@x.org"]),
 }
 

@@ -216,6 +216,27 @@ def test_a_disabled_account_is_told_so_and_only_to_who_knows_the_password(
     assert homeserver.log_in("leaver", password_of("leaver")).status_code == 200
 
 
+def test_a_password_that_has_to_be_changed_is_told_so_and_is_no_failed_login(
+    homeserver: Homeserver, service: Service
+) -> None:
+    password = password_of("changer")
+    service.run(
+        *("user", "set-password", "changer", "--password-stdin", "--temporary"),
+        password=f"{password}\n",
+    )
+
+    answers = [homeserver.log_in("changer", password) for _ in range(FAILED_ATTEMPTS + 2)]
+    wrong = homeserver.log_in("changer", "not the password")
+
+    assert statuses(answers) == [403] * (FAILED_ATTEMPTS + 2)
+    assert {answer.json()["error"] for answer in answers} == {
+        "Your password has to be changed before you can log in."
+    }
+    assert wrong.json()["error"] == "Invalid username or password"
+    service.run(*("user", "set-password", "changer", "--password-stdin"), password=f"{password}\n")
+    assert homeserver.log_in("changer", password).status_code == 200
+
+
 def test_wrong_passwords_count_at_the_homeserver(homeserver: Homeserver) -> None:
     answers = [homeserver.log_in("guessed", f"guess {n}") for n in range(FAILED_ATTEMPTS + 2)]
 

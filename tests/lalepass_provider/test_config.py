@@ -61,6 +61,9 @@ def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
         ({"timeout": float("inf")}, ["timeout"], "less than or equal"),
         ({"max_in_flight": 0}, ["max_in_flight"], "greater than or equal to 1"),
         ({"max_in_flight": "many"}, ["max_in_flight"], "valid integer"),
+        ({"account_page": "account.example.org"}, ["account_page"], "match pattern"),
+        ({"account_page": "https://a b"}, ["account_page"], "match pattern"),
+        ({"account_page": "javascript:alert(1)"}, ["account_page"], "match pattern"),
         ({"allow_plaintext": "yes"}, ["allow_plaintext"], "valid boolean"),
     ],
 )

@@ -22,6 +22,7 @@ from tests.lalepass_provider.servers import Connection, Server, serving
 
 TOKEN = "lalepass_0123456789ab_" + "t" * 43
 PASSWORD = "password-canary"
+CHANGE_IT = "Your password has to be changed before you can log in."
 ALICE = {"id": "1", "localpart": "alice", "display_name": "Alice"}
 
 Checker = Callable[..., Awaitable[tuple[str, None] | None]]
@@ -122,6 +123,32 @@ async def test_a_disabled_account_is_told_so() -> None:
             await log_in(by_name)
 
     assert (told.value.code, told.value.errcode) == (403, "M_USER_DEACTIVATED")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, CHANGE_IT),
+        (
+            {"account_page": "https://me.example.org"},
+            f"{CHANGE_IT} You can do so at https://me.example.org",
+        ),
+    ],
+    ids=["no page", "a page"],
+)
+@on_reactor
+async def test_a_password_that_has_to_be_changed_is_no_wrong_one(
+    options: dict[str, Any], sentence: str
+) -> None:
+    async with serving(says(result="refused", reason="password_change_required")) as server:
+        by_name, by_threepid = load(server, **options)
+
+        for call in (log_in(by_name), by_threepid("email", "a@x.org", PASSWORD)):
+            with pytest.raises(HonestError) as told:
+                await call
+
+            assert (told.value.code, told.value.errcode) == (403, "M_FORBIDDEN")
+            assert told.value.msg == sentence
 
 
 OUTAGES: dict[str, tuple[Callable[[Connection, bytes], None], str]] = {

@@ -103,8 +103,12 @@ class MemoryUsers:
         if what := _taken(user, (each.user for each in self._accounts.values())):
             raise AlreadyTaken(what)
         self._retired.discard(user.localpart)
-        changed_at = (user.password_changed_at or user.created_at) if record else None
-        stored = replace(user, password_changed_at=changed_at)
+        stored = replace(
+            user,
+            password_changed_at=(user.password_changed_at or user.created_at) if record else None,
+            password_must_change=user.password_must_change and record is not None,
+            password_expires_at=user.password_expires_at if record else None,
+        )
         self._accounts[user.id] = Credentials(user=stored, record=record)
 
     async def find(self, identifier: Identifier) -> User | None:
@@ -134,14 +138,25 @@ class MemoryUsers:
         return tuple(wanted[:limit])
 
     async def set_password(
-        self, user_id: UserId, record: PasswordRecord, *, changed_at: datetime
+        self,
+        user_id: UserId,
+        record: PasswordRecord,
+        *,
+        changed_at: datetime,
+        must_change: bool = False,
+        expires_at: datetime | None = None,
     ) -> bool:
         """Replace the password. Returns False if there is no such account (any more)."""
         self._answer()
         account = self._accounts.get(user_id)
         if account is None:
             return False
-        user = replace(account.user, password_changed_at=changed_at)
+        user = replace(
+            account.user,
+            password_changed_at=changed_at,
+            password_must_change=must_change,
+            password_expires_at=expires_at,
+        )
         self._accounts[user_id] = Credentials(user=user, record=record)
         return True
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import uuid4
 
 from lalepass_service.core.errors import UserNotFound
@@ -13,7 +14,7 @@ from lalepass_service.core.identifiers import (
     canonical_phone,
 )
 from lalepass_service.core.model import Password, User, UserId, UserState
-from lalepass_service.core.policy import PasswordPolicy
+from lalepass_service.core.policy import Context, PasswordPolicy
 from lalepass_service.core.ports import Clock, Hasher, Users
 
 
@@ -55,6 +56,7 @@ class Directory:
             InvalidInput: a name, an address, a number or the password is not acceptable.
             AlreadyTaken: another account has one of them.
             NameRetired: the localpart belonged to a deleted account, and not `reuse_name`.
+            BlocklistUnavailable: a blocklist can't be read any more.
         """
         now = self._clock.now()
         user = User(
@@ -69,7 +71,7 @@ class Directory:
         )
         record = None
         if password is not None:
-            self._policy.examine(password)
+            await self._policy.examine(password, about=Context.of(user))
             record = await self._hasher.hash(password)
         await self._users.add(user, record, reuse_name=reuse_name)
         return user
@@ -92,17 +94,34 @@ class Directory:
         """Return up to `limit` accounts behind `after`, in the order of their localparts."""
         return await self._users.page(after=after, limit=limit, state=state)
 
-    async def set_password(self, localpart: str, password: Password) -> None:
+    async def set_password(
+        self,
+        localpart: str,
+        password: Password,
+        *,
+        must_change: bool = False,
+        valid_for: timedelta | None = None,
+    ) -> None:
         """Replace an account's password.
+
+        With `valid_for` it is temporary and ends by itself. That implies `must_change`: what two
+        people know is to be short-lived in every way.
 
         Raises:
             PasswordRejected: it breaks a rule.
             UserNotFound: nobody has this localpart.
         """
         user = await self.get(localpart)
-        self._policy.examine(password)
+        await self._policy.examine(password, about=Context.of(user))
         record = await self._hasher.hash(password)
-        changed = await self._users.set_password(user.id, record, changed_at=self._clock.now())
+        now = self._clock.now()
+        changed = await self._users.set_password(
+            user.id,
+            record,
+            changed_at=now,
+            must_change=must_change or valid_for is not None,
+            expires_at=None if valid_for is None else now + valid_for,
+        )
         _require(changed, localpart)
 
     async def set_state(self, localpart: str, state: UserState) -> None:

@@ -6,6 +6,12 @@ holds a secret. What a caller over HTTP learns is decided in one table, `http/pr
     LalepassError
     ├── InvalidInput            the request itself is wrong
     │   └── PasswordRejected    a new password breaks a rule
+    │       ├── PasswordTooShort
+    │       ├── PasswordTooLong
+    │       ├── PasswordUntypable
+    │       ├── PasswordPersonal    made of the account's own words
+    │       ├── PasswordCommon      on a list of this machine
+    │       └── PasswordBreached    known to the range host
     ├── Conflict                it is at odds with what is stored
     │   ├── AlreadyTaken
     │   ├── NameRetired
@@ -18,7 +24,9 @@ holds a secret. What a caller over HTTP learns is decided in one table, `http/pr
     └── NoAnswer                the service could not find out
         ├── Overloaded
         ├── StoreUnavailable
-        └── UnreadableRecord
+        ├── UnreadableRecord
+        ├── BlocklistUnavailable
+        └── BreachRangeUnavailable
 """
 
 
@@ -32,6 +40,51 @@ class InvalidInput(LalepassError):
 
 class PasswordRejected(InvalidInput):
     """A new password breaks a rule; the message names the rule and never the password."""
+
+
+class PasswordTooShort(PasswordRejected):
+    """It has too few code points."""
+
+    def __init__(self, min_length: int) -> None:
+        super().__init__(f"a password has at least {min_length} characters")
+
+
+class PasswordTooLong(PasswordRejected):
+    """It has too many code points."""
+
+    def __init__(self, max_length: int) -> None:
+        super().__init__(f"a password has at most {max_length} characters")
+
+
+class PasswordUntypable(PasswordRejected):
+    """It has characters that no keyboard makes and no hash function takes."""
+
+    def __init__(self) -> None:
+        super().__init__("a password is made of characters that can be typed")
+
+
+class PasswordPersonal(PasswordRejected):
+    """It is nothing but words of the account or of the service: see `words`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this password is easy to guess: it is made of the name, an address or a number "
+            "of the account, or of the name of the service"
+        )
+
+
+class PasswordCommon(PasswordRejected):
+    """It is on a blocklist."""
+
+    def __init__(self) -> None:
+        super().__init__("this password is easy to guess: many people have chosen it before")
+
+
+class PasswordBreached(PasswordRejected):
+    """The range host knows it."""
+
+    def __init__(self) -> None:
+        super().__init__("this password has been stolen elsewhere, and is known to attackers")
 
 
 class Conflict(LalepassError):
@@ -122,3 +175,17 @@ class UnreadableRecord(NoAnswer):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"a stored password can't be read: {why}")
+
+
+class BlocklistUnavailable(NoAnswer):
+    """A blocklist is missing, damaged, or no blocklist at all."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"a blocklist can't be used: {why}")
+
+
+class BreachRangeUnavailable(NoAnswer):
+    """The range host did not answer, not in time, or not in its own language."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the host that knows breached passwords gave no answer: {why}")

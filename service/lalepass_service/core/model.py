@@ -51,6 +51,14 @@ class User:
     created_at: datetime
     password_changed_at: datetime | None = None
     """None: the account has no password and nobody can log in to it."""
+    password_must_change: bool = False
+    """The right password is good for choosing another one, and for nothing else."""
+    password_expires_at: datetime | None = None
+    """The end of a temporary password. Behind it, the account is one without a password."""
+
+    def has_expired_password(self, now: datetime) -> bool:
+        """Say whether the password was temporary and its time is over."""
+        return self.password_expires_at is not None and now >= self.password_expires_at
 
 
 class NormalForm(StrEnum):

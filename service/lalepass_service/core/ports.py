@@ -61,9 +61,18 @@ class Users(Protocol):
         ...
 
     async def set_password(
-        self, user_id: UserId, record: PasswordRecord, *, changed_at: datetime
+        self,
+        user_id: UserId,
+        record: PasswordRecord,
+        *,
+        changed_at: datetime,
+        must_change: bool = False,
+        expires_at: datetime | None = None,
     ) -> bool:
-        """Replace the password. Returns False if there is no such account (any more)."""
+        """Replace the password, and on what terms it is given.
+
+        Returns False if there is no such account (any more).
+        """
         ...
 
     async def set_state(self, user_id: UserId, state: UserState) -> bool:
@@ -129,5 +138,29 @@ class Hasher(Protocol):
         Raises:
             Overloaded: more hashes wait than can be done in time.
             UnreadableRecord: the record is broken, or would cost more than is allowed.
+        """
+        ...
+
+
+class Blocklist(Protocol):
+    """Passwords that nobody may choose any more, on this machine."""
+
+    def contains(self, text: str) -> bool:
+        """Say whether exactly this text, which is in NFC, is on the list.
+
+        Raises:
+            BlocklistUnavailable: the list can't be read any more.
+        """
+        ...
+
+
+class BreachRange(Protocol):
+    """A host that knows stolen passwords, asked without telling it which one is meant."""
+
+    async def contains(self, password: Password) -> bool:
+        """Say whether the host knows the password, which is in NFC.
+
+        Raises:
+            BreachRangeUnavailable: it gave no answer.
         """
         ...

@@ -220,6 +220,26 @@ async def test_a_password_is_replaced(users: Users, before: PasswordRecord | Non
     assert found.user == replace(ALICE, password_changed_at=LATER)
 
 
+async def test_the_terms_of_a_password_come_back_and_end_with_it(users: Users) -> None:
+    on_terms = replace(ALICE, password_must_change=True, password_expires_at=LATER)
+    await users.add(on_terms, RECORD, reuse_name=False)
+    assert await users.find(ByLocalpart("alice")) == on_terms
+
+    await users.set_password(ALICE.id, NEWER_RECORD, changed_at=LATER)
+    assert await users.find(ByLocalpart("alice")) == ALICE
+
+    await users.set_password(ALICE.id, RECORD, changed_at=LATER, must_change=True, expires_at=LATER)
+    assert await users.find(ByLocalpart("alice")) == on_terms
+    assert await users.page(after=None, limit=9, state=None) == (on_terms,)
+
+
+async def test_where_there_is_no_password_there_are_no_terms(users: Users) -> None:
+    on_terms = replace(ALICE, password_must_change=True, password_expires_at=LATER)
+    await users.add(on_terms, None, reuse_name=False)
+
+    assert await users.find(ByLocalpart("alice")) == replace(ALICE, password_changed_at=None)
+
+
 async def test_the_state_is_changed_and_nothing_else(users: Users) -> None:
     await users.add(ALICE, RECORD, reuse_name=False)
 

@@ -1,6 +1,9 @@
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 import pytest
 
-from lalepass_service.adapters.memory import InstantHasher, MemoryUsers
+from lalepass_service.adapters.memory import FixedClock, InstantHasher, MemoryUsers
 from lalepass_service.core.check import Accepted, CredentialCheck, Refusal, Refused
 from lalepass_service.core.errors import Overloaded, StoreUnavailable, UnreadableRecord
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
@@ -9,6 +12,17 @@ from tests.lalepass_service.accounts import NOW, a_user
 
 pytestmark = pytest.mark.anyio
 
+EVERYBODY = [
+    "alice",
+    "disabled",
+    "must-change",
+    "temporary",
+    "expired",
+    "disabled-too",
+    "no-password",
+    "nobody",
+]
+EXPIRY = NOW + timedelta(days=3)
 RIGHT, WRONG = Password("correct horse"), Password("battery staple")
 
 
@@ -26,14 +40,26 @@ async def users(hasher: InstantHasher) -> MemoryUsers:
         a_user("disabled", state=UserState.DISABLED),
     ):
         await users.add(user, record, reuse_name=False)
+    for user in (
+        replace(a_user("must-change"), password_must_change=True),
+        replace(a_user("temporary"), password_must_change=True, password_expires_at=EXPIRY),
+        replace(a_user("expired"), password_must_change=True, password_expires_at=NOW),
+        replace(a_user("disabled-too", state=UserState.DISABLED), password_must_change=True),
+    ):
+        await users.add(user, record, reuse_name=False)
     await users.add(a_user("no-password"), None, reuse_name=False)
     hasher.calls = 0
     return users
 
 
 @pytest.fixture
-def check(users: MemoryUsers, hasher: InstantHasher) -> CredentialCheck:
-    return CredentialCheck(users=users, hasher=hasher)
+def clock() -> FixedClock:
+    return FixedClock(NOW)
+
+
+@pytest.fixture
+def check(users: MemoryUsers, hasher: InstantHasher, clock: FixedClock) -> CredentialCheck:
+    return CredentialCheck(users=users, hasher=hasher, clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +74,14 @@ async def test_the_right_password_is_accepted_by_every_name(
     assert outcome.user.localpart == "alice"
 
 
-@pytest.mark.parametrize("localpart", ["alice", "disabled", "no-password", "nobody"])
+@pytest.mark.parametrize("localpart", EVERYBODY)
 async def test_every_wrong_password_is_refused_alike(
     check: CredentialCheck, localpart: str
 ) -> None:
     assert await check.check(ByLocalpart(localpart), WRONG) == Refused(Refusal.CREDENTIALS)
 
 
-@pytest.mark.parametrize("localpart", ["no-password", "nobody"])
+@pytest.mark.parametrize("localpart", ["no-password", "expired", "nobody"])
 async def test_where_there_is_no_password_none_is_right(
     check: CredentialCheck, localpart: str
 ) -> None:
@@ -68,8 +94,37 @@ async def test_only_the_right_password_learns_that_an_account_is_disabled(
     assert await check.check(ByLocalpart("disabled"), RIGHT) == Refused(Refusal.DISABLED)
 
 
+@pytest.mark.parametrize("localpart", ["must-change", "temporary"])
+async def test_a_password_that_has_to_be_changed_lets_nobody_in(
+    check: CredentialCheck, localpart: str
+) -> None:
+    refused = Refused(Refusal.PASSWORD_CHANGE_REQUIRED)
+
+    assert await check.check(ByLocalpart(localpart), RIGHT) == refused
+
+
+async def test_who_is_disabled_has_no_password_to_change(check: CredentialCheck) -> None:
+    assert await check.check(ByLocalpart("disabled-too"), RIGHT) == Refused(Refusal.DISABLED)
+
+
+@pytest.mark.parametrize(
+    ("moment", "reason"),
+    [
+        (EXPIRY - timedelta(microseconds=1), Refusal.PASSWORD_CHANGE_REQUIRED),
+        (EXPIRY, Refusal.CREDENTIALS),
+        (EXPIRY + timedelta(days=9999), Refusal.CREDENTIALS),
+    ],
+)
+async def test_a_temporary_password_is_none_from_its_end_on(
+    check: CredentialCheck, clock: FixedClock, moment: datetime, reason: Refusal
+) -> None:
+    clock.time = moment
+
+    assert await check.check(ByLocalpart("temporary"), RIGHT) == Refused(reason)
+
+
 @pytest.mark.parametrize("password", [RIGHT, WRONG])
-@pytest.mark.parametrize("localpart", ["alice", "disabled", "no-password", "nobody"])
+@pytest.mark.parametrize("localpart", EVERYBODY)
 async def test_every_way_costs_exactly_one_hash(
     check: CredentialCheck, hasher: InstantHasher, localpart: str, password: Password
 ) -> None:

@@ -1,3 +1,6 @@
+from datetime import datetime, timedelta
+from typing import Any
+
 import pytest
 
 from lalepass_service.adapters.memory import FixedClock, InstantHasher, MemoryUsers
@@ -6,6 +9,7 @@ from lalepass_service.core.errors import (
     AlreadyTaken,
     InvalidInput,
     NameRetired,
+    PasswordPersonal,
     PasswordRejected,
     StoreUnavailable,
     UserNotFound,
@@ -138,6 +142,56 @@ async def test_a_replacement_obeys_the_rules_too(directory: Directory) -> None:
 
     with pytest.raises(PasswordRejected):
         await directory.set_password("alice", Password("short"))
+
+
+@pytest.mark.parametrize(
+    ("terms", "must_change", "expires_at"),
+    [
+        ({}, False, None),
+        ({"must_change": True}, True, None),
+        ({"valid_for": timedelta(days=3)}, True, NOW + timedelta(days=3)),
+        ({"must_change": True, "valid_for": timedelta(hours=1)}, True, NOW + timedelta(hours=1)),
+    ],
+    ids=str,
+)
+async def test_a_temporary_password_is_one_to_be_changed(
+    directory: Directory, terms: Any, must_change: Any, expires_at: datetime | None
+) -> None:
+    await directory.add(NewUser(localpart="alice"), GOOD)
+    await directory.set_password("alice", GOOD, **terms)
+
+    user = await directory.get("alice")
+    assert user.password_must_change is must_change
+    assert user.password_expires_at == expires_at
+
+
+async def test_the_next_password_is_on_no_terms(directory: Directory) -> None:
+    await directory.add(NewUser(localpart="alice"), GOOD)
+    await directory.set_password("alice", GOOD, valid_for=timedelta(days=3))
+    await directory.set_password("alice", GOOD)
+
+    user = await directory.get("alice")
+    assert (user.password_must_change, user.password_expires_at) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "personal", ["alice-2024", "SmithAlice", "aliceexample", "+49 170 1234567!"]
+)
+async def test_words_of_the_account_are_no_password_for_it(
+    directory: Directory, personal: str
+) -> None:
+    alice = NewUser(
+        localpart="alice",
+        display_name="Alice Smith",
+        emails=["alice@example.org"],
+        phones=["+49 170 1234567"],
+    )
+    with pytest.raises(PasswordPersonal):
+        await directory.add(alice, Password(personal))
+    await directory.add(alice, GOOD)
+    with pytest.raises(PasswordPersonal):
+        await directory.set_password("alice", Password(personal))
+    await directory.add(NewUser(localpart="bob"), Password(personal))
 
 
 async def test_disabling_is_undone_by_enabling(directory: Directory) -> None:

@@ -46,7 +46,7 @@ async def test_the_right_password_is_accepted_by_every_name(
     parse_answer(answer.content)
 
 
-@pytest.mark.parametrize("localpart", ["alice", "nobody", "gone"])
+@pytest.mark.parametrize("localpart", ["alice", "nobody", "gone", "stale"])
 async def test_every_wrong_password_gets_the_same_bytes(
     client: httpx.AsyncClient, localpart: str
 ) -> None:
@@ -62,6 +62,14 @@ async def test_a_disabled_account_is_told_so_after_the_right_password(
     answer = await check(client, a_check("gone"))
 
     assert answer.json() == {"result": "refused", "reason": "disabled"}
+
+
+async def test_a_password_that_has_to_be_changed_is_said_to_be_so(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await check(client, a_check("stale"))
+
+    assert answer.json() == {"result": "refused", "reason": "password_change_required"}
 
 
 async def test_an_address_that_the_rules_refuse_is_an_unknown_account(

@@ -53,12 +53,14 @@ class World:
             replace(alice, display_name="Alice", admin=True), record, reuse_name=False
         )
         await self.users.add(a_user("gone", state=UserState.DISABLED), record, reuse_name=False)
+        stale = replace(a_user("stale"), password_must_change=True)
+        await self.users.add(stale, record, reuse_name=False)
         self.hasher.calls = 0
         _, self.token = await self.registry.create("homeserver", [Scope.CHECK])
 
     def app(self, *, request_timeout: float = 30) -> FastAPI:
         return api.build(
-            check=CredentialCheck(users=self.users, hasher=self.hasher),
+            check=CredentialCheck(users=self.users, hasher=self.hasher, clock=FixedClock(NOW)),
             registry=self.registry,
             ping=self._ping,
             load=lambda: LOAD,

@@ -62,6 +62,8 @@ _ACCOUNTS: Final = select(
     users,
     passwords.c.phc,
     passwords.c.changed_at,
+    passwords.c.must_change,
+    passwords.c.expires_at,
     _listed(user_emails, user_emails.c.address).label("emails"),
     _listed(user_phones, user_phones.c.number).label("phones"),
 ).select_from(users.outerjoin(passwords))
@@ -96,12 +98,7 @@ class SqlUsers:
                 await _claim_name(connection, user.localpart, reuse=reuse_name)
                 await _insert_account(connection, user)
                 if record is not None:
-                    changed_at = user.password_changed_at or user.created_at
-                    await connection.execute(
-                        insert(passwords).values(
-                            user_id=user.id, phc=record.phc, changed_at=changed_at
-                        )
-                    )
+                    await _insert_password(connection, user, record)
 
     async def find(self, identifier: Identifier) -> User | None:
         """Return the account, if there is one."""
@@ -132,17 +129,31 @@ class SqlUsers:
             return tuple(map(_user, await connection.execute(query)))
 
     async def set_password(
-        self, user_id: UserId, record: PasswordRecord, *, changed_at: datetime
+        self,
+        user_id: UserId,
+        record: PasswordRecord,
+        *,
+        changed_at: datetime,
+        must_change: bool = False,
+        expires_at: datetime | None = None,
     ) -> bool:
-        """Replace the password. Returns False if there is no such account (any more)."""
-        # literal() with the column's type, or the time would be bound as it is
-        owner = select(
-            users.c.id, literal(record.phc), literal(changed_at, passwords.c.changed_at.type)
-        ).where(users.c.id == user_id)
-        new = sqlite.insert(passwords).from_select(["user_id", "phc", "changed_at"], owner)
+        """Replace the password, and on what terms it is given.
+
+        Returns False if there is no such account (any more).
+        """
+        values = {
+            "phc": record.phc,
+            "changed_at": changed_at,
+            "must_change": must_change,
+            "expires_at": expires_at,
+        }
+        # literal() with the column's type, or times and flags would be bound as they are
+        bound = (literal(value, passwords.c[name].type) for name, value in values.items())
+        owner = select(users.c.id, *bound).where(users.c.id == user_id)
+        new = sqlite.insert(passwords).from_select(["user_id", *values], owner)
         upsert = new.on_conflict_do_update(
             index_elements=[passwords.c.user_id],
-            set_={"phc": new.excluded.phc, "changed_at": new.excluded.changed_at},
+            set_={name: new.excluded[name] for name in values},
         )
         async with self._database.write() as connection:
             return (await connection.execute(upsert)).rowcount > 0
@@ -203,6 +214,18 @@ async def _insert_account(connection: AsyncConnection, user: User) -> None:
             )
 
 
+async def _insert_password(connection: AsyncConnection, user: User, record: PasswordRecord) -> None:
+    await connection.execute(
+        insert(passwords).values(
+            user_id=user.id,
+            phc=record.phc,
+            changed_at=user.password_changed_at or user.created_at,
+            must_change=user.password_must_change,
+            expires_at=user.password_expires_at,
+        )
+    )
+
+
 def _matching(identifier: Identifier) -> tuple[Select[Any], str]:
     match identifier:
         case ByLocalpart(localpart):
@@ -224,6 +247,8 @@ def _user(row: Row[Any]) -> User:
         admin=row.admin,
         created_at=row.created_at,
         password_changed_at=row.changed_at,
+        password_must_change=bool(row.must_change),  # NULL without a password
+        password_expires_at=row.expires_at,
     )
 
 
