@@ -37,8 +37,10 @@ def serve(config: Config) -> None:
     Raises:
         ConfigFault: a setting can't be right.
         OutsideFault: the port or the database is not as it has to be.
+        BlocklistUnavailable: a blocklist isn't, either.
     """
     parts.check_hashing(config)
+    parts.check_passwords(config)
     # The port comes first: a second instance, started by mistake, must not touch the database.
     with listen(config.server) as listener:
         prepare_database(config)

@@ -8,15 +8,25 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from lalepass_service.faults import ConfigFault
@@ -62,12 +72,39 @@ class Hashing(_Section):
     deadline_seconds: float = Field(5.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
 
 
+def _range_url(url: str) -> str:
+    parts = urlsplit(url)
+    good = parts.hostname and parts.port != 0 and not (parts.query or parts.fragment)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
+    if url and (not good or not safe or "@" in parts.netloc or not url.isascii() or " " in url):
+        raise ValueError("its description says what it should be")
+    return url
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+_Word = Annotated[str, StringConstraints(min_length=3, max_length=256)]
+
+
 class Passwords(_Section):
     """The rules for new passwords."""
 
     # The shortest maximum is the longest minimum, so that the two can never cross.
     min_length: int = Field(8, ge=8, le=64, description="a number from 8 to 64")
     max_length: int = Field(256, ge=64, le=256, description="a number from 64 to 256")
+    words: tuple[_Word, ...] = Field((), max_length=256, description="a list of words")
+    builtin_blocklist: bool = Field(default=True, description="true or false")
+    blocklists: tuple[Path, ...] = Field((), max_length=64, description="a list of files")
+    breach_range_url: Annotated[str, AfterValidator(_range_url)] = Field(
+        "",
+        description="an https address without user name, query and fragment, or http on this "
+        'machine, or "" for none',
+    )
 
 
 class Log(_Section):
@@ -110,9 +147,15 @@ class Config(BaseSettings):
         return env_settings, init_settings
 
     def beside(self, folder: Path) -> Self:
-        """Return the same settings with a relative database path taken to begin in `folder`."""
+        """Return the same settings with relative paths taken to begin in `folder`."""
         path = folder / self.database.path
-        return self.model_copy(update={"database": self.database.model_copy(update={"path": path})})
+        lists = tuple(folder / path for path in self.passwords.blocklists)
+        return self.model_copy(
+            update={
+                "database": self.database.model_copy(update={"path": path}),
+                "passwords": self.passwords.model_copy(update={"blocklists": lists}),
+            }
+        )
 
 
 _OPTIONS: Final[Mapping[str, type[BaseModel]]] = {
@@ -160,6 +203,9 @@ def load(asked: Path | None = None) -> Config:
         config = Config(**table)
     except ValidationError as error:
         raise ConfigFault(_sentence(error.errors(include_input=False)[0], file)) from None
+    except SettingsError:
+        # A list in a variable; the error names the section only.
+        raise ConfigFault('a list in a variable is written as JSON, such as ["a", "b"]') from None
     return config.beside(file.parent if file else Path())
 
 

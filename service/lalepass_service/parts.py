@@ -7,7 +7,7 @@ the libraries of parts that it does not need.
 # ruff: noqa: PLC0415 - see above
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lalepass_service.core.callers import CallerRegistry
     from lalepass_service.core.check import CredentialCheck
     from lalepass_service.core.directory import Directory
+    from lalepass_service.core.policy import PasswordPolicy, Unanswered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,16 @@ def check_hashing(config: "Config") -> None:
         Argon2Parameters(memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations)
     except InvalidInput as error:
         raise ConfigFault(f"hashing: {error}") from error
+
+
+def check_passwords(config: "Config") -> None:
+    """Say whether everything that new passwords are held against is there.
+
+    Raises:
+        BlocklistUnavailable: a list is missing, damaged or something else.
+    """
+    with open_policy(config):
+        pass
 
 
 def schema_of(path: Path) -> "SchemaState":
@@ -131,18 +142,56 @@ async def open_database(config: "Config") -> AsyncIterator["Database"]:
 
 
 @asynccontextmanager
-async def open_directory(config: "Config") -> AsyncIterator["Directory"]:
-    """Open what an operator changes accounts with."""
+async def open_directory(
+    config: "Config", *, unanswered: "Unanswered | None" = None
+) -> AsyncIterator["Directory"]:
+    """Open what an operator changes accounts with.
+
+    Args:
+        config: the settings.
+        unanswered: told when a password is taken without the answer of the range host; by default
+            that is logged.
+    """
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.directory import Directory
+
+    with open_policy(config, unanswered=unanswered) as policy:
+        async with open_database(config) as database, open_hasher(config, threads=1) as hasher:
+            yield Directory(
+                users=SqlUsers(database), hasher=hasher, clock=SystemClock(), policy=policy
+            )
+
+
+@contextmanager
+def open_policy(
+    config: "Config", *, unanswered: "Unanswered | None" = None
+) -> Iterator["PasswordPolicy"]:
+    """Open what new passwords are held against.
+
+    Raises:
+        BlocklistUnavailable: a list is missing, damaged or something else.
+    """
+    from lalepass_service.adapters.blocklist.builtin import BuiltinBlocklist
+    from lalepass_service.adapters.blocklist.file import MappedBlocklist
+    from lalepass_service.adapters.blocklist.hibp import HibpRange
+    from lalepass_service.adapters.blocklist.omissions import Omissions
     from lalepass_service.core.policy import PasswordPolicy
 
-    policy = PasswordPolicy(
-        min_length=config.passwords.min_length, max_length=config.passwords.max_length
-    )
-    async with open_database(config) as database, open_hasher(config, threads=1) as hasher:
-        yield Directory(users=SqlUsers(database), hasher=hasher, clock=SystemClock(), policy=policy)
+    rules = config.passwords
+    with ExitStack() as opened:
+        lists = [opened.enter_context(closing(MappedBlocklist.open(p))) for p in rules.blocklists]
+        breaches = None
+        if rules.breach_range_url:
+            breaches = opened.enter_context(closing(HibpRange(rules.breach_range_url)))
+        yield PasswordPolicy(
+            min_length=rules.min_length,
+            max_length=rules.max_length,
+            words=rules.words,
+            blocklists=[*([BuiltinBlocklist()] if rules.builtin_blocklist else []), *lists],
+            breaches=breaches,
+            unanswered=unanswered or Omissions(),
+        )
 
 
 @asynccontextmanager
@@ -155,6 +204,7 @@ async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
 @asynccontextmanager
 async def open_service(config: "Config") -> AsyncIterator[Service]:
     """Open what answers requests."""
+    from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.hashing import usable_cores
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.check import CredentialCheck
@@ -162,7 +212,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
     threads = config.hashing.threads or usable_cores()
     async with open_database(config) as database, open_hasher(config, threads=threads) as hasher:
         yield Service(
-            check=CredentialCheck(users=SqlUsers(database), hasher=hasher),
+            check=CredentialCheck(users=SqlUsers(database), hasher=hasher, clock=SystemClock()),
             registry=_registry(database),
             hasher=hasher,
             database=database,

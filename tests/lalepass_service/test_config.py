@@ -117,6 +117,10 @@ _REFUSED = [
     ("[hashing]\niterations = 1", "hashing.iterations: should be a number from 2 to 16"),
     ("[passwords]\nmin_length = 7", "passwords.min_length: should be a number from 8 to 64"),
     ("[passwords]\nmax_length = 257", "passwords.max_length: should be a number from 64 to 256"),
+    ("[passwords]\nwords = ['ab']", "passwords.words: should be a list of words"),
+    ("[passwords]\nwords = 'acme'", "passwords.words: should be a list of words"),
+    ("[passwords]\nblocklists = 'file'", "passwords.blocklists: should be a list of files"),
+    ("[passwords]\nbuiltin_blocklist = 7", "passwords.builtin_blocklist: should be true or false"),
     ("[log]\nlevel = 'loud'", "log.level: should be debug, info, warning or error"),
     ("[log]\nformat = 'xml'", "log.format: should be console or json"),
     ("[server]\nprot = 1", "server.prot: there is no such option, did you mean port?"),
@@ -134,6 +138,72 @@ def test_what_is_wrong_is_said_in_one_sentence(text: str, sentence: str) -> None
     _write(text)
 
     assert _refusal() == f"lalepass.toml: {sentence}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.pwnedpasswords.com/range",
+        "https://ranges.example.org:8443/range/",
+        "http://127.0.0.1:8080/range",
+        "http://[::1]/range",
+        "http://localhost/range",
+    ],
+)
+def test_a_range_host_is_asked_over_tls_or_on_this_machine(url: str) -> None:
+    _write(f'[passwords]\nbreach_range_url = "{url}"')
+
+    assert config.load().passwords.breach_range_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.pwnedpasswords.com/range",
+        "http://10.0.0.1/range",
+        "http://localhost.evil.example/range",
+        "api.pwnedpasswords.com",
+        "ftp://localhost/range",
+        "https://",
+        "https:///range",
+        f"https://user:{SECRET}@example.org/range",
+        "https://example.org/range?key=1",
+        "https://example.org/range#x",
+        "https://example.org:port/range",
+        "https://example.org:99999/range",
+        "https://example.org/ra nge",
+        "https://example.org/r\u00e4nge",
+        "https://[::1/range",
+    ],
+)
+def test_a_range_host_that_could_be_overheard_is_refused(url: str) -> None:
+    _write(f'[passwords]\nbreach_range_url = "{url}"')
+
+    assert "passwords.breach_range_url: should be an https address" in _refusal()
+
+
+def test_blocklists_are_beside_the_file_that_names_them(folder: Path) -> None:
+    (folder / "etc").mkdir()
+    file = _write('[passwords]\nblocklists = ["a.list", "/srv/b.list"]', "etc/other.toml")
+
+    assert config.load(file).passwords.blocklists == (Path("etc/a.list"), Path("/srv/b.list"))
+
+
+def test_a_list_may_be_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    _write("")
+    monkeypatch.setenv("LALEPASS_PASSWORDS__WORDS", '["acme", "chat"]')
+
+    assert config.load().passwords.words == ("acme", "chat")
+
+
+@pytest.mark.parametrize("value", [SECRET, "", "[", '["a"]', "7"])
+def test_what_is_no_list_in_a_variable_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    _write("")
+    monkeypatch.setenv("LALEPASS_PASSWORDS__WORDS", value)
+
+    assert "list" in _refusal()
 
 
 def test_a_file_that_is_no_toml_is_refused() -> None:

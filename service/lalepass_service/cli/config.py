@@ -15,13 +15,14 @@ def group() -> None:
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Say whether the configuration is right, without opening anything."""
+    """Say whether the configuration is right, and the blocklists that it names."""
     # The settings need pydantic, the parts need the hasher.
     from lalepass_service import config, parts  # noqa: PLC0415
 
     chosen = session(context)
     settings = chosen.load()
     parts.check_hashing(settings)
+    parts.check_passwords(settings)
     file = config.find(chosen.config_path)
     console.say(f"{file or 'the environment'}: all options are right")
     console.say(f"the database is {settings.database.path}")

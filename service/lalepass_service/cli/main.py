@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from lalepass_service.cli import config, console, db, init, serve, token, user
+from lalepass_service.cli import (
+    blocklist,
+    calibrate,
+    config,
+    console,
+    db,
+    init,
+    serve,
+    token,
+    user,
+)
 from lalepass_service.cli.session import Session, session
 
 
@@ -37,10 +47,12 @@ app = typer.Typer(
 )
 app.command("init")(init.init)
 app.command("serve")(serve.serve)
+app.command("calibrate")(calibrate.calibrate)
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.add_typer(user.app, name="user")
 app.add_typer(token.app, name="token")
+app.add_typer(blocklist.app, name="blocklist")
 
 
 @app.callback()

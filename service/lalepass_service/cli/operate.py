@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from lalepass_service.cli import console
+from lalepass_service.core.errors import BreachRangeUnavailable
+
 if TYPE_CHECKING:
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
@@ -17,11 +20,13 @@ def require_database(config: "Config") -> None:
 
     Raises:
         OutsideFault: its tables are not those of this program.
+        BlocklistUnavailable: a list that new passwords are held against is not there.
     """
     # Here and below: SQLAlchemy takes half a second to import.
-    from lalepass_service.parts import require_current_schema  # noqa: PLC0415
+    from lalepass_service.parts import check_passwords, require_current_schema  # noqa: PLC0415
 
     require_current_schema(config)
+    check_passwords(config)
 
 
 def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Result]]) -> _Result:
@@ -29,10 +34,15 @@ def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Resu
     from lalepass_service.parts import open_directory  # noqa: PLC0415
 
     async def run() -> _Result:
-        async with open_directory(config) as directory:
+        async with open_directory(config, unanswered=_warn) as directory:
             return await work(directory)
 
     return asyncio.run(run())
+
+
+def _warn(error: BreachRangeUnavailable) -> None:
+    """Whoever sets a password should know which of the rules was left out."""
+    console.explain(f"lalepass: warning: the password was not looked up: {error}")
 
 
 def on_registry(

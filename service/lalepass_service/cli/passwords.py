@@ -5,31 +5,37 @@ Arguments and environment variables can be read by other processes and end up in
 
 import getpass
 import sys
-from typing import Final
+from typing import Annotated, Final
+
+import typer
 
 from lalepass_service.cli.console import WrongUsage
 from lalepass_service.core.errors import InvalidInput
 from lalepass_service.core.model import Password
 
+Stdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+]
+
 _MAX_BYTES: Final = 4096
 """Far more than any rule allows, and a bound for what is read."""
 
 
-def read(*, stdin: bool) -> Password:
-    """Get a new password.
+def read(*, stdin: bool, new: bool = True) -> Password:
+    """Get a password; a new one is asked for twice.
 
     Raises:
         WrongUsage: there is nobody to ask, or standard input holds no password.
         InvalidInput: the two answers differ.
     """
-    return _from_stdin() if stdin else _from_terminal()
+    return _from_stdin() if stdin else _from_terminal(new=new)
 
 
-def _from_terminal() -> Password:
+def _from_terminal(*, new: bool) -> Password:
     if not sys.stdin.isatty():
         raise WrongUsage("there is no terminal to ask on: use --password-stdin")
     first = getpass.getpass("Password: ")
-    if getpass.getpass("Once more: ") != first:
+    if new and getpass.getpass("Once more: ") != first:
         raise InvalidInput("the two passwords differ")
     return Password(first)
 

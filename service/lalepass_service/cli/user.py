@@ -2,11 +2,11 @@
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lalepass_service.cli import console, operate, passwords
+from lalepass_service.cli import console, durations, operate, passwords
 from lalepass_service.cli.names import localpart
 from lalepass_service.cli.session import session
 from lalepass_service.core.directory import NewUser
@@ -19,9 +19,6 @@ app = typer.Typer(help="The accounts.", no_args_is_help=True)
 
 _Name = Annotated[str, typer.Argument(help="The user name, such as alice.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-_Stdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
-]
 _Phones = Annotated[list[str] | None, typer.Option(help="With its country code. Can be repeated.")]
 _NoPassword = Annotated[
     bool, typer.Option("--no-password", help="Nobody can log in until one is set.")
@@ -32,6 +29,17 @@ _ReuseName = Annotated[
         "--reuse-name",
         help="Even if a deleted account had the name: the new one gets its rooms and history.",
     ),
+]
+_MustChange = Annotated[
+    bool, typer.Option("--must-change", help="It lets nobody in: it is for choosing another one.")
+]
+_Temporary = Annotated[
+    bool, typer.Option("--temporary", help="The same, and it ends by itself: see --valid-for.")
+]
+_USUAL_TIME: Final = "3d"
+_ValidFor = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Such as 90m, 12h or 3d, which is the default."),
 ]
 
 
@@ -44,7 +52,7 @@ def add(  # noqa: PLR0913 - the options of the command line
     email: Annotated[list[str] | None, typer.Option(help="Can be repeated.")] = None,
     phone: _Phones = None,
     admin: Annotated[bool, typer.Option("--admin", help="An administrator.")] = False,
-    password_stdin: _Stdin = False,
+    password_stdin: passwords.Stdin = False,
     no_password: _NoPassword = False,
     reuse_name: _ReuseName = False,
 ) -> None:
@@ -108,15 +116,34 @@ def show_page(
 
 
 @app.command("set-password")
-def set_password(context: typer.Context, name: _Name, *, password_stdin: _Stdin = False) -> None:
+def set_password(  # noqa: PLR0913 - the options of the command line
+    context: typer.Context,
+    name: _Name,
+    *,
+    password_stdin: passwords.Stdin = False,
+    must_change: _MustChange = False,
+    temporary: _Temporary = False,
+    valid_for: _ValidFor = None,
+) -> None:
     """Replace the password of an account."""
+    if valid_for is not None and not temporary:
+        raise console.WrongUsage("--valid-for is the time of a password that is --temporary")
+    time = durations.read(valid_for or _USUAL_TIME) if temporary else None
     config = session(context).load()
     checked = localpart(name)
     # Asked before the password: nobody should think of one for a name that is misspelt.
     operate.on_directory(config, lambda directory: directory.get(checked))
     password = passwords.read(stdin=password_stdin)
-    operate.on_directory(config, lambda directory: directory.set_password(checked, password))
-    console.say(f"user {checked} has a new password")
+    operate.on_directory(
+        config,
+        lambda directory: directory.set_password(
+            checked, password, must_change=must_change, valid_for=time
+        ),
+    )
+    terms = f", which has to be changed within {valid_for or _USUAL_TIME}" if temporary else ""
+    if must_change and not temporary:
+        terms = ", which has to be changed"
+    console.say(f"user {checked} has a new password{terms}")
 
 
 @app.command()
@@ -169,7 +196,7 @@ def _say_users(users: "Sequence[User]") -> None:
             (
                 user.localpart,
                 user.state,
-                "yes" if user.password_changed_at else "no",
+                _password(user),
                 "yes" if user.admin else "no",
                 user.display_name or "",
             )
@@ -178,12 +205,21 @@ def _say_users(users: "Sequence[User]") -> None:
     )
 
 
+def _password(user: User) -> str:
+    if user.password_changed_at is None:
+        return "no"
+    if user.password_expires_at is not None:
+        return f"until {console.iso(user.password_expires_at)}"
+    return "to be changed" if user.password_must_change else "yes"
+
+
 def _document(user: User) -> dict[str, object]:
     return asdict(user) | {
         "emails": list(user.emails),
         "phones": list(user.phones),
         "created_at": console.iso(user.created_at),
         "password_changed_at": console.iso(user.password_changed_at),
+        "password_expires_at": console.iso(user.password_expires_at),
     }
 
 

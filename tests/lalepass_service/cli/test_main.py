@@ -38,7 +38,9 @@ def test_what_is_misspelt_is_wrong_usage(operator: Operator, arguments: list[str
     assert operator(*arguments).code == ExitCode.USAGE
 
 
-@pytest.mark.parametrize("group", [[], ["user"], ["token"], ["db"], ["config"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "group", [[], ["user"], ["token"], ["db"], ["config"], ["blocklist"]], ids=" ".join
+)
 def test_help_names_the_commands(operator: Operator, group: list[str]) -> None:
     said = operator.bare(*group, "--help").done()
 

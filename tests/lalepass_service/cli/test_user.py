@@ -13,6 +13,8 @@ _KEYS = [
     "admin",
     "created_at",
     "password_changed_at",
+    "password_must_change",
+    "password_expires_at",
 ]
 
 
@@ -130,6 +132,56 @@ def test_a_new_password_replaces_the_old_one(operator: Operator) -> None:
     operator("user", "set-password", "alice", "--password-stdin", stdin=PASSWORD).done()
 
     assert operator("user", "show", "alice", "--json").document["password_changed_at"]
+
+
+@pytest.mark.parametrize(
+    ("options", "must_change", "expires", "said"),
+    [
+        ([], False, False, "has a new password\n"),
+        (["--must-change"], True, False, "which has to be changed\n"),
+        (["--temporary"], True, True, "which has to be changed within 3d\n"),
+        (["--temporary", "--valid-for", "90m"], True, True, "which has to be changed within 90m\n"),
+    ],
+    ids=["usual", "to be changed", "for three days", "for 90 minutes"],
+)
+def test_a_password_may_be_for_a_time_only(
+    operator: Operator,
+    options: list[str],
+    must_change: bool,  # noqa: FBT001 - a column of the table
+    expires: bool,  # noqa: FBT001 - as above
+    said: str,
+) -> None:
+    operator.add("alice")
+    command = ["user", "set-password", "alice", "--password-stdin", *options]
+
+    assert operator(*command, stdin=PASSWORD).done().endswith(said)
+    user = operator("user", "show", "alice", "--json").document
+    assert user["password_must_change"] is must_change
+    assert bool(user["password_expires_at"]) is expires
+    listed = operator("user", "list").done()
+    assert ("until" in listed) is expires
+    assert ("to be changed" in " ".join(listed.split())) is (must_change and not expires)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--valid-for", "3d"], "--valid-for is the time of a password that is --temporary"),
+        (["--temporary", "--valid-for", "soon"], "soon is no time"),
+        (["--temporary", "--valid-for", "0d"], "0d is no time"),
+        (["--temporary", "--valid-for", "91d"], "91d is no time"),
+        (["--temporary", "--valid-for", "3"], "3 is no time"),
+        (["--temporary", "--valid-for", "-3d"], "-3d is no time"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_no_time_is_explained(
+    operator: Operator, options: list[str], sentence: str
+) -> None:
+    operator.add("alice")
+    said = operator("user", "set-password", "alice", "--password-stdin", *options, stdin=PASSWORD)
+
+    assert sentence in said.refused(ExitCode.USAGE)
 
 
 def test_an_account_is_disabled_and_enabled_again(operator: Operator) -> None:

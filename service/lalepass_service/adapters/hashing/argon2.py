@@ -82,7 +82,7 @@ class Argon2Hasher:
     ) -> None:
         self._parameters = parameters
         started = perf_counter()
-        self._decoy = _hash(secrets.token_bytes(32), parameters)
+        self._decoy = hash_once(secrets.token_bytes(32), parameters)
         self._slots = Slots(
             count=threads,
             max_waiting=max_waiting,
@@ -100,7 +100,7 @@ class Argon2Hasher:
         octets = _octets(password)
         if octets is None:
             raise PasswordRejected("a password is made of characters that can be typed")
-        phc = await self._slots.run(lambda: _hash(octets, self._parameters))
+        phc = await self._slots.run(lambda: hash_once(octets, self._parameters))
         return PasswordRecord(phc.decode("ascii"))
 
     async def verify(self, password: Password, record: PasswordRecord | None) -> bool:
@@ -146,7 +146,12 @@ def _affordable(record: PasswordRecord) -> bytes:
     return record.phc.encode("ascii")
 
 
-def _hash(octets: bytes, parameters: Argon2Parameters) -> bytes:
+def hash_once(octets: bytes, parameters: Argon2Parameters) -> bytes:
+    """Make a record on this thread.
+
+    Raises:
+        Overloaded: there is no memory for it.
+    """
     try:
         return bindings.crypto_pwhash_str_alg(
             octets,

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from lalepass_service.adapters.hashing.groups import text, upwards
 
 
 def usable_cores(*, root: Path = Path("/"), affinity: int | None = None) -> int:
@@ -29,37 +31,25 @@ def _bound_to() -> int:
 def _quotas(root: Path) -> Iterator[float]:
     """Yield every limit, in cores, on the way from this process's control groups to the top."""
     mounts = root / "sys/fs/cgroup"
-    for line in _text(root / "proc/self/cgroup").splitlines():
+    for line in text(root / "proc/self/cgroup").splitlines():
         controllers, _, path = line.partition(":")[2].partition(":")
         if not controllers:
             # version 2, or both versions side by side
             for mount in (mounts, mounts / "unified"):
-                yield from filter(None, map(_quota_v2, _upwards(mount, path)))
+                yield from filter(None, map(_quota_v2, upwards(mount, path)))
         elif "cpu" in controllers.split(","):
             for mount in (mounts / "cpu", mounts / controllers):
-                yield from filter(None, map(_quota_v1, _upwards(mount, path)))
-
-
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    """Yield the group's folder and all above it, up to the mount.
-
-    Seen from inside a container the path may be the host's: then only the mount itself exists,
-    and is the container's own group.
-    """
-    inside = PurePosixPath(*(part for part in path.split("/") if part not in {"", "."}))
-    if ".." not in inside.parts:
-        yield from (mount / step for step in (inside, *inside.parents) if step.name)
-    yield mount
+                yield from filter(None, map(_quota_v1, upwards(mount, path)))
 
 
 def _quota_v2(group: Path) -> float | None:
     # "max 100000" or "150000 100000"
-    return _ratio(*_text(group / "cpu.max").split()[:2])
+    return _ratio(*text(group / "cpu.max").split()[:2])
 
 
 def _quota_v1(group: Path) -> float | None:
     # the quota is -1 where there is no limit
-    return _ratio(_text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us"))
+    return _ratio(text(group / "cpu.cfs_quota_us"), text(group / "cpu.cfs_period_us"))
 
 
 def _ratio(quota: str = "", period: str = "") -> float | None:
@@ -68,10 +58,3 @@ def _ratio(quota: str = "", period: str = "") -> float | None:
     except (ValueError, ZeroDivisionError):
         return None
     return cores if cores > 0 else None
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
