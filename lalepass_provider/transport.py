@@ -59,7 +59,7 @@ class TwistedTransport(httpx.AsyncBaseTransport):
     `ReadError`, `RemoteProtocolError`.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one value that the caller must choose
+    def __init__(
         self,
         *,
         reactor: Any,  # noqa: ANN401 - Agent wants several reactor interfaces at once

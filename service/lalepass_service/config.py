@@ -70,6 +70,15 @@ class Passwords(_Section):
     max_length: int = Field(256, ge=64, le=256, description="a number from 64 to 256")
 
 
+class Throttle(_Section):
+    """How many checks one place may ask for, whatever accounts they are about."""
+
+    source_per_minute: int = Field(120, ge=1, le=1_000_000, description="a number of at least 1")
+    source_burst: int = Field(200, ge=1, le=1_000_000, description="a number of at least 1")
+    caller_per_second: int = Field(1000, ge=1, le=1_000_000, description="a number of at least 1")
+    caller_burst: int = Field(5000, ge=1, le=1_000_000, description="a number of at least 1")
+
+
 class Log(_Section):
     """What is logged, and how."""
 
@@ -94,6 +103,7 @@ class Config(BaseSettings):
     database: Database = Database()
     hashing: Hashing = Hashing()
     passwords: Passwords = Passwords()
+    throttle: Throttle = Throttle()
     log: Log = Log()
 
     @classmethod
@@ -120,6 +130,7 @@ _OPTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "database": Database,
     "hashing": Hashing,
     "passwords": Passwords,
+    "throttle": Throttle,
     "log": Log,
 }
 

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.migrate import SchemaState
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
-    from lalepass_service.core.check import CredentialCheck
     from lalepass_service.core.directory import Directory
+    from lalepass_service.core.guard import GuardedCheck
+    from lalepass_service.core.ports import Hasher, SoftLocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """What answers requests."""
 
-    check: "CredentialCheck"
+    check: "GuardedCheck"
     registry: "CallerRegistry"
     hasher: "Argon2Hasher"
     database: "Database"
@@ -141,8 +142,18 @@ async def open_directory(config: "Config") -> AsyncIterator["Directory"]:
     policy = PasswordPolicy(
         min_length=config.passwords.min_length, max_length=config.passwords.max_length
     )
-    async with open_database(config) as database, open_hasher(config, threads=1) as hasher:
-        yield Directory(users=SqlUsers(database), hasher=hasher, clock=SystemClock(), policy=policy)
+    async with (
+        open_database(config) as database,
+        open_locks(config) as locks,
+        open_hasher(config, threads=1) as hasher,
+    ):
+        yield Directory(
+            users=SqlUsers(database),
+            hasher=hasher,
+            locks=locks,
+            clock=SystemClock(),
+            policy=policy,
+        )
 
 
 @asynccontextmanager
@@ -156,17 +167,58 @@ async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
 async def open_service(config: "Config") -> AsyncIterator[Service]:
     """Open what answers requests."""
     from lalepass_service.adapters.hashing import usable_cores
-    from lalepass_service.adapters.sql.users import SqlUsers
-    from lalepass_service.core.check import CredentialCheck
 
     threads = config.hashing.threads or usable_cores()
-    async with open_database(config) as database, open_hasher(config, threads=threads) as hasher:
+    async with (
+        open_database(config) as database,
+        open_locks(config) as locks,
+        open_hasher(config, threads=threads) as hasher,
+    ):
         yield Service(
-            check=CredentialCheck(users=SqlUsers(database), hasher=hasher),
+            check=_guard(config, database=database, locks=locks, hasher=hasher),
             registry=_registry(database),
             hasher=hasher,
             database=database,
         )
+
+
+def _guard(
+    config: "Config", *, database: "Database", locks: "SoftLocks", hasher: "Hasher"
+) -> "GuardedCheck":
+    import secrets
+
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.adapters.sql.users import SqlUsers
+    from lalepass_service.core.check import CredentialCheck
+    from lalepass_service.core.digests import Digests
+    from lalepass_service.core.guard import GuardedCheck
+    from lalepass_service.core.throttle import LocalThrottle, Rate
+
+    users, limits = SqlUsers(database), config.throttle
+    return GuardedCheck(
+        users=users,
+        check=CredentialCheck(users=users, hasher=hasher),
+        locks=locks,
+        throttle=LocalThrottle(
+            source=Rate(burst=limits.source_burst, per_second=limits.source_per_minute / 60),
+            caller=Rate(burst=limits.caller_burst, per_second=limits.caller_per_second),
+        ),
+        digests=Digests(secrets.token_bytes(32)),
+        clock=SystemClock(),
+    )
+
+
+@asynccontextmanager
+async def open_locks(config: "Config") -> AsyncIterator["SoftLocks"]:
+    """Open where guesses are paid for."""
+    from lalepass_service.adapters.sql.hot import HotPath
+    from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
+
+    hot = HotPath.open(config.database.path, busy_timeout=config.database.busy_timeout)
+    try:
+        yield SqlSoftLocks(hot)
+    finally:
+        await hot.close()
 
 
 @asynccontextmanager

@@ -15,6 +15,8 @@ from lalepass_service.core.model import User, UserState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lalepass_service.core.directory import Directory
+
 app = typer.Typer(help="The accounts.", no_args_is_help=True)
 
 _Name = Annotated[str, typer.Argument(help="The user name, such as alice.")]
@@ -72,11 +74,11 @@ def add(  # noqa: PLR0913 - the options of the command line
 def show(context: typer.Context, name: _Name, *, as_json: _Json = False) -> None:
     """Show an account."""
     config = session(context).load()
-    user = operate.on_directory(config, lambda directory: directory.get(localpart(name)))
+    document = operate.on_directory(config, lambda directory: _with_failures(directory, name))
     if as_json:
-        console.say_json(_document(user))
+        console.say_json(document)
         return
-    console.say_table((), ((key, _cell(value)) for key, value in _document(user).items()))
+    console.say_table((), ((key, _cell(value)) for key, value in document.items()))
 
 
 @app.command("list")
@@ -132,6 +134,15 @@ def enable(context: typer.Context, name: _Name) -> None:
 
 
 @app.command()
+def unlock(context: typer.Context, name: _Name) -> None:
+    """Forget the wrong passwords that hold an account up."""
+    config = session(context).load()
+    checked = localpart(name)
+    unlocked = operate.on_directory(config, lambda directory: directory.unlock(checked))
+    console.say(f"user {checked} is unlocked" if unlocked else f"user {checked} was not locked")
+
+
+@app.command()
 def delete(
     context: typer.Context,
     name: _Name,
@@ -146,6 +157,12 @@ def delete(
         _confirm(checked)
     operate.on_directory(config, lambda directory: directory.delete(checked))
     console.say(f"user {checked} is deleted")
+
+
+async def _with_failures(directory: "Directory", name: str) -> dict[str, object]:
+    checked = localpart(name)
+    user = await directory.get(checked)
+    return _document(user) | {"wrong_passwords": await directory.failures(checked)}
 
 
 def _confirm(name: str) -> None:

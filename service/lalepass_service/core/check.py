@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lalepass_service.core.identifiers import Identifier
-from lalepass_service.core.model import Password, User, UserState
+from lalepass_service.core.model import Credentials, Password, User, UserState
 from lalepass_service.core.ports import Hasher, Users
 
 
@@ -40,7 +40,15 @@ class CredentialCheck:
         self._hasher = hasher
 
     async def check(self, identifier: Identifier, password: Password) -> Outcome:
-        """Decide about one password.
+        """Decide about one password, without a look at how often somebody has guessed.
+
+        Raises:
+            NoAnswer: it could not be found out.
+        """
+        return await self.decide(await self._users.credentials(identifier), password)
+
+    async def decide(self, credentials: Credentials | None, password: Password) -> Outcome:
+        """Decide about a password, given what is known of the account.
 
         Every way through here costs exactly one hash, so that time does not tell an unknown
         account from a known one, nor an account without a password from one with.
@@ -48,7 +56,6 @@ class CredentialCheck:
         Raises:
             NoAnswer: it could not be found out.
         """
-        credentials = await self._users.credentials(identifier)
         record = credentials.record if credentials else None
         matches = await self._hasher.verify(password, record)
         if credentials is None or not matches:

@@ -14,7 +14,7 @@ from lalepass_service.core.identifiers import (
 )
 from lalepass_service.core.model import Password, User, UserId, UserState
 from lalepass_service.core.policy import PasswordPolicy
-from lalepass_service.core.ports import Clock, Hasher, Users
+from lalepass_service.core.ports import Clock, Hasher, SoftLocks, Users
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,14 @@ class Directory:
         *,
         users: Users,
         hasher: Hasher,
+        locks: SoftLocks,
         clock: Clock,
         policy: PasswordPolicy,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         self._users = users
         self._hasher = hasher
+        self._locks = locks
         self._clock = clock
         self._policy = policy
         self._new_id = new_id
@@ -104,6 +106,26 @@ class Directory:
         record = await self._hasher.hash(password)
         changed = await self._users.set_password(user.id, record, changed_at=self._clock.now())
         _require(changed, localpart)
+        # A reset opens what wrong passwords have closed, and what was wrong may be right now.
+        await self._locks.unlock(user.id)
+
+    async def failures(self, localpart: str) -> int:
+        """Return how many wrong passwords in a row stand against an account, in its worst lane.
+
+        Raises:
+            UserNotFound: nobody has this localpart.
+        """
+        user = await self.get(localpart)
+        return max((lane.failures for lane in await self._locks.lanes(user.id)), default=0)
+
+    async def unlock(self, localpart: str) -> bool:
+        """Forget an account's wrong passwords. Returns False if there were none.
+
+        Raises:
+            UserNotFound: nobody has this localpart.
+        """
+        user = await self.get(localpart)
+        return await self._locks.unlock(user.id)
 
     async def set_state(self, localpart: str, state: UserState) -> None:
         """Enable or disable an account. Its password stays as it is.

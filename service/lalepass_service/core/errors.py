@@ -17,6 +17,7 @@ holds a secret. What a caller over HTTP learns is decided in one table, `http/pr
     ├── ScopeMissing            a good token, but not for this
     └── NoAnswer                the service could not find out
         ├── Overloaded
+        ├── Throttled           the guess may be made, but not yet
         ├── StoreUnavailable
         └── UnreadableRecord
 """
@@ -106,6 +107,15 @@ class Overloaded(NoAnswer):
 
     def __init__(self, *, retry_after: float) -> None:
         super().__init__("too many checks are waiting")
+        self.retry_after = retry_after
+        """Seconds."""
+
+
+class Throttled(NoAnswer):
+    """This account, source or caller has to wait before the next guess."""
+
+    def __init__(self, *, retry_after: float) -> None:
+        super().__init__("too many tries")
         self.retry_after = retry_after
         """Seconds."""
 

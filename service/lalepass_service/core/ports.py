@@ -17,6 +17,7 @@ from lalepass_service.core.model import (
     UserId,
     UserState,
 )
+from lalepass_service.core.softlock import Lane, Ticket
 
 
 class Clock(Protocol):
@@ -105,6 +106,58 @@ class Callers(Protocol):
         """Revoke a token; doing it again changes nothing.
 
         Returns False if there is no such token.
+        """
+        ...
+
+
+class SoftLocks(Protocol):
+    """Where guesses are paid for: `softlock`'s lanes, each change atomic across processes.
+
+    Every method may raise StoreUnavailable, and what was acknowledged by returning is durable: a
+    counter is never lower than was said. An account is a user's id, or the canonical name that was
+    typed if nobody has it: then it is throttled like one that somebody has.
+    """
+
+    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
+        """Pay for a guess before it is made.
+
+        Raises:
+            Throttled: the lane has to wait, or is closed.
+        """
+        ...
+
+    async def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
+        """The guess was right: begin anew in its lane, and know its source from now on."""
+        ...
+
+    async def give_back(self, ticket: Ticket, *, now: datetime) -> None:
+        """The guess could not be verified: undo the debit."""
+        ...
+
+    async def lanes(self, account: str) -> Sequence[Lane]:
+        """Return what is remembered of wrong passwords, for every lane that has any."""
+        ...
+
+    async def unlock(self, account: str) -> bool:
+        """Forget all wrong passwords. Returns False if there were none."""
+        ...
+
+    async def sweep(self, *, before: datetime) -> int:
+        """Forget lanes and sources that nobody has used since. Returns how many.
+
+        A closed lane of an account stays closed: only a reset or an unlock opens it.
+        """
+        ...
+
+
+class Throttle(Protocol):
+    """Counts requests by source and by caller, in this process."""
+
+    def hit(self, *, source: str | None, caller: str) -> None:
+        """Count a request.
+
+        Raises:
+            Throttled: there were too many.
         """
         ...
 

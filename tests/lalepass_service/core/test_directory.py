@@ -1,6 +1,11 @@
 import pytest
 
-from lalepass_service.adapters.memory import FixedClock, InstantHasher, MemoryUsers
+from lalepass_service.adapters.memory import (
+    FixedClock,
+    InstantHasher,
+    MemorySoftLocks,
+    MemoryUsers,
+)
 from lalepass_service.core.directory import Directory, NewUser
 from lalepass_service.core.errors import (
     AlreadyTaken,
@@ -33,7 +38,11 @@ def hasher() -> InstantHasher:
 @pytest.fixture
 def directory(users: MemoryUsers, hasher: InstantHasher) -> Directory:
     return Directory(
-        users=users, hasher=hasher, clock=FixedClock(NOW), policy=PasswordPolicy(min_length=8)
+        locks=MemorySoftLocks(),
+        users=users,
+        hasher=hasher,
+        clock=FixedClock(NOW),
+        policy=PasswordPolicy(min_length=8),
     )
 
 
