@@ -82,7 +82,7 @@ class LalepassProvider:
             auth_checkers={("m.login.password", ("password",)): self._by_name},
             check_3pid_auth=self._by_threepid,
         )
-        logger.info("Passwords are checked by the Lalepass service at %s", config.url)
+        logger.info("The Lalepass service at %s will be asked about every password", config.url)
 
     async def _by_name(self, username: str, _login_type: str, login_dict: JsonDict) -> Login:
         """Synapse's auth checker: `username` is what was typed, a name or an MXID."""

@@ -59,7 +59,8 @@ class Hashing(_Section):
         0, ge=0, le=1024, description="a number up to 1024, or 0 for one per usable core"
     )
     max_waiting: int = Field(256, ge=1, le=65535, description="a number from 1 to 65535")
-    deadline_seconds: float = Field(5.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
+    # Less than callers wait (the provider's default is 5 s), or they never hear our 503.
+    deadline_seconds: float = Field(3.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
 
 
 class Passwords(_Section):

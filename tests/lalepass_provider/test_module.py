@@ -237,6 +237,11 @@ async def test_the_service_learns_who_is_asking() -> None:
     assert f"\r\nauthorization: bearer {TOKEN}".encode() in head.lower()
 
 
+def fail(a_local_variable: str) -> None:
+    assert a_local_variable
+    raise RuntimeError("something is on fire")
+
+
 @on_reactor
 async def test_no_secret_is_logged_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
@@ -254,7 +259,16 @@ async def test_no_secret_is_logged_whatever_happens(caplog: pytest.LogCaptureFix
             except HonestError as exc:
                 logging.getLogger("test").warning("told", exc_info=exc)
 
+    homeserver = FakeHomeserver()
+    homeserver.before_registering = lambda: fail(PASSWORD)
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server, homeserver)
+        with pytest.raises(HonestError):
+            await log_in(by_name)
+
     assert "told" in caplog.text
+    assert "Traceback" in caplog.text
+    assert "something is on fire" in caplog.text
     assert PASSWORD not in caplog.text
     assert TOKEN not in caplog.text
 
