@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -104,7 +105,9 @@ class LalepassProvider:
         except NoAnswer as exc:
             raise _no_answer(exc) from exc
         except AccountRefused as exc:
-            raise HonestError(exc.status, exc.message, exc.errcode) from exc
+            raise HonestError(
+                exc.status, exc.message, exc.errcode, additional_fields=dict(exc.fields)
+            ) from exc
         except defer.CancelledError:
             raise  # a HonestError as well
         except Exception as exc:
@@ -151,7 +154,9 @@ def _request_facts() -> tuple[Source | None, str | None]:
         source = Source(ip=request.ip_address, user_agent=user_agent)
     except ValueError:
         source = Source(user_agent=user_agent)  # a listener on a Unix socket has no address
-    return source, request.request_id
+    # A proxy may choose it (`request_id_header`), and a header has to be able to hold it.
+    fits = re.fullmatch(limits.REQUEST_ID_PATTERN, request.request_id or "")
+    return source, request.request_id if fits else None
 
 
 def _refuse_what_breaks_synapse(*typed: object) -> None:

@@ -242,6 +242,21 @@ def fail(a_local_variable: str) -> None:
     raise RuntimeError("something is on fire")
 
 
+@pytest.mark.parametrize("odd", ["POST-\u00e9", "a b", "a\r\nX: y", "x" * 65, ""], ids=ascii)
+@on_reactor
+async def test_a_request_id_that_is_no_header_is_not_sent(odd: str) -> None:
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server)
+
+        async def as_synapse_does() -> object:
+            facts = ContextRequest(odd, "192.0.2.1", "", None, None, "POST", "/", "1.1", "")
+            with LoggingContext(name="login", server_name="test", request=facts):
+                return await log_in(by_name)
+
+        assert await defer.ensureDeferred(as_synapse_does()) is not None
+        assert b"x-request-id" not in server.requests[0].lower()
+
+
 @on_reactor
 async def test_no_secret_is_logged_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
