@@ -16,6 +16,7 @@ from lalepass_service.faults import ConfigFault, OutsideFault
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.hashing import Argon2Hasher
+    from lalepass_service.adapters.keys import KeyDirectory, KeyVault, Vault
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.migrate import SchemaState
     from lalepass_service.config import Config
@@ -130,6 +131,67 @@ async def open_database(config: "Config") -> AsyncIterator["Database"]:
         await database.close()
 
 
+def key_directory(config: "Config") -> "KeyDirectory":
+    """Return the folder of the keys, which may not be there yet.
+
+    Raises:
+        ConfigFault: none is set.
+    """
+    from lalepass_service.adapters.keys import KeyDirectory
+
+    if config.keys.directory is None:
+        raise ConfigFault('keys.directory is not set: add [keys] directory = "keys"')
+    return KeyDirectory(config.keys.directory)
+
+
+def key_vault(config: "Config") -> "KeyVault":
+    """Read the keys.
+
+    Raises:
+        ConfigFault: no folder is set.
+        OutsideFault: the folder or a file in it is not as it has to be.
+    """
+    from lalepass_service.adapters.keys import KeyVault
+
+    return KeyVault(key_directory(config))
+
+
+def vault(config: "Config") -> "Vault":
+    """Return what records are wrapped with, if with anything.
+
+    Raises:
+        OutsideFault: the keys are not as they have to be.
+    """
+    from lalepass_service.adapters.keys import NullVault
+
+    return NullVault() if config.keys.directory is None else key_vault(config)
+
+
+async def require_keys(config: "Config", database: "Database") -> None:
+    """Refuse to work on records that can't be read.
+
+    Raises:
+        ConfigFault: records are wrapped, and no folder for keys is set.
+        OutsideFault: a key that a record needs is missing, or the keys are not as they have to be.
+    """
+    from lalepass_service.adapters.sql.rewrap import key_usage
+
+    usage = await key_usage(database)
+    needed = {key_id: count for key_id, count in usage.items() if key_id is not None}
+    if config.keys.directory is None:
+        if needed:
+            raise ConfigFault(
+                f"stored passwords need the key {min(needed)}, and keys.directory is not set"
+            )
+        return
+    missing = sorted(needed.keys() - key_vault(config).ring.ids)
+    if missing:
+        raise OutsideFault(
+            f"the key {missing[0]} is missing in {config.keys.directory}: put its file back; "
+            f"stored passwords that can't be read without it: {needed[missing[0]]}"
+        )
+
+
 @asynccontextmanager
 async def open_directory(config: "Config") -> AsyncIterator["Directory"]:
     """Open what an operator changes accounts with."""
@@ -142,7 +204,12 @@ async def open_directory(config: "Config") -> AsyncIterator["Directory"]:
         min_length=config.passwords.min_length, max_length=config.passwords.max_length
     )
     async with open_database(config) as database, open_hasher(config, threads=1) as hasher:
-        yield Directory(users=SqlUsers(database), hasher=hasher, clock=SystemClock(), policy=policy)
+        yield Directory(
+            users=SqlUsers(database, vault(config)),
+            hasher=hasher,
+            clock=SystemClock(),
+            policy=policy,
+        )
 
 
 @asynccontextmanager
@@ -161,8 +228,10 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
 
     threads = config.hashing.threads or usable_cores()
     async with open_database(config) as database, open_hasher(config, threads=threads) as hasher:
+        await require_keys(config, database)
+        users = SqlUsers(database, vault(config))
         yield Service(
-            check=CredentialCheck(users=SqlUsers(database), hasher=hasher),
+            check=CredentialCheck(users=users, hasher=hasher),
             registry=_registry(database),
             hasher=hasher,
             database=database,
