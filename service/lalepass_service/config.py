@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -46,6 +46,19 @@ class Database(_Section):
 
     path: Path = Field(Path("lalepass.db"), description="the path of a file")
     busy_timeout: float = Field(5.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
+
+
+class Keys(_Section):
+    """What stored password records are wrapped with."""
+
+    # Unset by default, for installations from before there were keys: `lalepass init` sets it.
+    directory: Path | None = Field(None, description="the path of a folder, or empty for no keys")
+
+    @field_validator("directory", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        # Path("") would be the folder of the file itself.
+        return None if value == "" else value
 
 
 class Hashing(_Section):
@@ -102,6 +115,7 @@ class Config(BaseSettings):
 
     server: Server = Server()
     database: Database = Database()
+    keys: Keys = Keys()
     hashing: Hashing = Hashing()
     passwords: Passwords = Passwords()
     throttle: Throttle = Throttle()
@@ -121,14 +135,19 @@ class Config(BaseSettings):
         return env_settings, init_settings
 
     def beside(self, folder: Path) -> Self:
-        """Return the same settings with a relative database path taken to begin in `folder`."""
+        """Return the same settings with relative paths taken to begin in `folder`."""
         path = folder / self.database.path
-        return self.model_copy(update={"database": self.database.model_copy(update={"path": path})})
+        changed: dict[str, _Section] = {"database": self.database.model_copy(update={"path": path})}
+        if self.keys.directory is not None:
+            keys = folder / self.keys.directory
+            changed["keys"] = self.keys.model_copy(update={"directory": keys})
+        return self.model_copy(update=changed)
 
 
 _OPTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "server": Server,
     "database": Database,
+    "keys": Keys,
     "hashing": Hashing,
     "passwords": Passwords,
     "throttle": Throttle,

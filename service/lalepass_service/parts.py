@@ -16,6 +16,7 @@ from lalepass_service.faults import ConfigFault, OutsideFault
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.hashing import Argon2Hasher
+    from lalepass_service.adapters.keys import KeyDirectory, KeyVault, Vault
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.migrate import SchemaState
     from lalepass_service.config import Config
@@ -131,6 +132,67 @@ async def open_database(config: "Config") -> AsyncIterator["Database"]:
         await database.close()
 
 
+def key_directory(config: "Config") -> "KeyDirectory":
+    """Return the folder of the keys, which may not be there yet.
+
+    Raises:
+        ConfigFault: none is set.
+    """
+    from lalepass_service.adapters.keys import KeyDirectory
+
+    if config.keys.directory is None:
+        raise ConfigFault('keys.directory is not set: add [keys] directory = "keys"')
+    return KeyDirectory(config.keys.directory)
+
+
+def key_vault(config: "Config") -> "KeyVault":
+    """Read the keys.
+
+    Raises:
+        ConfigFault: no folder is set.
+        OutsideFault: the folder or a file in it is not as it has to be.
+    """
+    from lalepass_service.adapters.keys import KeyVault
+
+    return KeyVault(key_directory(config))
+
+
+def vault(config: "Config") -> "Vault":
+    """Return what records are wrapped with, if with anything.
+
+    Raises:
+        OutsideFault: the keys are not as they have to be.
+    """
+    from lalepass_service.adapters.keys import NullVault
+
+    return NullVault() if config.keys.directory is None else key_vault(config)
+
+
+async def require_keys(config: "Config", database: "Database") -> None:
+    """Refuse to work on records that can't be read.
+
+    Raises:
+        ConfigFault: records are wrapped, and no folder for keys is set.
+        OutsideFault: a key that a record needs is missing, or the keys are not as they have to be.
+    """
+    from lalepass_service.adapters.sql.rewrap import key_usage
+
+    usage = await key_usage(database)
+    needed = {key_id: count for key_id, count in usage.items() if key_id is not None}
+    if config.keys.directory is None:
+        if needed:
+            raise ConfigFault(
+                f"stored passwords need the key {min(needed)}, and keys.directory is not set"
+            )
+        return
+    missing = sorted(needed.keys() - key_vault(config).ring.ids)
+    if missing:
+        raise OutsideFault(
+            f"the key {missing[0]} is missing in {config.keys.directory}: put its file back; "
+            f"stored passwords that can't be read without it: {needed[missing[0]]}"
+        )
+
+
 @asynccontextmanager
 async def open_directory(config: "Config") -> AsyncIterator["Directory"]:
     """Open what an operator changes accounts with."""
@@ -148,7 +210,7 @@ async def open_directory(config: "Config") -> AsyncIterator["Directory"]:
         open_hasher(config, threads=1) as hasher,
     ):
         yield Directory(
-            users=SqlUsers(database),
+            users=SqlUsers(database, vault(config)),
             hasher=hasher,
             locks=locks,
             clock=SystemClock(),
@@ -174,6 +236,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         open_locks(config) as locks,
         open_hasher(config, threads=threads) as hasher,
     ):
+        await require_keys(config, database)
         yield Service(
             check=_guard(config, database=database, locks=locks, hasher=hasher),
             registry=_registry(database),
@@ -185,8 +248,6 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
 def _guard(
     config: "Config", *, database: "Database", locks: "SoftLocks", hasher: "Hasher"
 ) -> "GuardedCheck":
-    import secrets
-
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.check import CredentialCheck
@@ -194,7 +255,8 @@ def _guard(
     from lalepass_service.core.guard import GuardedCheck
     from lalepass_service.core.throttle import LocalThrottle, Rate
 
-    users, limits = SqlUsers(database), config.throttle
+    keys, limits = vault(config), config.throttle
+    users = SqlUsers(database, keys)
     return GuardedCheck(
         users=users,
         check=CredentialCheck(users=users, hasher=hasher),
@@ -203,7 +265,7 @@ def _guard(
             source=Rate(burst=limits.source_burst, per_second=limits.source_per_minute / 60),
             caller=Rate(burst=limits.caller_burst, per_second=limits.caller_per_second),
         ),
-        digests=Digests(secrets.token_bytes(32)),
+        digests=Digests(keys.derive("digests")),
         clock=SystemClock(),
     )
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from lalepass_service.cli import console
+from lalepass_service.cli import console, operate
 from lalepass_service.cli.session import session
 
 app = typer.Typer(help="The configuration.", no_args_is_help=True)
@@ -15,13 +15,15 @@ def group() -> None:
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Say whether the configuration is right, without opening anything."""
+    """Say whether the configuration is right, and whether the keys are there that it needs."""
     # The settings need pydantic, the parts need the hasher.
     from lalepass_service import config, parts  # noqa: PLC0415
 
     chosen = session(context)
     settings = chosen.load()
     parts.check_hashing(settings)
+    where = operate.check_keys(settings)
     file = config.find(chosen.config_path)
     console.say(f"{file or 'the environment'}: all options are right")
     console.say(f"the database is {settings.database.path}")
+    console.say(f"the keys are {where}")

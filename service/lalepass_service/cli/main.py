@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lalepass_service.cli import config, console, db, init, serve, token, user
+from lalepass_service.cli import config, console, db, init, keys, serve, token, user
 from lalepass_service.cli.session import Session, session
 
 
@@ -39,6 +39,7 @@ app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
+app.add_typer(keys.app, name="keys")
 app.add_typer(user.app, name="user")
 app.add_typer(token.app, name="token")
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
     from lalepass_service.core.directory import Directory
@@ -16,12 +17,44 @@ def require_database(config: "Config") -> None:
     """Find out now, and not after a long dialogue, that there is nothing to work on.
 
     Raises:
-        OutsideFault: its tables are not those of this program.
+        OutsideFault: its tables are not those of this program, or the keys are not as they have
+            to be.
     """
     # Here and below: SQLAlchemy takes half a second to import.
-    from lalepass_service.parts import require_current_schema  # noqa: PLC0415
+    from lalepass_service.parts import require_current_schema, vault  # noqa: PLC0415
 
     require_current_schema(config)
+    vault(config)
+
+
+def check_keys(config: "Config") -> str:
+    """Say where the keys are, if they are all there. An existing database is asked which it needs.
+
+    Raises:
+        OutsideFault: one is missing, or the folder is not as it has to be.
+    """
+    from lalepass_service import parts  # noqa: PLC0415
+    from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
+
+    async def run() -> None:
+        async with parts.open_database(config) as database:
+            await parts.require_keys(config, database)
+
+    parts.vault(config)
+    if parts.schema_of(config.database.path) is SchemaState.CURRENT:
+        asyncio.run(run())
+    return f"in {config.keys.directory}" if config.keys.directory else "not set"
+
+
+def on_database(config: "Config", work: Callable[["Database"], Awaitable[_Result]]) -> _Result:
+    """Do something with the database itself."""
+    from lalepass_service.parts import open_database  # noqa: PLC0415
+
+    async def run() -> _Result:
+        async with open_database(config) as database:
+            return await work(database)
+
+    return asyncio.run(run())
 
 
 def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Result]]) -> _Result:

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lalepass_service.adapters.keys import NullVault, Vault
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.tables import (
     passwords,
@@ -81,8 +82,9 @@ _BY_PHONE: Final = _owning(user_phones, user_phones.c.number)
 class SqlUsers:
     """Implements `core.ports.Users`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, vault: Vault | None = None) -> None:
         self._database = database
+        self._vault = vault or NullVault()
 
     async def add(self, user: User, record: PasswordRecord | None, *, reuse_name: bool) -> None:
         """Store a new account.
@@ -97,26 +99,24 @@ class SqlUsers:
                 await _insert_account(connection, user)
                 if record is not None:
                     changed_at = user.password_changed_at or user.created_at
+                    sealed = self._sealed(user.id, record)
                     await connection.execute(
-                        insert(passwords).values(
-                            user_id=user.id, phc=record.phc, changed_at=changed_at
-                        )
+                        insert(passwords).values(user_id=user.id, changed_at=changed_at, **sealed)
                     )
 
     async def find(self, identifier: Identifier) -> User | None:
-        """Return the account, if there is one."""
-        credentials = await self.credentials(identifier)
-        return credentials.user if credentials else None
+        """Return the account, if there is one. Also when its record can't be read."""
+        row = await self._row(identifier)
+        return None if row is None else _user(row)
 
     async def credentials(self, identifier: Identifier) -> Credentials | None:
-        """Return what a check needs, if there is such an account. One statement."""
-        statement, value = _matching(identifier)
-        async with self._database.read() as connection:
-            row = (await connection.execute(statement, {"value": value})).one_or_none()
-        if row is None:
-            return None
-        record = None if row.phc is None else PasswordRecord(row.phc)
-        return Credentials(user=_user(row), record=record)
+        """Return what a check needs, if there is such an account. One statement.
+
+        Raises:
+            UnreadableRecord: the record can't be unwrapped.
+        """
+        row = await self._row(identifier)
+        return None if row is None else Credentials(user=_user(row), record=self._record(row))
 
     async def page(
         self, *, after: str | None, limit: int, state: UserState | None
@@ -135,16 +135,18 @@ class SqlUsers:
         self, user_id: UserId, record: PasswordRecord, *, changed_at: datetime
     ) -> bool:
         """Replace the password. Returns False if there is no such account (any more)."""
-        # literal() with the column's type, or the time would be bound as it is
-        owner = select(
-            users.c.id, literal(record.phc), literal(changed_at, passwords.c.changed_at.type)
-        ).where(users.c.id == user_id)
-        new = sqlite.insert(passwords).from_select(["user_id", "phc", "changed_at"], owner)
-        upsert = new.on_conflict_do_update(
-            index_elements=[passwords.c.user_id],
-            set_={"phc": new.excluded.phc, "changed_at": new.excluded.changed_at},
-        )
         async with self._database.write() as connection:
+            values = {"changed_at": changed_at, **self._sealed(user_id, record)}
+            # literal() with the column's type, or the time would be bound as it is
+            owner = select(
+                users.c.id,
+                *(literal(value, passwords.c[name].type) for name, value in values.items()),
+            ).where(users.c.id == user_id)
+            new = sqlite.insert(passwords).from_select(["user_id", *values], owner)
+            upsert = new.on_conflict_do_update(
+                index_elements=[passwords.c.user_id],
+                set_={name: new.excluded[name] for name in values},
+            )
             return (await connection.execute(upsert)).rowcount > 0
 
     async def set_state(self, user_id: UserId, state: UserState) -> bool:
@@ -164,6 +166,25 @@ class SqlUsers:
                 insert(retired_names).values(localpart=localpart, retired_at=deleted_at)
             )
         return True
+
+    async def _row(self, identifier: Identifier) -> Row[Any] | None:
+        statement, value = _matching(identifier)
+        async with self._database.read() as connection:
+            row: Row[Any] | None = (
+                await connection.execute(statement, {"value": value})
+            ).one_or_none()
+        return row
+
+    def _record(self, row: Row[Any]) -> PasswordRecord | None:
+        if row.phc is None:
+            return None
+        text = self._vault.open(row.phc, user_id=UserId(row.id))
+        return PasswordRecord(text, stored=row.phc)
+
+    def _sealed(self, user_id: UserId, record: PasswordRecord) -> dict[str, str | None]:
+        """Return the columns that hold the record. Inside the transaction: see `Vault.seal`."""
+        stored, key_id = self._vault.seal(record.phc, user_id=user_id)
+        return {"phc": stored, "key_id": key_id}
 
 
 async def _claim_name(connection: AsyncConnection, localpart: str, *, reuse: bool) -> None:
