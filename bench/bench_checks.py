@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
-from load import PASSWORD, Answer, Client, Running, keep, record, serving
 from nacl import bindings
+
+from bench.load import PASSWORD, Answer, Client, Running, keep, record, serving
 
 CLIENTS: Final = 8
 THREADS: Final = 2

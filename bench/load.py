@@ -7,7 +7,6 @@ beforehand, one keep-alive connection each, no HTTP library.
 import asyncio
 import json
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,14 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from nacl import bindings
+
+from tools.processes import LOOPBACK, free_port
+from tools.service import Service
+
 ROOT: Final = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the scripts of this folder import this file first
-
-from nacl import bindings  # noqa: E402 - needs the path above
-
-from tools.processes import LOOPBACK, free_port  # noqa: E402 - as above
-from tools.service import Service  # noqa: E402 - as above
-
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - made up
 MEMORY: Final = 19456 * 1024
 ITERATIONS: Final = 2
