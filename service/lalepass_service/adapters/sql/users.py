@@ -35,7 +35,14 @@ from lalepass_service.adapters.sql.tables import (
 )
 from lalepass_service.core.errors import AlreadyTaken, NameRetired, StoreUnavailable
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
-from lalepass_service.core.model import Credentials, PasswordRecord, User, UserId, UserState
+from lalepass_service.core.model import (
+    Credentials,
+    NormalForm,
+    PasswordRecord,
+    User,
+    UserId,
+    UserState,
+)
 
 _TAKEN: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -62,6 +69,8 @@ _ACCOUNTS: Final = select(
     users,
     passwords.c.phc,
     passwords.c.changed_at,
+    passwords.c.normal_form,
+    passwords.c.scheme,
     _listed(user_emails, user_emails.c.address).label("emails"),
     _listed(user_phones, user_phones.c.number).label("phones"),
 ).select_from(users.outerjoin(passwords))
@@ -99,7 +108,7 @@ class SqlUsers:
                     changed_at = user.password_changed_at or user.created_at
                     await connection.execute(
                         insert(passwords).values(
-                            user_id=user.id, phc=record.phc, changed_at=changed_at
+                            user_id=user.id, changed_at=changed_at, **_columns(record)
                         )
                     )
 
@@ -115,8 +124,7 @@ class SqlUsers:
             row = (await connection.execute(statement, {"value": value})).one_or_none()
         if row is None:
             return None
-        record = None if row.phc is None else PasswordRecord(row.phc)
-        return Credentials(user=_user(row), record=record)
+        return Credentials(user=_user(row), record=_record(row))
 
     async def page(
         self, *, after: str | None, limit: int, state: UserState | None
@@ -135,17 +143,34 @@ class SqlUsers:
         self, user_id: UserId, record: PasswordRecord, *, changed_at: datetime
     ) -> bool:
         """Replace the password. Returns False if there is no such account (any more)."""
+        columns = _columns(record) | {"changed_at": changed_at}
         # literal() with the column's type, or the time would be bound as it is
         owner = select(
-            users.c.id, literal(record.phc), literal(changed_at, passwords.c.changed_at.type)
+            users.c.id,
+            *(literal(value, passwords.c[name].type) for name, value in columns.items()),
         ).where(users.c.id == user_id)
-        new = sqlite.insert(passwords).from_select(["user_id", "phc", "changed_at"], owner)
+        new = sqlite.insert(passwords).from_select(["user_id", *columns], owner)
         upsert = new.on_conflict_do_update(
             index_elements=[passwords.c.user_id],
-            set_={"phc": new.excluded.phc, "changed_at": new.excluded.changed_at},
+            set_={name: new.excluded[name] for name in columns},
         )
         async with self._database.write() as connection:
             return (await connection.execute(upsert)).rowcount > 0
+
+    async def replace_record(
+        self, user_id: UserId, *, old: PasswordRecord, new: PasswordRecord
+    ) -> bool:
+        """Put a fresh record of the same password in the place of `old`, if that is still there."""
+        unchanged = (passwords.c.user_id == user_id) & (passwords.c.phc == old.stored)
+        change = update(passwords).where(unchanged).values(_columns(new))
+        async with self._database.write() as connection:
+            return (await connection.execute(change)).rowcount > 0
+
+    async def schemes(self) -> dict[str, int]:
+        """Return how many records there are of each scheme. Reads the whole table."""
+        counting = select(passwords.c.scheme, func.count()).group_by(passwords.c.scheme)
+        async with self._database.read() as connection:
+            return dict((await connection.execute(counting)).all())
 
     async def set_state(self, user_id: UserId, state: UserState) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
@@ -213,6 +238,19 @@ def _matching(identifier: Identifier) -> tuple[Select[Any], str]:
             return _BY_PHONE, number
 
 
+def _columns(record: PasswordRecord) -> dict[str, Any]:
+    """Return what a record is in the table."""
+    return {"phc": record.phc, "normal_form": record.form.value, "scheme": record.scheme}
+
+
+def _record(row: Row[Any]) -> PasswordRecord | None:
+    if row.phc is None:
+        return None
+    return PasswordRecord(
+        row.phc, form=NormalForm(row.normal_form), stored=row.phc, scheme=row.scheme
+    )
+
+
 def _user(row: Row[Any]) -> User:
     return User(
         id=UserId(row.id),
@@ -224,6 +262,7 @@ def _user(row: Row[Any]) -> User:
         admin=row.admin,
         created_at=row.created_at,
         password_changed_at=row.changed_at,
+        password_scheme=row.scheme,
     )
 
 
