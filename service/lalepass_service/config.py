@@ -60,6 +60,9 @@ class Hashing(_Section):
     )
     max_waiting: int = Field(256, ge=1, le=65535, description="a number from 1 to 65535")
     deadline_seconds: float = Field(5.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
+    synapse_pepper_path: str = Field(
+        "", max_length=4096, description="the path of a file, or empty for no pepper"
+    )
 
 
 class Passwords(_Section):
@@ -110,9 +113,13 @@ class Config(BaseSettings):
         return env_settings, init_settings
 
     def beside(self, folder: Path) -> Self:
-        """Return the same settings with a relative database path taken to begin in `folder`."""
-        path = folder / self.database.path
-        return self.model_copy(update={"database": self.database.model_copy(update={"path": path})})
+        """Return the same settings with relative paths taken to begin in `folder`."""
+        database = self.database.model_copy(update={"path": folder / self.database.path})
+        pepper = self.hashing.synapse_pepper_path
+        hashing = self.hashing.model_copy(
+            update={"synapse_pepper_path": str(folder / pepper) if pepper else ""}
+        )
+        return self.model_copy(update={"database": database, "hashing": hashing})
 
 
 _OPTIONS: Final[Mapping[str, type[BaseModel]]] = {
