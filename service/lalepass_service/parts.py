@@ -45,10 +45,10 @@ class Service:
 
 
 def check_hashing(config: "Config") -> None:
-    """Say whether the hash parameters are acceptable.
+    """Say whether the hash parameters are acceptable, and the pepper is there.
 
     Raises:
-        ConfigFault: they are not.
+        ConfigFault: they are not, or it is not.
     """
     from lalepass_service.adapters.hashing import Argon2Parameters
     from lalepass_service.core.errors import InvalidInput
@@ -57,6 +57,7 @@ def check_hashing(config: "Config") -> None:
         Argon2Parameters(memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations)
     except InvalidInput as error:
         raise ConfigFault(f"hashing: {error}") from error
+    read_pepper(config)
 
 
 def read_pepper(config: "Config") -> bytes:

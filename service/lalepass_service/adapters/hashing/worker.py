@@ -1,8 +1,8 @@
 """The process that verifies foreign records: `python -m lalepass_service.adapters.hashing.worker`.
 
 It can be killed at any moment and loses nothing. It sees one password at a time, has no files, no
-database, no settings and no environment, and ends with the service. The protocol is in `wire`
-below: two lengths, a record and a password in; one letter out.
+database, no settings and no environment, and ends with the service. It reads two lengths, a record
+and a password; it writes one letter.
 """
 
 import ctypes
