@@ -256,7 +256,6 @@ async def open_hasher(config: "Config", *, threads: int) -> AsyncIterator["Passw
     )
 
     check_hashing(config)
-    pepper = read_pepper(config)
     own = Argon2Hasher(
         parameters=Argon2Parameters(
             memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations
@@ -270,7 +269,7 @@ async def open_hasher(config: "Config", *, threads: int) -> AsyncIterator["Passw
         legacy=LegacyProcesses(seconds=_LEGACY_SECONDS),
         # New at each start, which spreads the names without a record anew.
         decoy_key=secrets.token_bytes(32),
-        pepper=pepper,
+        pepper=read_pepper(config),
     )
     try:
         yield hasher

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,11 +78,8 @@ def add(  # noqa: PLR0913 - the options of the command line
     config = session(context).load()
     # Before the password: nobody should type one that then can't be stored.
     operate.require_database(config)
-    password = None
-    if not no_password:
-        password = _read(
-            password=password_stdin, record=hash_stdin, form=normal_form, synapse=synapse
-        )
+    read = partial(_read, password=password_stdin, record=hash_stdin)
+    password = None if no_password else read(form=normal_form, synapse=synapse)
     operate.on_directory(
         config, lambda directory: directory.add(new, password, reuse_name=reuse_name)
     )

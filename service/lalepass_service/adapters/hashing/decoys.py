@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Final
 
-from lalepass_service.adapters.hashing.formats import decoy
+from lalepass_service.adapters.hashing.formats import FORMATS, foreign
 from lalepass_service.core.errors import UnreadableRecord
-from lalepass_service.core.model import OWN_SCHEME, PasswordRecord
+from lalepass_service.core.model import OWN_SCHEME, NormalForm, PasswordRecord
 
 _MOST_SCHEMES: Final = 64
 """Some makers chose their rounds at random. The commonest are enough."""
@@ -55,3 +55,21 @@ class Decoys:
         # A fraction of the whole, in integers: the same name falls on the same place of any mix.
         place = int.from_bytes(digest[:8]) * self._bounds[-1] >> 64
         return self._records[bisect_right(self._bounds, place)]
+
+
+def decoy(scheme: str) -> PasswordRecord:
+    """Return a record that takes the time of this scheme, and for which no password is right.
+
+    Raises:
+        UnreadableRecord: there is no such scheme.
+    """
+    name, *costs = scheme.split(",")
+    plain = name.removeprefix("synapse-")
+    kind = next((each for each in FORMATS if each.name == plain), None)
+    if kind is None:
+        raise UnreadableRecord("its scheme has no known name")
+    try:
+        text = kind.sample({key: int(value) for key, _, value in (c.partition("=") for c in costs)})
+    except (ValueError, LookupError, OverflowError):
+        raise UnreadableRecord("its scheme has other costs") from None
+    return foreign(text, form=NormalForm.NFC, synapse=plain != name)

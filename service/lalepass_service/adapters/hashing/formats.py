@@ -290,21 +290,3 @@ def foreign(text: str, *, form: NormalForm, synapse: bool = False) -> PasswordRe
     known = identify(text)
     form = NormalForm.NFKC if known.synapse else form
     return PasswordRecord(text, form=form, scheme=known.scheme)
-
-
-def decoy(scheme: str) -> PasswordRecord:
-    """Return a record that takes the time of this scheme, and for which no password is right.
-
-    Raises:
-        UnreadableRecord: there is no such scheme.
-    """
-    name, *costs = scheme.split(",")
-    plain = name.removeprefix("synapse-")
-    kind = next((each for each in FORMATS if each.name == plain), None)
-    if kind is None:
-        raise UnreadableRecord("its scheme has no known name")
-    try:
-        text = kind.sample({key: int(value) for key, _, value in (c.partition("=") for c in costs)})
-    except (ValueError, LookupError, OverflowError):
-        raise UnreadableRecord("its scheme has other costs") from None
-    return foreign(text, form=NormalForm.NFC, synapse=plain != name)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalepass_service.adapters.hashing.formats import decoy, foreign, identify
+from lalepass_service.adapters.hashing.decoys import decoy
+from lalepass_service.adapters.hashing.formats import foreign, identify
 from lalepass_service.core.errors import UnreadableRecord
 from lalepass_service.core.model import NormalForm
 from tests.lalepass_service.adapters.hashing.golden import GOLDEN
