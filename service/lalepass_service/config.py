@@ -74,6 +74,9 @@ class Hashing(_Section):
     max_waiting: int = Field(256, ge=1, le=65535, description="a number from 1 to 65535")
     # Less than callers wait (the provider's default is 5 s), or they never hear our 503.
     deadline_seconds: float = Field(3.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
+    synapse_pepper_path: str = Field(
+        "", max_length=4096, description="the path of a file, or empty for no pepper"
+    )
 
 
 class Passwords(_Section):
@@ -136,11 +139,14 @@ class Config(BaseSettings):
 
     def beside(self, folder: Path) -> Self:
         """Return the same settings with relative paths taken to begin in `folder`."""
-        path = folder / self.database.path
-        changed: dict[str, _Section] = {"database": self.database.model_copy(update={"path": path})}
+        database = self.database.model_copy(update={"path": folder / self.database.path})
+        changed: dict[str, _Section] = {"database": database}
         if self.keys.directory is not None:
             keys = folder / self.keys.directory
             changed["keys"] = self.keys.model_copy(update={"directory": keys})
+        if pepper := self.hashing.synapse_pepper_path:
+            path = str(folder / pepper)
+            changed["hashing"] = self.hashing.model_copy(update={"synapse_pepper_path": path})
         return self.model_copy(update=changed)
 
 

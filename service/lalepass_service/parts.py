@@ -6,16 +6,18 @@ the libraries of parts that it does not need.
 
 # ruff: noqa: PLC0415 - see above
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from lalepass_service.faults import ConfigFault, OutsideFault
 
 if TYPE_CHECKING:
-    from lalepass_service.adapters.hashing import Argon2Hasher
+    from lalepass_service.adapters.hashing import PasswordHasher
     from lalepass_service.adapters.keys import KeyDirectory, KeyVault, Vault
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.migrate import SchemaState
@@ -23,7 +25,14 @@ if TYPE_CHECKING:
     from lalepass_service.core.callers import CallerRegistry
     from lalepass_service.core.directory import Directory
     from lalepass_service.core.guard import GuardedCheck
-    from lalepass_service.core.ports import Hasher, SoftLocks
+    from lalepass_service.core.model import NormalForm, PasswordRecord
+    from lalepass_service.core.ports import Hasher, SoftLocks, Users
+
+_LEGACY_SECONDS: Final = 8.0
+"""For one foreign record: what the bounds allow takes about half of it on a core of its own."""
+
+_MIX_SECONDS: Final = 600.0
+_MAX_PEPPER: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +41,15 @@ class Service:
 
     check: "GuardedCheck"
     registry: "CallerRegistry"
-    hasher: "Argon2Hasher"
+    hasher: "PasswordHasher"
     database: "Database"
 
 
 def check_hashing(config: "Config") -> None:
-    """Say whether the hash parameters are acceptable.
+    """Say whether the hash parameters are acceptable, and the pepper is there.
 
     Raises:
-        ConfigFault: they are not.
+        ConfigFault: they are not, or it is not.
     """
     from lalepass_service.adapters.hashing import Argon2Parameters
     from lalepass_service.core.errors import InvalidInput
@@ -49,6 +58,39 @@ def check_hashing(config: "Config") -> None:
         Argon2Parameters(memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations)
     except InvalidInput as error:
         raise ConfigFault(f"hashing: {error}") from error
+    read_pepper(config)
+
+
+def read_pepper(config: "Config") -> bytes:
+    """Return Synapse's pepper; nothing if there is none.
+
+    Raises:
+        ConfigFault: the file can't be read, or is empty.
+    """
+    name = config.hashing.synapse_pepper_path
+    if not name:
+        return b""
+    try:
+        pepper = Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigFault(
+            f"hashing.synapse_pepper_path: {name}: can't be read: {error.strerror}"
+        ) from error
+    pepper = pepper.removesuffix(b"\n").removesuffix(b"\r")
+    if not 0 < len(pepper) <= _MAX_PEPPER:
+        raise ConfigFault(f"hashing.synapse_pepper_path: {name}: holds no pepper")
+    return pepper
+
+
+def foreign_record(text: str, *, form: "NormalForm", synapse: bool) -> "PasswordRecord":
+    """Return a record that another program made, once it is known and bounded.
+
+    Raises:
+        UnreadableRecord: it is of no known format, or costs more than a check may cost.
+    """
+    from lalepass_service.adapters.hashing.formats import foreign
+
+    return foreign(text, form=form, synapse=synapse)
 
 
 def schema_of(path: Path) -> "SchemaState":
@@ -229,34 +271,52 @@ async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
 async def open_service(config: "Config") -> AsyncIterator[Service]:
     """Open what answers requests."""
     from lalepass_service.adapters.hashing import usable_cores
+    from lalepass_service.adapters.sql.users import SqlUsers
 
     threads = config.hashing.threads or usable_cores()
+    keys = vault(config)
     async with (
         open_database(config) as database,
         open_locks(config) as locks,
-        open_hasher(config, threads=threads) as hasher,
+        open_hasher(config, threads=threads, decoy_key=keys.derive("decoys")) as hasher,
     ):
         await require_keys(config, database)
-        yield Service(
-            check=_guard(config, database=database, locks=locks, hasher=hasher),
-            registry=_registry(database),
-            hasher=hasher,
-            database=database,
-        )
+        users = SqlUsers(database, keys)
+        await _mix(users, hasher)
+        async with _in_background(_keep_mixing(users, hasher)):
+            yield Service(
+                check=_guard(config, users=users, keys=keys, locks=locks, hasher=hasher),
+                registry=_registry(database),
+                hasher=hasher,
+                database=database,
+            )
+
+
+async def _mix(users: "Users", hasher: "PasswordHasher") -> None:
+    """Spread the decoys like the records are now."""
+    hasher.set_mix(await users.schemes())
+
+
+async def _keep_mixing(users: "Users", hasher: "PasswordHasher") -> None:
+    from lalepass_service.core.errors import NoAnswer
+
+    while True:
+        await asyncio.sleep(_MIX_SECONDS)
+        # The mix changes as slowly as people log in for the first time; an old one will do.
+        with suppress(NoAnswer):
+            await _mix(users, hasher)
 
 
 def _guard(
-    config: "Config", *, database: "Database", locks: "SoftLocks", hasher: "Hasher"
+    config: "Config", *, users: "Users", keys: "Vault", locks: "SoftLocks", hasher: "Hasher"
 ) -> "GuardedCheck":
     from lalepass_service.adapters.clock import SystemClock
-    from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.check import CredentialCheck
     from lalepass_service.core.digests import Digests
     from lalepass_service.core.guard import GuardedCheck
     from lalepass_service.core.throttle import LocalThrottle, Rate
 
-    keys, limits = vault(config), config.throttle
-    users = SqlUsers(database, keys)
+    limits = config.throttle
     return GuardedCheck(
         users=users,
         check=CredentialCheck(users=users, hasher=hasher),
@@ -284,22 +344,47 @@ async def open_locks(config: "Config") -> AsyncIterator["SoftLocks"]:
 
 
 @asynccontextmanager
-async def open_hasher(config: "Config", *, threads: int) -> AsyncIterator["Argon2Hasher"]:
+async def _in_background(work: "Coroutine[Any, Any, None]") -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def open_hasher(
+    config: "Config", *, threads: int, decoy_key: bytes = b""
+) -> AsyncIterator["PasswordHasher"]:
     """Start the hashing threads.
 
     Raises:
-        ConfigFault: the parameters are not acceptable.
+        ConfigFault: the parameters are not acceptable, or the pepper can't be read.
     """
-    from lalepass_service.adapters.hashing import Argon2Hasher, Argon2Parameters
+    from lalepass_service.adapters.hashing import (
+        Argon2Hasher,
+        Argon2Parameters,
+        LegacyProcesses,
+        PasswordHasher,
+    )
 
     check_hashing(config)
-    hasher = Argon2Hasher(
+    own = Argon2Hasher(
         parameters=Argon2Parameters(
             memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations
         ),
         threads=threads,
         max_waiting=config.hashing.max_waiting,
         deadline=config.hashing.deadline_seconds,
+    )
+    hasher = PasswordHasher(
+        own=own,
+        legacy=LegacyProcesses(seconds=_LEGACY_SECONDS),
+        # The same at each start, or a name without a record would change its decoy and so its time.
+        decoy_key=decoy_key or secrets.token_bytes(32),
+        pepper=read_pepper(config),
     )
     try:
         yield hasher

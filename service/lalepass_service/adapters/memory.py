@@ -5,6 +5,7 @@ that has to be programmed for each test.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +23,7 @@ from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Ide
 from lalepass_service.core.model import (
     Caller,
     Credentials,
+    NormalForm,
     Password,
     PasswordRecord,
     User,
@@ -41,6 +43,7 @@ from lalepass_service.core.softlock import (
 )
 
 _PREFIX: Final = "$instant$"
+_STALE: Final = "$instant$old$"
 
 
 class FixedClock:
@@ -72,7 +75,13 @@ class InstantHasher:
         self._work()
         return PasswordRecord(_PREFIX + _fingerprint(password))
 
-    async def verify(self, password: Password, record: PasswordRecord | None) -> bool:
+    async def verify(
+        self,
+        password: Password,
+        record: PasswordRecord | None,
+        *,
+        account: str,  # noqa: ARG002 - of the port; all decoys are alike here
+    ) -> bool:
         """Compare; without a record, count the call all the same.
 
         Raises:
@@ -84,7 +93,16 @@ class InstantHasher:
             return False
         if not record.phc.startswith(_PREFIX):
             raise UnreadableRecord("it is not of the instant hasher")
-        return record.phc == _PREFIX + _fingerprint(password)
+        # the second prefix makes a record that wants to be renewed
+        return record.phc in {_PREFIX + _fingerprint(password), _STALE + _fingerprint(password)}
+
+    def stale(self, password: Password, form: NormalForm = NormalForm.NFC) -> PasswordRecord:
+        """Make a record as an older version of this hasher would have made it."""
+        return PasswordRecord(_STALE + _fingerprint(password), form=form, scheme="instant,old")
+
+    def outdated(self, record: PasswordRecord) -> bool:
+        """Say whether it is of the older version, or of another normal form than ours."""
+        return record.phc.startswith(_STALE) or record.form is not NormalForm.NFC
 
     def _work(self) -> None:
         if self.failure is not None:
@@ -116,7 +134,7 @@ class MemoryUsers:
         self._retired.discard(user.localpart)
         changed_at = (user.password_changed_at or user.created_at) if record else None
         stored = replace(user, password_changed_at=changed_at)
-        self._accounts[user.id] = Credentials(user=stored, record=record)
+        self._accounts[user.id] = _with(stored, record)
 
     async def find(self, identifier: Identifier) -> User | None:
         """Return the account, if there is one."""
@@ -153,8 +171,25 @@ class MemoryUsers:
         if account is None:
             return False
         user = replace(account.user, password_changed_at=changed_at)
-        self._accounts[user_id] = Credentials(user=user, record=record)
+        self._accounts[user_id] = _with(user, record)
         return True
+
+    async def replace_record(
+        self, user_id: UserId, *, old: PasswordRecord, new: PasswordRecord
+    ) -> bool:
+        """Put a fresh record of the same password in the place of `old`, if that is still there."""
+        self._answer()
+        account = self._accounts.get(user_id)
+        if account is None or account.record is None or account.record.stored != old.stored:
+            return False
+        self._accounts[user_id] = _with(account.user, new)
+        return True
+
+    async def schemes(self) -> dict[str, int]:
+        """Return how many records there are of each scheme."""
+        self._answer()
+        records = (each.record for each in self._accounts.values())
+        return dict(Counter(record.scheme for record in records if record))
 
     async def set_state(self, user_id: UserId, state: UserState) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
@@ -225,6 +260,13 @@ class MemoryCallers:
     def _answer(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+
+def _with(user: User, record: PasswordRecord | None) -> Credentials:
+    """Return an account as it will be read."""
+    kept = replace(record, stored=record.phc) if record else None
+    scheme = record.scheme if record else None
+    return Credentials(user=replace(user, password_scheme=scheme), record=kept)
 
 
 def _fingerprint(password: Password) -> str:

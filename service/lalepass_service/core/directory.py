@@ -1,10 +1,10 @@
 """What an operator does with accounts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
-from lalepass_service.core.errors import UserNotFound
+from lalepass_service.core.errors import AlreadyTaken, UserNotFound
 from lalepass_service.core.identifiers import (
     ByLocalpart,
     canonical_display_name,
@@ -12,7 +12,14 @@ from lalepass_service.core.identifiers import (
     canonical_localpart,
     canonical_phone,
 )
-from lalepass_service.core.model import Password, User, UserId, UserState
+from lalepass_service.core.model import (
+    Credentials,
+    Password,
+    PasswordRecord,
+    User,
+    UserId,
+    UserState,
+)
 from lalepass_service.core.policy import PasswordPolicy
 from lalepass_service.core.ports import Clock, Hasher, SoftLocks, Users
 
@@ -26,6 +33,7 @@ class NewUser:
     emails: Sequence[str] = ()
     phones: Sequence[str] = ()
     admin: bool = False
+    state: UserState = UserState.ACTIVE
 
 
 class Directory:
@@ -49,32 +57,48 @@ class Directory:
         self._new_id = new_id
 
     async def add(
-        self, new: NewUser, password: Password | None, *, reuse_name: bool = False
+        self,
+        new: NewUser,
+        password: Password | PasswordRecord | None,
+        *,
+        reuse_name: bool = False,
     ) -> User:
         """Make an account. Without a password nobody can log in to it yet.
+
+        A record that another program made stands for a password that nobody here knows, so no
+        rule is asked about it.
 
         Raises:
             InvalidInput: a name, an address, a number or the password is not acceptable.
             AlreadyTaken: another account has one of them.
             NameRetired: the localpart belonged to a deleted account, and not `reuse_name`.
         """
-        now = self._clock.now()
-        user = User(
-            id=UserId(self._new_id()),
-            localpart=canonical_localpart(new.localpart),
-            display_name=canonical_display_name(new.display_name) if new.display_name else None,
-            emails=tuple(dict.fromkeys(map(canonical_email, new.emails))),
-            phones=tuple(dict.fromkeys(map(canonical_phone, new.phones))),
-            admin=new.admin,
-            created_at=now,
-            password_changed_at=now if password else None,
-        )
-        record = None
-        if password is not None:
-            self._policy.examine(password)
-            record = await self._hasher.hash(password)
+        user = self._canonical(new)
+        record = await self._record_of(password) if password else None
+        if record is not None:
+            user = replace(user, password_changed_at=user.created_at)
         await self._users.add(user, record, reuse_name=reuse_name)
         return user
+
+    async def bring(self, new: NewUser, record: PasswordRecord | None) -> bool:
+        """Make an account that comes from elsewhere. Returns False if it is there already.
+
+        There means: just so. A record that was renewed at a login since is taken for the same.
+
+        Raises:
+            InvalidInput: a name, an address or a number is not acceptable.
+            AlreadyTaken: another account has one of them, or this one is there but different.
+            NameRetired: the localpart belonged to a deleted account.
+        """
+        try:
+            await self.add(new, record)
+        except AlreadyTaken:
+            wanted = self._canonical(new)
+            there = await self._users.credentials(ByLocalpart(wanted.localpart))
+            if there is None or not self._is_same(there, wanted, record):
+                raise
+            return False
+        return True
 
     async def get(self, localpart: str) -> User:
         """Return an account.
@@ -94,7 +118,7 @@ class Directory:
         """Return up to `limit` accounts behind `after`, in the order of their localparts."""
         return await self._users.page(after=after, limit=limit, state=state)
 
-    async def set_password(self, localpart: str, password: Password) -> None:
+    async def set_password(self, localpart: str, password: Password | PasswordRecord) -> None:
         """Replace an account's password.
 
         Raises:
@@ -102,8 +126,7 @@ class Directory:
             UserNotFound: nobody has this localpart.
         """
         user = await self.get(localpart)
-        self._policy.examine(password)
-        record = await self._hasher.hash(password)
+        record = await self._record_of(password)
         changed = await self._users.set_password(user.id, record, changed_at=self._clock.now())
         _require(changed, localpart)
         # A reset opens what wrong passwords have closed, and what was wrong may be right now.
@@ -144,6 +167,37 @@ class Directory:
         """
         user = await self.get(localpart)
         _require(await self._users.delete(user.id, deleted_at=self._clock.now()), localpart)
+
+    def _canonical(self, new: NewUser) -> User:
+        return User(
+            id=UserId(self._new_id()),
+            localpart=canonical_localpart(new.localpart),
+            display_name=canonical_display_name(new.display_name) if new.display_name else None,
+            emails=tuple(dict.fromkeys(map(canonical_email, new.emails))),
+            phones=tuple(dict.fromkeys(map(canonical_phone, new.phones))),
+            admin=new.admin,
+            state=new.state,
+            created_at=self._clock.now(),
+        )
+
+    async def _record_of(self, password: Password | PasswordRecord) -> PasswordRecord:
+        if isinstance(password, PasswordRecord):
+            return password
+        self._policy.examine(password)
+        return await self._hasher.hash(password)
+
+    def _is_same(self, there: Credentials, wanted: User, record: PasswordRecord | None) -> bool:
+        found = replace(
+            there.user,
+            id=wanted.id,
+            created_at=wanted.created_at,
+            password_changed_at=wanted.password_changed_at,
+        )
+        if found != wanted:
+            return False
+        if there.record is None or record is None:
+            return there.record is record
+        return there.record == record or not self._hasher.outdated(there.record)
 
 
 def _require(found: bool, localpart: str) -> None:  # noqa: FBT001 - the answer of a store

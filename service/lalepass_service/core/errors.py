@@ -132,3 +132,4 @@ class UnreadableRecord(NoAnswer):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"a stored password can't be read: {why}")
+        self.why = why

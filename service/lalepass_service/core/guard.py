@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 from functools import partial
 
-from lalepass_service.core.check import Accepted, CredentialCheck, Outcome, Refusal
+from lalepass_service.core.check import (
+    Accepted,
+    CredentialCheck,
+    Outcome,
+    Refusal,
+    account_of,
+)
 from lalepass_service.core.digests import Digests, source_prefix
 from lalepass_service.core.errors import NoAnswer
-from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
+from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.joining import Joined
 from lalepass_service.core.model import Credentials, Password
 from lalepass_service.core.ports import Clock, SoftLocks, Throttle, Users
@@ -75,7 +81,7 @@ class GuardedCheck:
     ) -> Outcome:
         ticket = await self._locks.debit(account, source=source, guess=guess, now=self._clock.now())
         try:
-            outcome = await self._check.decide(credentials, password)
+            outcome = await self._check.decide(credentials, password, account=account)
         except NoAnswer:
             await self._give_back(ticket)
             raise
@@ -89,19 +95,6 @@ class GuardedCheck:
             await self._locks.give_back(ticket, now=self._clock.now())
         except NoAnswer:
             return
-
-
-def account_of(identifier: Identifier, credentials: Credentials | None) -> str:
-    """Return what the budget of guesses belongs to: one account, however it was named."""
-    if credentials is not None:
-        return str(credentials.user.id)
-    match identifier:
-        case ByLocalpart(localpart):
-            return f"name:{localpart}"
-        case ByEmail(address):
-            return f"email:{address}"
-        case ByPhone(number):
-            return f"phone:{number}"
 
 
 def _right(outcome: Outcome) -> bool:

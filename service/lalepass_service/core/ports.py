@@ -3,7 +3,7 @@
 Each port has an adapter and, beside it, a fake that keeps state; one contract suite runs on both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -65,6 +65,21 @@ class Users(Protocol):
         self, user_id: UserId, record: PasswordRecord, *, changed_at: datetime
     ) -> bool:
         """Replace the password. Returns False if there is no such account (any more)."""
+        ...
+
+    async def replace_record(
+        self, user_id: UserId, *, old: PasswordRecord, new: PasswordRecord
+    ) -> bool:
+        """Put a fresh record of the same password in the place of the one that was read.
+
+        Compares and swaps in one step, by `old.stored`: whatever was changed since `old` was
+        read stays, and the answer is False. The password itself has not changed, so neither does
+        the time of its last change.
+        """
+        ...
+
+    async def schemes(self) -> Mapping[str, int]:
+        """Return how many records there are of each scheme."""
         ...
 
     async def set_state(self, user_id: UserId, state: UserState) -> bool:
@@ -173,14 +188,22 @@ class Hasher(Protocol):
         """
         ...
 
-    async def verify(self, password: Password, record: PasswordRecord | None) -> bool:
+    async def verify(
+        self, password: Password, record: PasswordRecord | None, *, account: str
+    ) -> bool:
         """Say whether the record was made of this password.
 
         Without a record the same work is done on a decoy, in the same slots, and the answer is
-        False: an account that does not exist must not be told by its time.
+        False: an account that does not exist must not be told by its time. `account` chooses the
+        decoy, so that one name always takes the time of one scheme: the id of an account that is
+        there, what was typed otherwise.
 
         Raises:
             Overloaded: more hashes wait than can be done in time.
             UnreadableRecord: the record is broken, or would cost more than is allowed.
         """
+        ...
+
+    def outdated(self, record: PasswordRecord) -> bool:
+        """Say whether the password should be hashed anew, now that it is known."""
         ...

@@ -13,6 +13,7 @@ _KEYS = [
     "admin",
     "created_at",
     "password_changed_at",
+    "password_scheme",
 ]
 
 
@@ -35,6 +36,7 @@ def test_an_account_is_shown_as_it_was_made(operator: Operator) -> None:
     assert user["state"] == "active"
     assert user["created_at"].endswith("Z")
     assert user["password_changed_at"] == user["created_at"]
+    assert user["password_scheme"] == "argon2id,m=19456,t=2,p=1"
 
 
 def test_people_see_the_same_as_programs(operator: Operator) -> None:

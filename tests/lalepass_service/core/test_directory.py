@@ -76,7 +76,7 @@ async def test_its_password_is_stored_hashed(
     assert found is not None
     assert found.record is not None
     assert GOOD.reveal() not in found.record.phc
-    assert await hasher.verify(GOOD, found.record)
+    assert await hasher.verify(GOOD, found.record, account="alice")
 
 
 async def test_an_account_may_be_made_without_a_password(

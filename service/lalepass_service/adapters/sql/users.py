@@ -36,7 +36,14 @@ from lalepass_service.adapters.sql.tables import (
 )
 from lalepass_service.core.errors import AlreadyTaken, NameRetired, StoreUnavailable
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
-from lalepass_service.core.model import Credentials, PasswordRecord, User, UserId, UserState
+from lalepass_service.core.model import (
+    Credentials,
+    NormalForm,
+    PasswordRecord,
+    User,
+    UserId,
+    UserState,
+)
 
 _TAKEN: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -63,6 +70,8 @@ _ACCOUNTS: Final = select(
     users,
     passwords.c.phc,
     passwords.c.changed_at,
+    passwords.c.normal_form,
+    passwords.c.scheme,
     _listed(user_emails, user_emails.c.address).label("emails"),
     _listed(user_phones, user_phones.c.number).label("phones"),
 ).select_from(users.outerjoin(passwords))
@@ -149,6 +158,23 @@ class SqlUsers:
             )
             return (await connection.execute(upsert)).rowcount > 0
 
+    async def replace_record(
+        self, user_id: UserId, *, old: PasswordRecord, new: PasswordRecord
+    ) -> bool:
+        """Put a fresh record of the same password in the place of `old`, if that is still there."""
+        unchanged = (passwords.c.user_id == user_id) & (passwords.c.phc == old.stored)
+        change = update(passwords).where(unchanged)
+        async with self._database.write() as connection:
+            # Sealed inside the transaction, so that no key is retired meanwhile: see `vault`.
+            fresh = change.values(self._sealed(user_id, new))
+            return (await connection.execute(fresh)).rowcount > 0
+
+    async def schemes(self) -> dict[str, int]:
+        """Return how many records there are of each scheme. Reads the whole table."""
+        counting = select(passwords.c.scheme, func.count()).group_by(passwords.c.scheme)
+        async with self._database.read() as connection:
+            return dict((await connection.execute(counting)).all())
+
     async def set_state(self, user_id: UserId, state: UserState) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
         change = update(users).where(users.c.id == user_id).values(state=state.value)
@@ -179,12 +205,18 @@ class SqlUsers:
         if row.phc is None:
             return None
         text = self._vault.open(row.phc, user_id=UserId(row.id))
-        return PasswordRecord(text, stored=row.phc)
+        form = NormalForm(row.normal_form)
+        return PasswordRecord(text, form=form, stored=row.phc, scheme=row.scheme)
 
     def _sealed(self, user_id: UserId, record: PasswordRecord) -> dict[str, str | None]:
         """Return the columns that hold the record. Inside the transaction: see `Vault.seal`."""
         stored, key_id = self._vault.seal(record.phc, user_id=user_id)
-        return {"phc": stored, "key_id": key_id}
+        return {
+            "phc": stored,
+            "key_id": key_id,
+            "normal_form": record.form.value,
+            "scheme": record.scheme,
+        }
 
 
 async def _claim_name(connection: AsyncConnection, localpart: str, *, reuse: bool) -> None:
@@ -245,6 +277,7 @@ def _user(row: Row[Any]) -> User:
         admin=row.admin,
         created_at=row.created_at,
         password_changed_at=row.changed_at,
+        password_scheme=row.scheme,
     )
 
 
