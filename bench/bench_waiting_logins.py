@@ -1,6 +1,6 @@
 """Does a homeserver feel it when logins wait for their service?
 
-    make bench                     or: python bench/bench_waiting_logins.py [--rounds N]
+    make bench                     or: python -m bench.bench_waiting_logins [--rounds N]
 
 A real Synapse, a service that takes a second, 64 logins that wait for it: how long does an
 unrelated request take meanwhile, and how long with nobody waiting? Both are measured in turns
@@ -9,9 +9,7 @@ within one run, on the same process, so that a noisy machine is noisy to both.
 
 import argparse
 import asyncio
-import json
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -22,12 +20,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a script, so its own folder is what Python looks in
-
-from tools import web  # noqa: E402 - needs the path above
-from tools.processes import LOOPBACK, free_port  # noqa: E402 - as above
-from tools.synapse import SynapseConfig  # noqa: E402 - as above
+from bench.load import keep
+from tools import web
+from tools.processes import LOOPBACK, free_port
+from tools.synapse import SynapseConfig
 
 LOGINS: Final = 64
 SECONDS: Final = 1.0
@@ -179,9 +175,7 @@ def report(result: dict[str, dict[str, float]]) -> None:
         print(f"{state:<10}{row['requests']:>10}{row['p50_ms']:>10.2f}{row['p99_ms']:>10.2f}")
     p50, p99 = (waiting[key] / idle[key] for key in ("p50_ms", "p99_ms"))
     print(f"{'ratio':<20}{p50:>10.2f}{p99:>10.2f}")
-    path = ROOT / ".run" / "bench" / "waiting_logins.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**result, "ratio": {"p50": p50, "p99": p99}}, indent=2) + "\n")
+    keep("waiting_logins", {**result, "ratio": {"p50": p50, "p99": p99}})
 
 
 if __name__ == "__main__":

@@ -119,6 +119,8 @@ def _about(answer: Accepted | Refused, asked: Identifier) -> bool:
 def _read_answer(response: httpx.Response) -> Accepted | Refused:
     if response.status_code != httpx.codes.OK:
         raise _no_answer(response)
+    if response.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
+        raise ContractBroken("what answers is no Lalepass service")
     try:
         return parse_answer(response.content)
     except ValidationError as exc:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -12,15 +12,29 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from synapse.module_api.errors import ConfigError
 
 _MAX_TOKEN_FILE_BYTES: Final = 4096
 _TOKEN_PATTERN: Final = r"^[A-Za-z0-9._~+/=\-]{16,512}$"  # noqa: S105 - its shape: RFC 6750, b64token
+
+
+_SENTENCES: Final[Mapping[str, str]] = {
+    "extra_forbidden": "there is no such option",
+    "missing": "this option is needed",
+    "string_type": "should be text",
+    "bool_type": "should be true or false",
+    "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "float_type": "should be a number of seconds",
+    "float_parsing": "should be a number of seconds, without a unit",
+}
+"""By pydantic's name of the error. What is not here has a readable text of its own."""
 
 
 class ProviderConfig(BaseModel):
@@ -28,7 +42,7 @@ class ProviderConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
-    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
+    url: str
     """Where the service is, such as `https://auth.example.org:8220`."""
 
     token: SecretStr | None = None
@@ -49,12 +63,14 @@ class ProviderConfig(BaseModel):
     allow_plaintext: bool = False
     """Send passwords over plain http to another machine. Only inside a network you trust."""
 
-    account_page: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
+    account_page: str | None = None
     """Where people change a password that has to be changed. They are told this address."""
 
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://\S*", url):
+            raise ValueError("begins with https:// or http:// and has no blanks")
         parts = urlsplit(url)
         try:
             port = parts.port
@@ -65,6 +81,13 @@ class ProviderConfig(BaseModel):
         if parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError("has no user name, query or fragment")
         return url
+
+    @field_validator("account_page")
+    @classmethod
+    def _a_page(cls, page: str | None) -> str | None:
+        if page is not None and not re.fullmatch(r"https?://\S+", page):
+            raise ValueError("begins with https:// or http:// and has no blanks")
+        return page
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -107,15 +130,13 @@ def parse(raw: Mapping[str, Any]) -> ProviderConfig:
         config = ProviderConfig.model_validate(dict(raw))
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
-        raise ConfigError(_sentence(first["msg"]), path=[str(p) for p in first["loc"]]) from None
+        raise ConfigError(_sentence(first), path=[str(p) for p in first["loc"]]) from None
     config.bearer_token()  # a missing file is found before the homeserver takes its port
     return config
 
 
-def _sentence(message: str) -> str:
-    if message == "Extra inputs are not permitted":
-        return "there is no such option"
-    return message.removeprefix("Value error, ")
+def _sentence(error: ErrorDetails) -> str:
+    return _SENTENCES.get(error["type"], error["msg"].removeprefix("Value error, "))
 
 
 def _checked_token(text: str, *, option: str) -> SecretStr:

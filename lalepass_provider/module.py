@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -83,7 +84,7 @@ class LalepassProvider:
             auth_checkers={("m.login.password", ("password",)): self._by_name},
             check_3pid_auth=self._by_threepid,
         )
-        logger.info("Passwords are checked by the Lalepass service at %s", config.url)
+        logger.info("The Lalepass service at %s will be asked about every password", config.url)
 
     async def _by_name(self, username: str, _login_type: str, login_dict: JsonDict) -> Login:
         """Synapse's auth checker: `username` is what was typed, a name or an MXID."""
@@ -105,7 +106,9 @@ class LalepassProvider:
         except NoAnswer as exc:
             raise _no_answer(exc) from exc
         except AccountRefused as exc:
-            raise HonestError(exc.status, exc.message, exc.errcode) from exc
+            raise HonestError(
+                exc.status, exc.message, exc.errcode, additional_fields=dict(exc.fields)
+            ) from exc
         except defer.CancelledError:
             raise  # a HonestError as well
         except Exception as exc:
@@ -154,7 +157,9 @@ def _request_facts() -> tuple[Source | None, str | None]:
         source = Source(ip=request.ip_address, user_agent=user_agent)
     except ValueError:
         source = Source(user_agent=user_agent)  # a listener on a Unix socket has no address
-    return source, request.request_id
+    # A proxy may choose it (`request_id_header`), and a header has to be able to hold it.
+    fits = re.fullmatch(limits.REQUEST_ID_PATTERN, request.request_id or "")
+    return source, request.request_id if fits else None
 
 
 def _refuse_what_breaks_synapse(*typed: object) -> None:

@@ -1,8 +1,9 @@
 """An httpx transport on Twisted's reactor.
 
 httpx's own asynchronous transport needs asyncio or trio and fails inside Synapse. This one uses
-Twisted's Agent and connection pool: no thread, and nothing that blocks the reactor. Neither of
-those two bounds anything by itself, so the deadline and the cap on the answer are kept here.
+Twisted's Agent and connection pool: no thread (but the one of Synapse's resolver that looks up a
+host name), and nothing that blocks the reactor. Neither of those two bounds anything by itself, so
+the deadline, the size of an answer and the end of a connection are kept here.
 """
 
 from collections.abc import Callable
@@ -10,18 +11,10 @@ from typing import Any, Final
 
 import httpx
 from twisted.internet import defer, error
-from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    wrapClientTLS,
-)
-from twisted.internet.interfaces import IConsumer, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import (
-    URI,
     Agent,
     BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
@@ -31,21 +24,23 @@ from twisted.web.client import (
     ResponseNeverReceived,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import (
-    IAgent,
-    IAgentEndpointFactory,
-    IBodyProducer,
-    IPolicyForHTTPS,
-    IResponse,
-)
+from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
+
+from lalepass_provider.connections import Endpoints
 
 Yieldable = Callable[[defer.Deferred[httpx.Response]], defer.Deferred[httpx.Response]]
 """Makes a Deferred safe to await: Synapse's `make_deferred_yieldable`."""
 
+_MAX_HEAD_BYTES: Final = 32 * 1024
+"""Of an answer, beside its body."""
+
 IDLE_SECONDS: Final = 30
 """How long an unused connection is kept. Less than the service keeps its own (75 s), so that it
 is this side that closes: a request never meets a connection that is just being closed."""
+
+
+_DONE: Final = Failure(error.ConnectionDone())
 
 
 class AnswerTooLarge(httpx.RemoteProtocolError):
@@ -59,7 +54,7 @@ class TwistedTransport(httpx.AsyncBaseTransport):
     `ReadError`, `RemoteProtocolError`.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one value that the caller must choose
+    def __init__(
         self,
         *,
         reactor: Any,  # noqa: ANN401 - Agent wants several reactor interfaces at once
@@ -88,11 +83,13 @@ class TwistedTransport(httpx.AsyncBaseTransport):
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = max_idle_connections
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
-        self._agent: IAgent = Agent.usingEndpointFactory(
+        endpoints = Endpoints(
             reactor,
-            _Endpoints(reactor, connect_timeout, tls_policy or BrowserLikePolicyForHTTPS()),
-            self._pool,
+            timeout=connect_timeout,
+            tls_policy=tls_policy or BrowserLikePolicyForHTTPS(),
+            max_received=max_answer_bytes + _MAX_HEAD_BYTES,
         )
+        self._agent: IAgent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read its whole answer, or raise within the deadline."""
@@ -149,44 +146,18 @@ class TwistedTransport(httpx.AsyncBaseTransport):
             (name, value)
             for name, values in response.headers.getAllRawHeaders()
             for value in values
+            # A client keeps cookies for ever; a proxy that sets them would make each request
+            # longer than the last, until none is taken any more.
+            if name.lower() != b"set-cookie"
         ]
         if response.headers.hasHeader(b"content-encoding"):
             # Not asked for; httpx would unpack it, and a small answer could become a large one.
-            _abort(response)
+            response.deliverBody(_Discard())
             raise httpx.RemoteProtocolError("the answer is compressed", request=request)
         reader = _Reader(self._max_answer_bytes)
         response.deliverBody(reader)
         body = await reader.finished
         return httpx.Response(response.code, headers=headers, content=body, request=request)
-
-
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """How a connection is made.
-
-    Agent's own way takes every host for a name: it resolves addresses in a thread, and reports a
-    refused connection only after the pause in which another address might have answered.
-    """
-
-    def __init__(self, reactor: Any, timeout: float, tls_policy: IPolicyForHTTPS) -> None:  # noqa: ANN401 - as above
-        self._reactor = reactor
-        self._timeout = timeout
-        self._tls_policy = tls_policy
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802 - Twisted's name
-        endpoint = self._tcp(uri.host.decode("ascii"), uri.port)
-        if uri.scheme != b"https":
-            return endpoint
-        creator = self._tls_policy.creatorForNetloc(uri.host, uri.port)
-        wrapped: IStreamClientEndpoint = wrapClientTLS(creator, endpoint)
-        return wrapped
-
-    def _tcp(self, host: str, port: int) -> IStreamClientEndpoint:
-        if isIPAddress(host):
-            return TCP4ClientEndpoint(self._reactor, host, port, self._timeout)
-        if isIPv6Address(host):
-            return TCP6ClientEndpoint(self._reactor, host, port, self._timeout)
-        return HostnameEndpoint(self._reactor, host, port, self._timeout)
 
 
 @implementer(IBodyProducer)
@@ -218,7 +189,7 @@ class _Reader(Protocol):
         self._cap = cap
         self._parts: list[bytes] = []
         self._size = 0
-        self.finished: defer.Deferred[bytes] = defer.Deferred(lambda _: _abort_reading(self))
+        self.finished: defer.Deferred[bytes] = defer.Deferred(lambda _: self._hang_up())
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         if self.finished.called:
@@ -226,12 +197,12 @@ class _Reader(Protocol):
         self._size += len(data)
         if self._size > self._cap:
             self._parts.clear()
-            _abort_reading(self)
+            self._hang_up()
             self.finished.errback(AnswerTooLarge(f"the answer is longer than {self._cap} bytes"))
             return
         self._parts.append(data)
 
-    def connectionLost(self, reason: Failure = Failure(error.ConnectionDone())) -> None:  # noqa: N802, B008 - Twisted's name and its default
+    def connectionLost(self, reason: Failure = _DONE) -> None:  # noqa: N802 - Twisted's name
         if self.finished.called:
             return
         if reason.check(ResponseDone):
@@ -239,28 +210,17 @@ class _Reader(Protocol):
         else:
             self.finished.errback(httpx.ReadError("the answer was cut off"))
 
-
-def _abort_reading(reader: _Reader) -> None:
-    """Close the connection at once, without waiting for a polite end of TLS."""
-    _abort_transport(reader.transport)
-
-
-def _abort(response: IResponse) -> None:
-    reader = _Reader(0)
-    reader.finished.addErrback(lambda _: None)
-    response.deliverBody(reader)
-    _abort_transport(reader.transport)
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
 
 
-def _abort_transport(transport: object) -> None:
-    # What a response hands out is a proxy that only knows the polite end (Twisted,
-    # web/_newclient.py, TransportProxyProducer); with TLS a hostile peer could then go on sending.
-    connection = getattr(transport, "_producer", None) or transport
-    abort = getattr(connection, "abortConnection", None) or getattr(
-        connection, "loseConnection", None
-    )
-    if abort is not None:
-        abort()
+class _Discard(Protocol):
+    """Hangs up instead of reading a body."""
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        if self.transport is not None:
+            self.transport.loseConnection()
 
 
 def _timed_out(request: httpx.Request) -> Callable[[object, float], object]:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from lalepass_provider.config import ProviderConfig
+from lalepass_service.cli import keys
 from lalepass_service.config import Config
 from lalepass_wire import ErrorCode, RefusalReason
 
@@ -52,12 +53,21 @@ def test_the_configuration_that_init_writes_shows_every_option(section: str) -> 
     assert set(re.findall(r"^#?(\w+) = ", part, re.MULTILINE)) == set(annotation.model_fields)
 
 
+def test_the_document_on_keys_names_the_commands_that_there_are() -> None:
+    text = (ROOT / "docs" / "keys.md").read_text()
+    named = set(re.findall(r"lalepass keys (\w+)", text))
+
+    assert named == {
+        command.callback.__name__ for command in keys.app.registered_commands if command.callback
+    }
+
+
 @pytest.mark.parametrize("name", [*ErrorCode, *RefusalReason])
 def test_the_api_document_has_every_code_and_reason(name: str) -> None:
     assert f"| `{name}` |" in API
 
 
-def test_the_api_document_has_no_code_that_is_never_said() -> None:
+def test_the_api_document_has_no_code_that_is_not_in_the_contract() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", API, re.MULTILINE))
 
     assert rows == {*ErrorCode, *RefusalReason}

@@ -28,7 +28,7 @@ def main() -> int:
 def _succeeds(script: Path) -> bool:
     begun = time.monotonic()
     print(f"bench: {script.stem} ...", flush=True)
-    code = subprocess.call([sys.executable, str(script), *sys.argv[1:]], cwd=ROOT)
+    code = subprocess.call([sys.executable, "-m", f"bench.{script.stem}", *sys.argv[1:]], cwd=ROOT)
     print(f"bench: {script.stem}: {time.monotonic() - begun:.0f} s\n", flush=True)
     return code == 0
 

@@ -97,6 +97,8 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         server = _Server(uvicorn_settings(config.server, application))
         server.url = f"http://{address(config.server)}"
         _warn_if_open(config.server)
+        if config.keys.directory is None:
+            _log.warning("records are stored without a key: see docs/keys.md")
         await server.serve([listener])
     _log.info("stopped")
 

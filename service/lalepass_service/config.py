@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -58,6 +59,19 @@ class Database(_Section):
     busy_timeout: float = Field(5.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
 
 
+class Keys(_Section):
+    """What stored password records are wrapped with."""
+
+    # Unset by default, for installations from before there were keys: `lalepass init` sets it.
+    directory: Path | None = Field(None, description="the path of a folder, or empty for no keys")
+
+    @field_validator("directory", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        # Path("") would be the folder of the file itself.
+        return None if value == "" else value
+
+
 class Hashing(_Section):
     """What one password check costs, and how many may wait for it."""
 
@@ -69,7 +83,11 @@ class Hashing(_Section):
         0, ge=0, le=1024, description="a number up to 1024, or 0 for one per usable core"
     )
     max_waiting: int = Field(256, ge=1, le=65535, description="a number from 1 to 65535")
-    deadline_seconds: float = Field(5.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
+    # Less than callers wait (the provider's default is 5 s), or they never hear our 503.
+    deadline_seconds: float = Field(3.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
+    synapse_pepper_path: str = Field(
+        "", max_length=4096, description="the path of a file, or empty for no pepper"
+    )
 
 
 def _range_url(url: str) -> str:
@@ -107,6 +125,15 @@ class Passwords(_Section):
     )
 
 
+class Throttle(_Section):
+    """How many checks one place may ask for, whatever accounts they are about."""
+
+    source_per_minute: int = Field(120, ge=1, le=1_000_000, description="a number of at least 1")
+    source_burst: int = Field(200, ge=1, le=1_000_000, description="a number of at least 1")
+    caller_per_second: int = Field(1000, ge=1, le=1_000_000, description="a number of at least 1")
+    caller_burst: int = Field(5000, ge=1, le=1_000_000, description="a number of at least 1")
+
+
 class Log(_Section):
     """What is logged, and how."""
 
@@ -129,8 +156,10 @@ class Config(BaseSettings):
 
     server: Server = Server()
     database: Database = Database()
+    keys: Keys = Keys()
     hashing: Hashing = Hashing()
     passwords: Passwords = Passwords()
+    throttle: Throttle = Throttle()
     log: Log = Log()
 
     @classmethod
@@ -148,21 +177,28 @@ class Config(BaseSettings):
 
     def beside(self, folder: Path) -> Self:
         """Return the same settings with relative paths taken to begin in `folder`."""
-        path = folder / self.database.path
+        database = self.database.model_copy(update={"path": folder / self.database.path})
         lists = tuple(folder / path for path in self.passwords.blocklists)
-        return self.model_copy(
-            update={
-                "database": self.database.model_copy(update={"path": path}),
-                "passwords": self.passwords.model_copy(update={"blocklists": lists}),
-            }
-        )
+        changed: dict[str, _Section] = {
+            "database": database,
+            "passwords": self.passwords.model_copy(update={"blocklists": lists}),
+        }
+        if self.keys.directory is not None:
+            keys = folder / self.keys.directory
+            changed["keys"] = self.keys.model_copy(update={"directory": keys})
+        if pepper := self.hashing.synapse_pepper_path:
+            path = str(folder / pepper)
+            changed["hashing"] = self.hashing.model_copy(update={"synapse_pepper_path": path})
+        return self.model_copy(update=changed)
 
 
 _OPTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "server": Server,
     "database": Database,
+    "keys": Keys,
     "hashing": Hashing,
     "passwords": Passwords,
+    "throttle": Throttle,
     "log": Log,
 }
 

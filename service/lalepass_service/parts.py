@@ -6,40 +6,51 @@ the libraries of parts that it does not need.
 
 # ruff: noqa: PLC0415 - see above
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from lalepass_service.faults import ConfigFault, OutsideFault
 
 if TYPE_CHECKING:
-    from lalepass_service.adapters.hashing import Argon2Hasher
+    from lalepass_service.adapters.hashing import PasswordHasher
+    from lalepass_service.adapters.keys import KeyDirectory, KeyVault, Vault
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.migrate import SchemaState
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
-    from lalepass_service.core.check import CredentialCheck
     from lalepass_service.core.directory import Directory
+    from lalepass_service.core.guard import GuardedCheck
+    from lalepass_service.core.model import NormalForm, PasswordRecord
     from lalepass_service.core.policy import PasswordPolicy, Unanswered
+    from lalepass_service.core.ports import Hasher, SoftLocks, Users
+
+_LEGACY_SECONDS: Final = 8.0
+"""For one foreign record: what the bounds allow takes about half of it on a core of its own."""
+
+_MIX_SECONDS: Final = 600.0
+_MAX_PEPPER: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """What answers requests."""
 
-    check: "CredentialCheck"
+    check: "GuardedCheck"
     registry: "CallerRegistry"
-    hasher: "Argon2Hasher"
+    hasher: "PasswordHasher"
     database: "Database"
 
 
 def check_hashing(config: "Config") -> None:
-    """Say whether the hash parameters are acceptable.
+    """Say whether the hash parameters are acceptable, and the pepper is there.
 
     Raises:
-        ConfigFault: they are not.
+        ConfigFault: they are not, or it is not.
     """
     from lalepass_service.adapters.hashing import Argon2Parameters
     from lalepass_service.core.errors import InvalidInput
@@ -48,6 +59,39 @@ def check_hashing(config: "Config") -> None:
         Argon2Parameters(memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations)
     except InvalidInput as error:
         raise ConfigFault(f"hashing: {error}") from error
+    read_pepper(config)
+
+
+def read_pepper(config: "Config") -> bytes:
+    """Return Synapse's pepper; nothing if there is none.
+
+    Raises:
+        ConfigFault: the file can't be read, or is empty.
+    """
+    name = config.hashing.synapse_pepper_path
+    if not name:
+        return b""
+    try:
+        pepper = Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigFault(
+            f"hashing.synapse_pepper_path: {name}: can't be read: {error.strerror}"
+        ) from error
+    pepper = pepper.removesuffix(b"\n").removesuffix(b"\r")
+    if not 0 < len(pepper) <= _MAX_PEPPER:
+        raise ConfigFault(f"hashing.synapse_pepper_path: {name}: holds no pepper")
+    return pepper
+
+
+def foreign_record(text: str, *, form: "NormalForm", synapse: bool) -> "PasswordRecord":
+    """Return a record that another program made, once it is known and bounded.
+
+    Raises:
+        UnreadableRecord: it is of no known format, or costs more than a check may cost.
+    """
+    from lalepass_service.adapters.hashing.formats import foreign
+
+    return foreign(text, form=form, synapse=synapse)
 
 
 def check_passwords(config: "Config") -> None:
@@ -141,6 +185,67 @@ async def open_database(config: "Config") -> AsyncIterator["Database"]:
         await database.close()
 
 
+def key_directory(config: "Config") -> "KeyDirectory":
+    """Return the folder of the keys, which may not be there yet.
+
+    Raises:
+        ConfigFault: none is set.
+    """
+    from lalepass_service.adapters.keys import KeyDirectory
+
+    if config.keys.directory is None:
+        raise ConfigFault('keys.directory is not set: add [keys] directory = "keys"')
+    return KeyDirectory(config.keys.directory)
+
+
+def key_vault(config: "Config") -> "KeyVault":
+    """Read the keys.
+
+    Raises:
+        ConfigFault: no folder is set.
+        OutsideFault: the folder or a file in it is not as it has to be.
+    """
+    from lalepass_service.adapters.keys import KeyVault
+
+    return KeyVault(key_directory(config))
+
+
+def vault(config: "Config") -> "Vault":
+    """Return what records are wrapped with, if with anything.
+
+    Raises:
+        OutsideFault: the keys are not as they have to be.
+    """
+    from lalepass_service.adapters.keys import NullVault
+
+    return NullVault() if config.keys.directory is None else key_vault(config)
+
+
+async def require_keys(config: "Config", database: "Database") -> None:
+    """Refuse to work on records that can't be read.
+
+    Raises:
+        ConfigFault: records are wrapped, and no folder for keys is set.
+        OutsideFault: a key that a record needs is missing, or the keys are not as they have to be.
+    """
+    from lalepass_service.adapters.sql.rewrap import key_usage
+
+    usage = await key_usage(database)
+    needed = {key_id: count for key_id, count in usage.items() if key_id is not None}
+    if config.keys.directory is None:
+        if needed:
+            raise ConfigFault(
+                f"stored passwords need the key {min(needed)}, and keys.directory is not set"
+            )
+        return
+    missing = sorted(needed.keys() - key_vault(config).ring.ids)
+    if missing:
+        raise OutsideFault(
+            f"the key {missing[0]} is missing in {config.keys.directory}: put its file back; "
+            f"stored passwords that can't be read without it: {needed[missing[0]]}"
+        )
+
+
 @asynccontextmanager
 async def open_directory(
     config: "Config", *, unanswered: "Unanswered | None" = None
@@ -157,9 +262,17 @@ async def open_directory(
     from lalepass_service.core.directory import Directory
 
     with open_policy(config, unanswered=unanswered) as policy:
-        async with open_database(config) as database, open_hasher(config, threads=1) as hasher:
+        async with (
+            open_database(config) as database,
+            open_locks(config) as locks,
+            open_hasher(config, threads=1) as hasher,
+        ):
             yield Directory(
-                users=SqlUsers(database), hasher=hasher, clock=SystemClock(), policy=policy
+                users=SqlUsers(database, vault(config)),
+                hasher=hasher,
+                locks=locks,
+                clock=SystemClock(),
+                policy=policy,
             )
 
 
@@ -204,38 +317,122 @@ async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
 @asynccontextmanager
 async def open_service(config: "Config") -> AsyncIterator[Service]:
     """Open what answers requests."""
-    from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.hashing import usable_cores
     from lalepass_service.adapters.sql.users import SqlUsers
-    from lalepass_service.core.check import CredentialCheck
 
     threads = config.hashing.threads or usable_cores()
-    async with open_database(config) as database, open_hasher(config, threads=threads) as hasher:
-        yield Service(
-            check=CredentialCheck(users=SqlUsers(database), hasher=hasher, clock=SystemClock()),
-            registry=_registry(database),
-            hasher=hasher,
-            database=database,
-        )
+    keys = vault(config)
+    async with (
+        open_database(config) as database,
+        open_locks(config) as locks,
+        open_hasher(config, threads=threads, decoy_key=keys.derive("decoys")) as hasher,
+    ):
+        await require_keys(config, database)
+        users = SqlUsers(database, keys)
+        await _mix(users, hasher)
+        async with _in_background(_keep_mixing(users, hasher)):
+            yield Service(
+                check=_guard(config, users=users, keys=keys, locks=locks, hasher=hasher),
+                registry=_registry(database),
+                hasher=hasher,
+                database=database,
+            )
+
+
+async def _mix(users: "Users", hasher: "PasswordHasher") -> None:
+    """Spread the decoys like the records are now."""
+    hasher.set_mix(await users.schemes())
+
+
+async def _keep_mixing(users: "Users", hasher: "PasswordHasher") -> None:
+    from lalepass_service.core.errors import NoAnswer
+
+    while True:
+        await asyncio.sleep(_MIX_SECONDS)
+        # The mix changes as slowly as people log in for the first time; an old one will do.
+        with suppress(NoAnswer):
+            await _mix(users, hasher)
+
+
+def _guard(
+    config: "Config", *, users: "Users", keys: "Vault", locks: "SoftLocks", hasher: "Hasher"
+) -> "GuardedCheck":
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.core.check import CredentialCheck
+    from lalepass_service.core.digests import Digests
+    from lalepass_service.core.guard import GuardedCheck
+    from lalepass_service.core.throttle import LocalThrottle, Rate
+
+    clock = SystemClock()
+    limits = config.throttle
+    return GuardedCheck(
+        users=users,
+        check=CredentialCheck(users=users, hasher=hasher, clock=clock),
+        locks=locks,
+        throttle=LocalThrottle(
+            source=Rate(burst=limits.source_burst, per_second=limits.source_per_minute / 60),
+            caller=Rate(burst=limits.caller_burst, per_second=limits.caller_per_second),
+        ),
+        digests=Digests(keys.derive("digests")),
+        clock=clock,
+    )
 
 
 @asynccontextmanager
-async def open_hasher(config: "Config", *, threads: int) -> AsyncIterator["Argon2Hasher"]:
+async def open_locks(config: "Config") -> AsyncIterator["SoftLocks"]:
+    """Open where guesses are paid for."""
+    from lalepass_service.adapters.sql.hot import HotPath
+    from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
+
+    hot = HotPath.open(config.database.path, busy_timeout=config.database.busy_timeout)
+    try:
+        yield SqlSoftLocks(hot)
+    finally:
+        await hot.close()
+
+
+@asynccontextmanager
+async def _in_background(work: "Coroutine[Any, Any, None]") -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def open_hasher(
+    config: "Config", *, threads: int, decoy_key: bytes = b""
+) -> AsyncIterator["PasswordHasher"]:
     """Start the hashing threads.
 
     Raises:
-        ConfigFault: the parameters are not acceptable.
+        ConfigFault: the parameters are not acceptable, or the pepper can't be read.
     """
-    from lalepass_service.adapters.hashing import Argon2Hasher, Argon2Parameters
+    from lalepass_service.adapters.hashing import (
+        Argon2Hasher,
+        Argon2Parameters,
+        LegacyProcesses,
+        PasswordHasher,
+    )
 
     check_hashing(config)
-    hasher = Argon2Hasher(
+    own = Argon2Hasher(
         parameters=Argon2Parameters(
             memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations
         ),
         threads=threads,
         max_waiting=config.hashing.max_waiting,
         deadline=config.hashing.deadline_seconds,
+    )
+    hasher = PasswordHasher(
+        own=own,
+        legacy=LegacyProcesses(seconds=_LEGACY_SECONDS),
+        # The same at each start, or a name without a record would change its decoy and so its time.
+        decoy_key=decoy_key or secrets.token_bytes(32),
+        pepper=read_pepper(config),
     )
     try:
         yield hasher

@@ -75,13 +75,16 @@ Identifier = Annotated[
 
 
 def _ip_address(text: str) -> str:
-    return str(ip_address(text))
+    address = ip_address(text)
+    if getattr(address, "scope_id", None):
+        raise ValueError("a scope means something on one machine only, and may be any text")
+    return str(address)
 
 
 class Source(_Request):
     """Where the person sits who typed the password, as far as the caller knows it."""
 
-    ip: Annotated[str, AfterValidator(_ip_address)] | None = None
+    ip: Annotated[str, AfterValidator(_ip_address), Field(max_length=45)] | None = None
     user_agent: (
         Annotated[str, StringConstraints(max_length=limits.MAX_USER_AGENT_LENGTH)] | None
     ) = None

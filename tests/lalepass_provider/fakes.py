@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from synapse.module_api import UserID, UserInfo
 from synapse.module_api.errors import SynapseError
 from twisted.internet import defer
 
@@ -15,6 +16,8 @@ class FakeHomeserver:
     def __init__(self, *existing: str) -> None:
         self.accounts: dict[str, str | None] = dict.fromkeys(existing)
         self.registered: list[str] = []
+        self.guests: set[str] = set()
+        self.puppets: set[str] = set()
         self.refuse: SynapseError | None = None
         self.callbacks: dict[str, Any] = {}
         self.before_registering: Callable[[], None] = lambda: None
@@ -25,6 +28,29 @@ class FakeHomeserver:
         if user_id in matches:
             return defer.succeed(user_id)
         return defer.succeed(matches[0] if len(matches) == 1 else None)
+
+    def get_userinfo_by_id(self, user_id: str) -> Awaitable[UserInfo | None]:
+        """As `storage/databases/main/registration.py`."""
+        return defer.succeed(
+            UserInfo(
+                user_id=UserID.from_string(user_id),
+                appservice_id="bridge" if user_id in self.puppets else None,  # type: ignore[arg-type]  # annotated as a number, and text in truth
+                consent_server_notice_sent=None,
+                consent_version=None,
+                consent_ts=None,
+                user_type=None,
+                creation_ts=0,
+                is_admin=False,
+                is_deactivated=False,
+                is_guest=user_id in self.guests,
+                is_shadow_banned=False,
+                approved=True,
+                locked=False,
+                suspended=False,
+            )
+            if user_id in self.accounts
+            else None
+        )
 
     def register_user(self, localpart: str, displayname: str | None = None) -> Awaitable[str]:
         """As `handlers/register.py`: names that differ in capitals only are one."""

@@ -49,7 +49,8 @@ class Connection(Protocol):
 
     def answer(self, body: bytes, *, status: bytes = b"200 OK", extra: bytes = b"") -> None:
         length = str(len(body)).encode()
-        self.send(b"HTTP/1.1 %s\r\nContent-Length: %s\r\n%s\r\n%s" % (status, length, extra, body))
+        kind = b"Content-Type: application/json\r\nContent-Length: " + length + b"\r\n"
+        self.send(b"HTTP/1.1 " + status + b"\r\n" + kind + extra + b"\r\n" + body)
 
     def close(self) -> None:
         assert self.transport is not None

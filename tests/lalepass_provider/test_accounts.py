@@ -1,6 +1,7 @@
 """The Matrix account behind an accepted password."""
 
 import pytest
+from synapse.api.errors import ResourceLimitError
 from synapse.module_api.errors import SynapseError
 from twisted.internet import defer
 
@@ -81,3 +82,38 @@ async def test_what_the_homeserver_says_against_a_new_account_is_passed_on() -> 
         "M_RESOURCE_LIMIT_EXCEEDED",
         "Limit exceeded",
     )
+
+
+@on_reactor
+async def test_a_guests_or_a_puppets_account_is_nobodys_to_take() -> None:
+    homeserver = FakeHomeserver("@alice:hs.example")
+    for special in (homeserver.guests, homeserver.puppets):
+        special.add("@alice:hs.example")
+
+        with pytest.raises(AccountRefused, match="403 M_FORBIDDEN"):
+            await MatrixAccounts(homeserver).ensure(ALICE)
+        special.clear()
+
+
+@on_reactor
+async def test_whom_to_ask_about_a_full_server_is_passed_on() -> None:
+    homeserver = FakeHomeserver()
+    homeserver.refuse = ResourceLimitError(
+        403, "This server is full", admin_contact="mailto:admin@x.org", limit_type="mau"
+    )
+
+    with pytest.raises(AccountRefused) as refused:
+        await MatrixAccounts(homeserver).ensure(ALICE)
+
+    assert refused.value.errcode == "M_RESOURCE_LIMIT_EXCEEDED"
+    assert refused.value.fields == {"admin_contact": "mailto:admin@x.org", "limit_type": "mau"}
+
+
+@pytest.mark.parametrize("name", ["x" * 257, "a\0b"], ids=["long", "nul"])
+@on_reactor
+async def test_a_name_that_no_homeserver_keeps_is_left_out(name: str) -> None:
+    homeserver = FakeHomeserver()
+
+    await MatrixAccounts(homeserver).ensure(ALICE.model_copy(update={"display_name": name}))
+
+    assert homeserver.accounts == {"@alice:hs.example": None}

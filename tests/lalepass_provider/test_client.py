@@ -135,6 +135,7 @@ def problem(status: int, code: str, **more: Any) -> httpx.Response:
         (httpx.Response(200), ContractBroken, None),
         (httpx.Response(200, html="<h1>It works!</h1>"), ContractBroken, None),
         (httpx.Response(200, content=b"\xff\xfe"), ContractBroken, None),
+        (httpx.Response(200, text='{"result": "refused"}'), ContractBroken, None),
         (httpx.Response(200, json=None), ContractBroken, None),
         (httpx.Response(200, json=[]), ContractBroken, None),
         (httpx.Response(200, json={}), ContractBroken, None),

@@ -40,10 +40,10 @@ def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("change", "path", "message"),
     [
-        ({"url": None}, ["url"], "valid string"),
-        ({"url": "auth.example.org"}, ["url"], "match pattern"),
-        ({"url": "ftp://auth.example.org"}, ["url"], "match pattern"),
-        ({"url": "https://"}, ["url"], "match pattern"),
+        ({"url": None}, ["url"], "should be text"),
+        ({"url": "auth.example.org"}, ["url"], "begins with https://"),
+        ({"url": "ftp://auth.example.org"}, ["url"], "begins with https://"),
+        ({"url": "https://"}, ["url"], "needs a host"),
         ({"url": "https:///path"}, ["url"], "needs a host"),
         ({"url": "https://user:pass@auth.example.org"}, ["url"], "no user name"),
         ({"url": "https://auth.example.org/?a=b"}, ["url"], "no user name, query"),
@@ -57,14 +57,14 @@ def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
         ({"token": "changeme"}, ["token"], "this is no token"),
         ({"token": TOKEN + " and more"}, ["token"], "this is no token"),
         ({"timeout": 0}, ["timeout"], "greater than or equal to 0.1"),
-        ({"timeout": "5 minutes"}, ["timeout"], "valid number"),
+        ({"timeout": "5 minutes"}, ["timeout"], "should be a number of seconds, without a unit"),
         ({"timeout": float("inf")}, ["timeout"], "less than or equal"),
         ({"max_in_flight": 0}, ["max_in_flight"], "greater than or equal to 1"),
-        ({"max_in_flight": "many"}, ["max_in_flight"], "valid integer"),
-        ({"account_page": "account.example.org"}, ["account_page"], "match pattern"),
-        ({"account_page": "https://a b"}, ["account_page"], "match pattern"),
-        ({"account_page": "javascript:alert(1)"}, ["account_page"], "match pattern"),
-        ({"allow_plaintext": "yes"}, ["allow_plaintext"], "valid boolean"),
+        ({"max_in_flight": "many"}, ["max_in_flight"], "should be a whole number"),
+        ({"account_page": "account.example.org"}, ["account_page"], "begins with https://"),
+        ({"account_page": "https://a b"}, ["account_page"], "begins with https://"),
+        ({"account_page": "javascript:alert(1)"}, ["account_page"], "begins with https://"),
+        ({"allow_plaintext": "yes"}, ["allow_plaintext"], "should be true or false"),
     ],
 )
 def test_what_can_not_be_is_refused_with_the_path_of_the_option(
@@ -76,6 +76,13 @@ def test_what_can_not_be_is_refused_with_the_path_of_the_option(
     assert list(refused.value.path or []) == path
     assert message in refused.value.msg
     assert "\n" not in refused.value.msg
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ConfigError, match="this option is needed") as refused:
+        parse({"token": TOKEN})
+
+    assert list(refused.value.path or []) == ["url"]
 
 
 def test_a_token_is_never_shown() -> None:

@@ -264,6 +264,26 @@ async def test_the_service_learns_who_is_asking() -> None:
     assert f"\r\nauthorization: bearer {TOKEN}".encode() in head.lower()
 
 
+def fail(a_local_variable: str) -> None:
+    assert a_local_variable
+    raise RuntimeError("something is on fire")
+
+
+@pytest.mark.parametrize("odd", ["POST-\u00e9", "a b", "a\r\nX: y", "x" * 65, ""], ids=ascii)
+@on_reactor
+async def test_a_request_id_that_is_no_header_is_not_sent(odd: str) -> None:
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server)
+
+        async def as_synapse_does() -> object:
+            facts = ContextRequest(odd, "192.0.2.1", "", None, None, "POST", "/", "1.1", "")
+            with LoggingContext(name="login", server_name="test", request=facts):
+                return await log_in(by_name)
+
+        assert await defer.ensureDeferred(as_synapse_does()) is not None
+        assert b"x-request-id" not in server.requests[0].lower()
+
+
 @on_reactor
 async def test_no_secret_is_logged_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
@@ -281,7 +301,16 @@ async def test_no_secret_is_logged_whatever_happens(caplog: pytest.LogCaptureFix
             except HonestError as exc:
                 logging.getLogger("test").warning("told", exc_info=exc)
 
+    homeserver = FakeHomeserver()
+    homeserver.before_registering = lambda: fail(PASSWORD)
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server, homeserver)
+        with pytest.raises(HonestError):
+            await log_in(by_name)
+
     assert "told" in caplog.text
+    assert "Traceback" in caplog.text
+    assert "something is on fire" in caplog.text
     assert PASSWORD not in caplog.text
     assert TOKEN not in caplog.text
 

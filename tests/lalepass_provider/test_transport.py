@@ -17,6 +17,7 @@ from twisted.internet import defer, task
 from lalepass_provider.transport import AnswerTooLarge, TwistedTransport
 from tests.lalepass_provider.on_reactor import on_reactor, reactor
 from tests.lalepass_provider.servers import Connection, serving
+from tests.lalepass_provider.tls_peer import TlsPeer
 
 CAP = 1000
 
@@ -231,6 +232,46 @@ async def test_half_an_answer_or_none_at_all_is_an_error_and_no_answer(behaviour
             await post(make_transport(), server.url)
 
         await server.no_connections()
+
+
+@pytest.mark.parametrize("line", [b"X-Header: 1\r\n", b" and so on\r\n"], ids=["lines", "one"])
+@on_reactor
+async def test_a_head_without_an_end_is_cut_off(line: bytes) -> None:
+    def behave(connection: Connection, _: bytes) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nX-First: 1\r\n" + line * 10_000)
+
+    async with serving(behave) as server:
+        with pytest.raises(httpx.TransportError):
+            await post(make_transport(deadline=30), server.url)
+
+        await server.no_connections()
+
+
+@on_reactor
+async def test_no_cookie_is_kept() -> None:
+    def behave(connection: Connection, request: bytes) -> None:
+        connection.answer(request, extra=b"Set-Cookie: a=b\r\nX-Other: 1\r\n")
+
+    async with (
+        serving(behave) as server,
+        httpx.AsyncClient(transport=make_transport(), trust_env=False) as client,
+    ):
+        first = await client.post(server.url)
+        second = await client.post(server.url)
+
+    assert first.headers["X-Other"] == "1"
+    assert b"cookie" not in second.content.lower()
+
+
+@on_reactor
+async def test_a_tls_peer_that_never_hangs_up_is_hung_up_on() -> None:
+    with TlsPeer() as peer:
+        transport = make_transport(tls_policy=peer.trusted)
+        response = await post(transport, peer.url)
+
+        assert response.content == b"hello"
+        # `Connection: close` was said, and it is for us to close it for certain.
+        assert await peer.hung_up()
 
 
 @on_reactor

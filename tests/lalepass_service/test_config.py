@@ -13,7 +13,7 @@ from lalepass_service.adapters.hashing.argon2 import (
     Argon2Parameters,
 )
 from lalepass_service.cli import init
-from lalepass_service.config import Config
+from lalepass_service.config import Config, Keys
 from lalepass_service.core.policy import PasswordPolicy
 from lalepass_service.faults import ConfigFault
 
@@ -62,6 +62,19 @@ def test_an_absolute_path_stays_as_it_is() -> None:
     _write('[database]\npath = "/var/lib/lalepass/users.db"')
 
     assert config.load().database.path == Path("/var/lib/lalepass/users.db")
+
+
+def test_the_keys_are_beside_the_file_that_names_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "etc").mkdir()
+    file = _write('[keys]\ndirectory = "keys"', "etc/other.toml")
+
+    assert config.load(file).keys.directory == Path("etc/keys")
+    monkeypatch.setenv("LALEPASS_KEYS__DIRECTORY", "/srv/keys")
+    assert config.load(file).keys.directory == Path("/srv/keys")
+    monkeypatch.setenv("LALEPASS_KEYS__DIRECTORY", "")
+    assert config.load(file).keys.directory is None
 
 
 def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +130,10 @@ _REFUSED = [
     ("[hashing]\niterations = 1", "hashing.iterations: should be a number from 2 to 16"),
     ("[passwords]\nmin_length = 7", "passwords.min_length: should be a number from 8 to 64"),
     ("[passwords]\nmax_length = 257", "passwords.max_length: should be a number from 64 to 256"),
+    (
+        "[keys]\ndirectory = 7",
+        "keys.directory: should be the path of a folder, or empty for no keys",
+    ),
     ("[passwords]\nwords = ['ab']", "passwords.words: should be a list of words"),
     ("[passwords]\nwords = 'acme'", "passwords.words: should be a list of words"),
     ("[passwords]\nblocklists = 'file'", "passwords.blocklists: should be a list of files"),
@@ -300,6 +317,8 @@ def test_the_file_that_init_writes_shows_every_option_with_its_default() -> None
     )
     shown = tomllib.loads(uncommented)
 
-    assert shown == Config().model_dump(mode="json")
+    # The one option that is set: its default is for installations from before there were keys.
+    expected = Config(keys=Keys(directory=Path("keys")))
+    assert shown == expected.model_dump(mode="json")
     file = _write(text)
-    assert config.load(file) == Config()
+    assert config.load(file) == expected

@@ -74,6 +74,8 @@ def test_a_request_survives_the_way_there(identifier: dict[str, str]) -> None:
         {"password": "x" * (limits.MAX_PASSWORD_LENGTH + 1)},
         {"source": {"ip": "localhost"}},
         {"source": {"ip": "1.2.3.4.5"}},
+        {"source": {"ip": "fe80::1%eth0"}},
+        {"source": {"ip": "fe80::1%" + "z" * 9000}},
         {"source": {"ip": 16909060}},
         {"source": {"user_agent": "x" * 513}},
         {"source": {"port": 1}},

@@ -5,6 +5,7 @@ that has to be programmed for each test.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from lalepass_service.core.errors import (
     AlreadyTaken,
     NameRetired,
     NoAnswer,
+    Throttled,
     TooManyTokens,
     UnreadableRecord,
 )
@@ -21,6 +23,7 @@ from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Ide
 from lalepass_service.core.model import (
     Caller,
     Credentials,
+    NormalForm,
     Password,
     PasswordRecord,
     User,
@@ -28,8 +31,19 @@ from lalepass_service.core.model import (
     UserState,
 )
 from lalepass_service.core.policy import normal_form
+from lalepass_service.core.softlock import (
+    FRESH,
+    KNOWN_FOR,
+    Debited,
+    Lane,
+    Ticket,
+    Wait,
+    debit,
+    give_back,
+)
 
 _PREFIX: Final = "$instant$"
+_STALE: Final = "$instant$old$"
 
 
 class FixedClock:
@@ -61,7 +75,13 @@ class InstantHasher:
         self._work()
         return PasswordRecord(_PREFIX + _fingerprint(password))
 
-    async def verify(self, password: Password, record: PasswordRecord | None) -> bool:
+    async def verify(
+        self,
+        password: Password,
+        record: PasswordRecord | None,
+        *,
+        account: str,  # noqa: ARG002 - of the port; all decoys are alike here
+    ) -> bool:
         """Compare; without a record, count the call all the same.
 
         Raises:
@@ -73,7 +93,16 @@ class InstantHasher:
             return False
         if not record.phc.startswith(_PREFIX):
             raise UnreadableRecord("it is not of the instant hasher")
-        return record.phc == _PREFIX + _fingerprint(password)
+        # the second prefix makes a record that wants to be renewed
+        return record.phc in {_PREFIX + _fingerprint(password), _STALE + _fingerprint(password)}
+
+    def stale(self, password: Password, form: NormalForm = NormalForm.NFC) -> PasswordRecord:
+        """Make a record as an older version of this hasher would have made it."""
+        return PasswordRecord(_STALE + _fingerprint(password), form=form, scheme="instant,old")
+
+    def outdated(self, record: PasswordRecord) -> bool:
+        """Say whether it is of the older version, or of another normal form than ours."""
+        return record.phc.startswith(_STALE) or record.form is not NormalForm.NFC
 
     def _work(self) -> None:
         if self.failure is not None:
@@ -109,7 +138,7 @@ class MemoryUsers:
             password_must_change=user.password_must_change and record is not None,
             password_expires_at=user.password_expires_at if record else None,
         )
-        self._accounts[user.id] = Credentials(user=stored, record=record)
+        self._accounts[user.id] = _with(stored, record)
 
     async def find(self, identifier: Identifier) -> User | None:
         """Return the account, if there is one."""
@@ -157,8 +186,25 @@ class MemoryUsers:
             password_must_change=must_change,
             password_expires_at=expires_at,
         )
-        self._accounts[user_id] = Credentials(user=user, record=record)
+        self._accounts[user_id] = _with(user, record)
         return True
+
+    async def replace_record(
+        self, user_id: UserId, *, old: PasswordRecord, new: PasswordRecord
+    ) -> bool:
+        """Put a fresh record of the same password in the place of `old`, if that is still there."""
+        self._answer()
+        account = self._accounts.get(user_id)
+        if account is None or account.record is None or account.record.stored != old.stored:
+            return False
+        self._accounts[user_id] = _with(account.user, new)
+        return True
+
+    async def schemes(self) -> dict[str, int]:
+        """Return how many records there are of each scheme."""
+        self._answer()
+        records = (each.record for each in self._accounts.values())
+        return dict(Counter(record.scheme for record in records if record))
 
     async def set_state(self, user_id: UserId, state: UserState) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
@@ -231,6 +277,13 @@ class MemoryCallers:
             raise self.failure
 
 
+def _with(user: User, record: PasswordRecord | None) -> Credentials:
+    """Return an account as it will be read."""
+    kept = replace(record, stored=record.phc) if record else None
+    scheme = record.scheme if record else None
+    return Credentials(user=replace(user, password_scheme=scheme), record=kept)
+
+
 def _fingerprint(password: Password) -> str:
     # surrogatepass: a lone surrogate is a wrong password here, too, and no error
     text = normal_form(password).reveal()
@@ -257,3 +310,96 @@ def _has(user: User, identifier: Identifier) -> bool:
             return address in user.emails
         case ByPhone(number):
             return number in user.phones
+
+
+class MemorySoftLocks:
+    """Lanes in a dictionary. Implements `core.ports.SoftLocks`."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[tuple[str, bytes], tuple[Lane, datetime]] = {}
+        self._known: dict[tuple[str, bytes], datetime] = {}
+        self.failure: NoAnswer | None = None
+        """Raised by every call while it is set, such as StoreUnavailable."""
+
+    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
+        """Pay for a guess before it is made.
+
+        Raises:
+            Throttled: the lane has to wait, or is closed.
+        """
+        self._answer()
+        seen_at = self._known.get((account, source))
+        lane = source if seen_at is not None and now - seen_at < KNOWN_FOR else b""
+        decision = debit(self._lane(account, lane), guess=guess, now=now)
+        if isinstance(decision, Wait):
+            raise Throttled(retry_after=decision.seconds)
+        if isinstance(decision, Debited):
+            self._lanes[account, lane] = decision.lane, now
+        paid = isinstance(decision, Debited)
+        return Ticket(account=account, lane=lane, guess=guess, source=source, paid=paid)
+
+    async def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
+        """The guess was right: begin anew in its lane, and know its source from now on."""
+        self._answer()
+        self._lanes.pop((ticket.account, ticket.lane), None)
+        if ticket.source:
+            self._known[user_id, ticket.source] = now
+
+    async def give_back(self, ticket: Ticket, *, now: datetime) -> None:
+        """The guess could not be verified: undo the debit."""
+        self._answer()
+        if ticket.paid:
+            lane = give_back(self._lane(ticket.account, ticket.lane), guess=ticket.guess)
+            self._lanes[ticket.account, ticket.lane] = lane, now
+
+    async def lanes(self, account: str) -> tuple[Lane, ...]:
+        """Return what is remembered of wrong passwords, for every lane that has any."""
+        self._answer()
+        found = sorted(key for key in self._lanes if key[0] == account)
+        return tuple(self._lanes[key][0] for key in found)
+
+    async def unlock(self, account: str) -> bool:
+        """Forget all wrong passwords. Returns False if there were none."""
+        self._answer()
+        found = [key for key in self._lanes if key[0] == account]
+        for key in found:
+            del self._lanes[key]
+        return bool(found)
+
+    async def sweep(self, *, before: datetime) -> int:
+        """Forget what nobody has used since; a fake has no accounts, so closed lanes stay."""
+        self._answer()
+        lanes = [
+            key
+            for key, (lane, changed_at) in self._lanes.items()
+            if changed_at < before and not lane.closed
+        ]
+        sources = [key for key, seen_at in self._known.items() if seen_at < before]
+        for key in lanes:
+            del self._lanes[key]
+        for key in sources:
+            del self._known[key]
+        return len(lanes) + len(sources)
+
+    def _lane(self, account: str, lane: bytes) -> Lane:
+        state, _ = self._lanes.get((account, lane), (FRESH, None))
+        return state
+
+    def _answer(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class NoThrottle:
+    """Lets everything through, and counts. Implements `core.ports.Throttle`."""
+
+    def __init__(self) -> None:
+        self.hits: list[tuple[str | None, str]] = []
+        self.failure: Throttled | None = None
+        """Raised by every call while it is set."""
+
+    def hit(self, *, source: str | None, caller: str) -> None:
+        """Count a request."""
+        self.hits.append((source, caller))
+        if self.failure is not None:
+            raise self.failure

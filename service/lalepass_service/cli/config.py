@@ -2,7 +2,7 @@
 
 import typer
 
-from lalepass_service.cli import console
+from lalepass_service.cli import console, operate
 from lalepass_service.cli.session import session
 
 app = typer.Typer(help="The configuration.", no_args_is_help=True)
@@ -15,7 +15,7 @@ def group() -> None:
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Say whether the configuration is right, and the blocklists that it names."""
+    """Say whether the configuration is right, and whether the keys and blocklists are there."""
     # The settings need pydantic, the parts need the hasher.
     from lalepass_service import config, parts  # noqa: PLC0415
 
@@ -23,6 +23,8 @@ def check(context: typer.Context) -> None:
     settings = chosen.load()
     parts.check_hashing(settings)
     parts.check_passwords(settings)
+    where = operate.check_keys(settings)
     file = config.find(chosen.config_path)
     console.say(f"{file or 'the environment'}: all options are right")
     console.say(f"the database is {settings.database.path}")
+    console.say(f"the keys are {where}")

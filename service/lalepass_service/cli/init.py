@@ -15,6 +15,7 @@ from lalepass_service.core.errors import Conflict
 TEMPLATE: Final = Path(__file__).with_name("lalepass.toml")
 _CONFIG: Final = "lalepass.toml"
 _DATABASE: Final = "lalepass.db"
+_KEYS: Final = "keys"
 
 
 def init(
@@ -22,7 +23,7 @@ def init(
         Path, typer.Option(metavar="DIR", help="Where to. Made if it is not there.")
     ] = Path(),
 ) -> None:
-    """Write a configuration and make the database."""
+    """Write a configuration, make a first key and the database."""
     config = directory / _CONFIG
     if config.exists():
         raise Conflict(
@@ -31,6 +32,7 @@ def init(
     # Everything new is taken back if a later step fails, so that the next try begins clean.
     with ExitStack() as steps:
         steps.enter_context(_folder(directory))
+        steps.enter_context(_keys(directory / _KEYS))
         steps.enter_context(_database(directory / _DATABASE))
         file = steps.enter_context(new_private_file(config))
         file.write(TEMPLATE.read_text(encoding="utf-8"))
@@ -46,6 +48,25 @@ def _folder(path: Path) -> Iterator[None]:
     except BaseException:
         if missing:
             path.rmdir()
+        raise
+
+
+@contextmanager
+def _keys(path: Path) -> Iterator[None]:
+    # The cipher takes a tenth of a second to import.
+    from lalepass_service.adapters.keys import KeyDirectory  # noqa: PLC0415
+
+    missing = not path.exists()
+    before = set() if missing else set(path.iterdir())
+    try:
+        KeyDirectory(path).ensure()
+        yield
+    except BaseException:
+        if path.is_dir():
+            for file in set(path.iterdir()) - before:
+                file.unlink()
+            if missing:
+                path.rmdir()
         raise
 
 
@@ -68,7 +89,7 @@ def _database(path: Path) -> Iterator[None]:
 def _say_what_next(directory: Path, config: Path) -> None:
     here = directory.resolve() == Path.cwd()
     lalepass = "lalepass" if here else f"lalepass --config {shlex.quote(str(config))}"
-    console.say(f"{config} and the database beside it are ready. Next:")
+    console.say(f"{config}, the database and the keys beside it are ready. Next:")
     console.say(f"  {lalepass} user add alice")
     console.say(f"  {lalepass} token create my-homeserver --scope check")
     console.say(f"  {lalepass} serve")

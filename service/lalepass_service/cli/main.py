@@ -16,6 +16,7 @@ from lalepass_service.cli import (
     console,
     db,
     init,
+    keys,
     serve,
     token,
     user,
@@ -50,6 +51,7 @@ app.command("serve")(serve.serve)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
+app.add_typer(keys.app, name="keys")
 app.add_typer(user.app, name="user")
 app.add_typer(token.app, name="token")
 app.add_typer(blocklist.app, name="blocklist")

@@ -8,6 +8,7 @@ from lalepass_service.cli import console
 from lalepass_service.core.errors import BreachRangeUnavailable
 
 if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
     from lalepass_service.core.directory import Directory
@@ -19,14 +20,46 @@ def require_database(config: "Config") -> None:
     """Find out now, and not after a long dialogue, that there is nothing to work on.
 
     Raises:
-        OutsideFault: its tables are not those of this program.
+        OutsideFault: its tables are not those of this program, or the keys are not as they have
+            to be.
         BlocklistUnavailable: a list that new passwords are held against is not there.
     """
     # Here and below: SQLAlchemy takes half a second to import.
-    from lalepass_service.parts import check_passwords, require_current_schema  # noqa: PLC0415
+    from lalepass_service import parts  # noqa: PLC0415
 
-    require_current_schema(config)
-    check_passwords(config)
+    parts.require_current_schema(config)
+    parts.vault(config)
+    parts.check_passwords(config)
+
+
+def check_keys(config: "Config") -> str:
+    """Say where the keys are, if they are all there. An existing database is asked which it needs.
+
+    Raises:
+        OutsideFault: one is missing, or the folder is not as it has to be.
+    """
+    from lalepass_service import parts  # noqa: PLC0415
+    from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
+
+    async def run() -> None:
+        async with parts.open_database(config) as database:
+            await parts.require_keys(config, database)
+
+    parts.vault(config)
+    if parts.schema_of(config.database.path) is SchemaState.CURRENT:
+        asyncio.run(run())
+    return f"in {config.keys.directory}" if config.keys.directory else "not set"
+
+
+def on_database(config: "Config", work: Callable[["Database"], Awaitable[_Result]]) -> _Result:
+    """Do something with the database itself."""
+    from lalepass_service.parts import open_database  # noqa: PLC0415
+
+    async def run() -> _Result:
+        async with open_database(config) as database:
+            return await work(database)
+
+    return asyncio.run(run())
 
 
 def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Result]]) -> _Result:

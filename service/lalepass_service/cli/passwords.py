@@ -28,7 +28,7 @@ def read(*, stdin: bool, new: bool = True) -> Password:
         WrongUsage: there is nobody to ask, or standard input holds no password.
         InvalidInput: the two answers differ.
     """
-    return _from_stdin() if stdin else _from_terminal(new=new)
+    return Password(line_from_stdin("password")) if stdin else _from_terminal(new=new)
 
 
 def _from_terminal(*, new: bool) -> Password:
@@ -40,19 +40,24 @@ def _from_terminal(*, new: bool) -> Password:
     return Password(first)
 
 
-def _from_stdin() -> Password:
+def line_from_stdin(what: str) -> str:
+    """Read the one line that standard input has to be.
+
+    Raises:
+        WrongUsage: it is another thing, or nothing; the text says which, and of `what`.
+    """
     raw = sys.stdin.buffer.read(_MAX_BYTES + 1)
     if len(raw) > _MAX_BYTES:
-        raise WrongUsage("standard input is too long for a password")
+        raise WrongUsage(f"standard input is too long for a {what}")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         # Not chained: the exception holds the input.
-        raise WrongUsage("the password on standard input is not UTF-8 text") from None
+        raise WrongUsage(f"the {what} on standard input is not UTF-8 text") from None
     # One line ending is the shell's, all else is the password's.
     line = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
     if not line:
-        raise WrongUsage("standard input is empty: there is no password in it")
+        raise WrongUsage(f"standard input is empty: there is no {what} in it")
     if "\n" in line:
-        raise WrongUsage("standard input has more than one line: a password is one line")
-    return Password(line)
+        raise WrongUsage(f"standard input has more than one line: a {what} is one line")
+    return line

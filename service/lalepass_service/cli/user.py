@@ -2,18 +2,22 @@
 
 import sys
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lalepass_service.cli import console, durations, operate, passwords
+from lalepass_service.cli import console, durations, hashes, operate, passwords
 from lalepass_service.cli.names import localpart
 from lalepass_service.cli.session import session
 from lalepass_service.core.directory import NewUser
-from lalepass_service.core.model import User, UserState
+from lalepass_service.core.model import NormalForm, Password, PasswordRecord, User, UserState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from lalepass_service.core.directory import Directory
 
 app = typer.Typer(help="The accounts.", no_args_is_help=True)
 
@@ -22,6 +26,19 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _Phones = Annotated[list[str] | None, typer.Option(help="With its country code. Can be repeated.")]
 _NoPassword = Annotated[
     bool, typer.Option("--no-password", help="Nobody can log in until one is set.")
+]
+_Hash = Annotated[
+    bool,
+    typer.Option(
+        "--hash-stdin", help="Read a hash that another program made from standard input, one line."
+    ),
+]
+_Form = Annotated[
+    NormalForm,
+    typer.Option(help="What that program did to the characters before it hashed them."),
+]
+_Synapse = Annotated[
+    bool, typer.Option("--synapse", help="That program is Synapse: nfkc, and its pepper.")
 ]
 _ReuseName = Annotated[
     bool,
@@ -54,11 +71,13 @@ def add(  # noqa: PLR0913 - the options of the command line
     admin: Annotated[bool, typer.Option("--admin", help="An administrator.")] = False,
     password_stdin: passwords.Stdin = False,
     no_password: _NoPassword = False,
+    hash_stdin: _Hash = False,
+    normal_form: _Form = NormalForm.NONE,
+    synapse: _Synapse = False,
     reuse_name: _ReuseName = False,
 ) -> None:
     """Make an account."""
-    if password_stdin and no_password:
-        raise console.WrongUsage("--password-stdin and --no-password exclude each other")
+    _require_one_source(password=password_stdin, none=no_password, record=hash_stdin)
     new = NewUser(
         localpart=localpart(name),
         display_name=display_name,
@@ -69,7 +88,8 @@ def add(  # noqa: PLR0913 - the options of the command line
     config = session(context).load()
     # Before the password: nobody should type one that then can't be stored.
     operate.require_database(config)
-    password = None if no_password else passwords.read(stdin=password_stdin)
+    read = partial(_read, password=password_stdin, record=hash_stdin)
+    password = None if no_password else read(form=normal_form, synapse=synapse)
     operate.on_directory(
         config, lambda directory: directory.add(new, password, reuse_name=reuse_name)
     )
@@ -80,11 +100,11 @@ def add(  # noqa: PLR0913 - the options of the command line
 def show(context: typer.Context, name: _Name, *, as_json: _Json = False) -> None:
     """Show an account."""
     config = session(context).load()
-    user = operate.on_directory(config, lambda directory: directory.get(localpart(name)))
+    document = operate.on_directory(config, lambda directory: _with_failures(directory, name))
     if as_json:
-        console.say_json(_document(user))
+        console.say_json(document)
         return
-    console.say_table((), ((key, _cell(value)) for key, value in _document(user).items()))
+    console.say_table((), ((key, _cell(value)) for key, value in document.items()))
 
 
 @app.command("list")
@@ -121,11 +141,15 @@ def set_password(  # noqa: PLR0913 - the options of the command line
     name: _Name,
     *,
     password_stdin: passwords.Stdin = False,
+    hash_stdin: _Hash = False,
+    normal_form: _Form = NormalForm.NONE,
+    synapse: _Synapse = False,
     must_change: _MustChange = False,
     temporary: _Temporary = False,
     valid_for: _ValidFor = None,
 ) -> None:
     """Replace the password of an account."""
+    _require_one_source(password=password_stdin, none=False, record=hash_stdin)
     if valid_for is not None and not temporary:
         raise console.WrongUsage("--valid-for is the time of a password that is --temporary")
     time = durations.read(valid_for or _USUAL_TIME) if temporary else None
@@ -133,7 +157,7 @@ def set_password(  # noqa: PLR0913 - the options of the command line
     checked = localpart(name)
     # Asked before the password: nobody should think of one for a name that is misspelt.
     operate.on_directory(config, lambda directory: directory.get(checked))
-    password = passwords.read(stdin=password_stdin)
+    password = _read(password=password_stdin, record=hash_stdin, form=normal_form, synapse=synapse)
     operate.on_directory(
         config,
         lambda directory: directory.set_password(
@@ -146,6 +170,27 @@ def set_password(  # noqa: PLR0913 - the options of the command line
     console.say(f"user {checked} has a new password{terms}")
 
 
+@app.command("import")
+def import_users(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="One JSON object a line.", metavar="FILE")],
+) -> None:
+    """Bring in accounts with their hashes. A run that was broken off can be run again.
+
+    A line has localpart, and may have hash, normal_form (nfc, nfkc or none), kind (synapse),
+    display_name, emails, phones, admin and state (active or disabled). Lines that can't be brought
+    in are named with the reason, and the exit code is 1; all others are done.
+    """
+    # pydantic is slow to import.
+    from lalepass_service.cli.importing import Result, import_file  # noqa: PLC0415
+
+    config = session(context).load()
+    results = operate.on_directory(config, lambda directory: import_file(directory, file))
+    console.say(", ".join(f"{results[each]} {each}" for each in Result))
+    if results[Result.REFUSED]:
+        raise typer.Exit(console.ExitCode.REFUSED)
+
+
 @app.command()
 def disable(context: typer.Context, name: _Name) -> None:
     """Refuse an account from now on. Its password is kept."""
@@ -156,6 +201,15 @@ def disable(context: typer.Context, name: _Name) -> None:
 def enable(context: typer.Context, name: _Name) -> None:
     """Let a disabled account in again."""
     _set_state(context, name, UserState.ACTIVE)
+
+
+@app.command()
+def unlock(context: typer.Context, name: _Name) -> None:
+    """Forget the wrong passwords that hold an account up."""
+    config = session(context).load()
+    checked = localpart(name)
+    unlocked = operate.on_directory(config, lambda directory: directory.unlock(checked))
+    console.say(f"user {checked} is unlocked" if unlocked else f"user {checked} was not locked")
 
 
 @app.command()
@@ -173,6 +227,29 @@ def delete(
         _confirm(checked)
     operate.on_directory(config, lambda directory: directory.delete(checked))
     console.say(f"user {checked} is deleted")
+
+
+async def _with_failures(directory: "Directory", name: str) -> dict[str, object]:
+    checked = localpart(name)
+    user = await directory.get(checked)
+    return _document(user) | {"wrong_passwords": await directory.failures(checked)}
+
+
+def _require_one_source(*, password: bool, none: bool, record: bool) -> None:
+    given = {"--password-stdin": password, "--no-password": none, "--hash-stdin": record}
+    chosen = [option for option, is_given in given.items() if is_given]
+    if len(chosen) > 1:
+        raise console.WrongUsage(f"{' and '.join(chosen)} exclude each other")
+
+
+def _read(
+    *, password: bool, record: bool, form: NormalForm, synapse: bool
+) -> Password | PasswordRecord:
+    if record:
+        return hashes.read(form=form, synapse=synapse)
+    if synapse or form is not NormalForm.NONE:
+        raise console.WrongUsage("--synapse and --normal-form are about the hash of --hash-stdin")
+    return passwords.read(stdin=password)
 
 
 def _confirm(name: str) -> None:

@@ -1,14 +1,17 @@
 """Is this the password of this account? What Lalepass exists for."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lalepass_service.core.identifiers import Identifier
+from lalepass_service.core.errors import LalepassError
+from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import (
     Credentials,
     Password,
     PasswordRecord,
     User,
+    UserId,
     UserState,
 )
 from lalepass_service.core.ports import Clock, Hasher, Users
@@ -46,25 +49,37 @@ class CredentialCheck:
         self._users = users
         self._hasher = hasher
         self._clock = clock
+        self._renewing: set[UserId] = set()
 
     async def check(self, identifier: Identifier, password: Password) -> Outcome:
-        """Decide about one password.
-
-        Every way through here costs exactly one hash, so that time does not tell an unknown
-        account from a known one, nor an account without a password from one with.
+        """Decide about one password, without a look at how often somebody has guessed.
 
         Raises:
             NoAnswer: it could not be found out.
         """
         credentials = await self._users.credentials(identifier)
+        return await self.decide(credentials, password, account=account_of(identifier, credentials))
+
+    async def decide(
+        self, credentials: Credentials | None, password: Password, *, account: str
+    ) -> Outcome:
+        """Decide about a password, given what is known of the account (see `account_of`).
+
+        Every way through here that ends in no costs exactly one hash, so that time does not tell
+        an unknown account from a known one, nor an account without a password from one with.
+
+        Raises:
+            NoAnswer: it could not be found out.
+        """
         record = self._record(credentials)
-        matches = await self._hasher.verify(password, record)
+        matches = await self._hasher.verify(password, record, account=account)
         if credentials is None or not matches:
             return Refused(Refusal.CREDENTIALS)
         if credentials.user.state is UserState.DISABLED:
             return Refused(Refusal.DISABLED)
         if credentials.user.password_must_change:
             return Refused(Refusal.PASSWORD_CHANGE_REQUIRED)
+        await self._renew(credentials, password)
         return Accepted(credentials.user)
 
     def _record(self, credentials: Credentials | None) -> PasswordRecord | None:
@@ -78,3 +93,36 @@ class CredentialCheck:
         if credentials is None or credentials.user.has_expired_password(self._clock.now()):
             return None
         return credentials.record
+
+    async def _renew(self, credentials: Credentials, password: Password) -> None:
+        """Hash the password anew if its record is outdated. Whatever fails here fails in silence.
+
+        The person has the right password, and the next login tries again. The price is one more
+        hash, once in the life of a record, before the answer; a process does it once at a time for
+        each account, and between processes the store's compare-and-swap lets one of them win.
+        What was typed just now becomes the password, to the letter: where an old record had
+        ignored a difference, as bcrypt does behind 72 bytes, the new one does not.
+        """
+        user_id, record = credentials.user.id, credentials.record
+        if record is None or user_id in self._renewing or not self._hasher.outdated(record):
+            return
+        self._renewing.add(user_id)
+        try:
+            with suppress(LalepassError):
+                new = await self._hasher.hash(password)
+                await self._users.replace_record(user_id, old=record, new=new)
+        finally:
+            self._renewing.discard(user_id)
+
+
+def account_of(identifier: Identifier, credentials: Credentials | None) -> str:
+    """Return what stands for an account, however it was named: its id, or what was typed."""
+    if credentials is not None:
+        return str(credentials.user.id)
+    match identifier:
+        case ByLocalpart(localpart):
+            return f"name:{localpart}"
+        case ByEmail(address):
+            return f"email:{address}"
+        case ByPhone(number):
+            return f"phone:{number}"

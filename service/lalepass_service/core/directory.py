@@ -1,11 +1,11 @@
 """What an operator does with accounts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
 
-from lalepass_service.core.errors import UserNotFound
+from lalepass_service.core.errors import AlreadyTaken, UserNotFound
 from lalepass_service.core.identifiers import (
     ByLocalpart,
     canonical_display_name,
@@ -13,9 +13,16 @@ from lalepass_service.core.identifiers import (
     canonical_localpart,
     canonical_phone,
 )
-from lalepass_service.core.model import Password, User, UserId, UserState
+from lalepass_service.core.model import (
+    Credentials,
+    Password,
+    PasswordRecord,
+    User,
+    UserId,
+    UserState,
+)
 from lalepass_service.core.policy import Context, PasswordPolicy
-from lalepass_service.core.ports import Clock, Hasher, Users
+from lalepass_service.core.ports import Clock, Hasher, SoftLocks, Users
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +34,7 @@ class NewUser:
     emails: Sequence[str] = ()
     phones: Sequence[str] = ()
     admin: bool = False
+    state: UserState = UserState.ACTIVE
 
 
 class Directory:
@@ -37,20 +45,29 @@ class Directory:
         *,
         users: Users,
         hasher: Hasher,
+        locks: SoftLocks,
         clock: Clock,
         policy: PasswordPolicy,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         self._users = users
         self._hasher = hasher
+        self._locks = locks
         self._clock = clock
         self._policy = policy
         self._new_id = new_id
 
     async def add(
-        self, new: NewUser, password: Password | None, *, reuse_name: bool = False
+        self,
+        new: NewUser,
+        password: Password | PasswordRecord | None,
+        *,
+        reuse_name: bool = False,
     ) -> User:
         """Make an account. Without a password nobody can log in to it yet.
+
+        A record that another program made stands for a password that nobody here knows, so no
+        rule is asked about it.
 
         Raises:
             InvalidInput: a name, an address, a number or the password is not acceptable.
@@ -58,23 +75,33 @@ class Directory:
             NameRetired: the localpart belonged to a deleted account, and not `reuse_name`.
             BlocklistUnavailable: a blocklist can't be read any more.
         """
-        now = self._clock.now()
-        user = User(
-            id=UserId(self._new_id()),
-            localpart=canonical_localpart(new.localpart),
-            display_name=canonical_display_name(new.display_name) if new.display_name else None,
-            emails=tuple(dict.fromkeys(map(canonical_email, new.emails))),
-            phones=tuple(dict.fromkeys(map(canonical_phone, new.phones))),
-            admin=new.admin,
-            created_at=now,
-            password_changed_at=now if password else None,
-        )
+        user = self._canonical(new)
         record = None
         if password is not None:
-            await self._policy.examine(password, about=Context.of(user))
-            record = await self._hasher.hash(password)
+            record = await self._record_of(password, user)
+            user = replace(user, password_changed_at=user.created_at)
         await self._users.add(user, record, reuse_name=reuse_name)
         return user
+
+    async def bring(self, new: NewUser, record: PasswordRecord | None) -> bool:
+        """Make an account that comes from elsewhere. Returns False if it is there already.
+
+        There means: just so. A record that was renewed at a login since is taken for the same.
+
+        Raises:
+            InvalidInput: a name, an address or a number is not acceptable.
+            AlreadyTaken: another account has one of them, or this one is there but different.
+            NameRetired: the localpart belonged to a deleted account.
+        """
+        try:
+            await self.add(new, record)
+        except AlreadyTaken:
+            wanted = self._canonical(new)
+            there = await self._users.credentials(ByLocalpart(wanted.localpart))
+            if there is None or not self._is_same(there, wanted, record):
+                raise
+            return False
+        return True
 
     async def get(self, localpart: str) -> User:
         """Return an account.
@@ -97,7 +124,7 @@ class Directory:
     async def set_password(
         self,
         localpart: str,
-        password: Password,
+        password: Password | PasswordRecord,
         *,
         must_change: bool = False,
         valid_for: timedelta | None = None,
@@ -112,8 +139,7 @@ class Directory:
             UserNotFound: nobody has this localpart.
         """
         user = await self.get(localpart)
-        await self._policy.examine(password, about=Context.of(user))
-        record = await self._hasher.hash(password)
+        record = await self._record_of(password, user)
         now = self._clock.now()
         changed = await self._users.set_password(
             user.id,
@@ -123,6 +149,26 @@ class Directory:
             expires_at=None if valid_for is None else now + valid_for,
         )
         _require(changed, localpart)
+        # A reset opens what wrong passwords have closed, and what was wrong may be right now.
+        await self._locks.unlock(user.id)
+
+    async def failures(self, localpart: str) -> int:
+        """Return how many wrong passwords in a row stand against an account, in its worst lane.
+
+        Raises:
+            UserNotFound: nobody has this localpart.
+        """
+        user = await self.get(localpart)
+        return max((lane.failures for lane in await self._locks.lanes(user.id)), default=0)
+
+    async def unlock(self, localpart: str) -> bool:
+        """Forget an account's wrong passwords. Returns False if there were none.
+
+        Raises:
+            UserNotFound: nobody has this localpart.
+        """
+        user = await self.get(localpart)
+        return await self._locks.unlock(user.id)
 
     async def set_state(self, localpart: str, state: UserState) -> None:
         """Enable or disable an account. Its password stays as it is.
@@ -141,6 +187,40 @@ class Directory:
         """
         user = await self.get(localpart)
         _require(await self._users.delete(user.id, deleted_at=self._clock.now()), localpart)
+
+    def _canonical(self, new: NewUser) -> User:
+        return User(
+            id=UserId(self._new_id()),
+            localpart=canonical_localpart(new.localpart),
+            display_name=canonical_display_name(new.display_name) if new.display_name else None,
+            emails=tuple(dict.fromkeys(map(canonical_email, new.emails))),
+            phones=tuple(dict.fromkeys(map(canonical_phone, new.phones))),
+            admin=new.admin,
+            state=new.state,
+            created_at=self._clock.now(),
+        )
+
+    async def _record_of(self, password: Password | PasswordRecord, user: User) -> PasswordRecord:
+        if isinstance(password, PasswordRecord):
+            return password
+        await self._policy.examine(password, about=Context.of(user))
+        return await self._hasher.hash(password)
+
+    def _is_same(self, there: Credentials, wanted: User, record: PasswordRecord | None) -> bool:
+        found = replace(
+            there.user,
+            id=wanted.id,
+            created_at=wanted.created_at,
+            # what an operator has done about the password since is no other account
+            password_changed_at=wanted.password_changed_at,
+            password_must_change=wanted.password_must_change,
+            password_expires_at=wanted.password_expires_at,
+        )
+        if found != wanted:
+            return False
+        if there.record is None or record is None:
+            return there.record is record
+        return there.record == record or not self._hasher.outdated(there.record)
 
 
 def _require(found: bool, localpart: str) -> None:  # noqa: FBT001 - the answer of a store

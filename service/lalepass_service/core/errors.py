@@ -23,6 +23,7 @@ holds a secret. What a caller over HTTP learns is decided in one table, `http/pr
     ├── ScopeMissing            a good token, but not for this
     └── NoAnswer                the service could not find out
         ├── Overloaded
+        ├── Throttled           the guess may be made, but not yet
         ├── StoreUnavailable
         ├── UnreadableRecord
         ├── BlocklistUnavailable
@@ -163,6 +164,15 @@ class Overloaded(NoAnswer):
         """Seconds."""
 
 
+class Throttled(NoAnswer):
+    """This account, source or caller has to wait before the next guess."""
+
+    def __init__(self, *, retry_after: float) -> None:
+        super().__init__("too many tries")
+        self.retry_after = retry_after
+        """Seconds."""
+
+
 class StoreUnavailable(NoAnswer):
     """The database did not answer, or not in time."""
 
@@ -175,6 +185,7 @@ class UnreadableRecord(NoAnswer):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"a stored password can't be read: {why}")
+        self.why = why
 
 
 class BlocklistUnavailable(NoAnswer):

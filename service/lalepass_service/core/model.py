@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType, final
+from typing import Final, NewType, final
 
 UserId = NewType("UserId", str)
 """A UUID as text. Stays the same whatever the account is renamed to."""
@@ -55,6 +55,9 @@ class User:
     """The right password is good for choosing another one, and for nothing else."""
     password_expires_at: datetime | None = None
     """The end of a temporary password. Behind it, the account is one without a password."""
+    password_scheme: str | None = field(default=None, compare=False)
+    """Which hash its record is of, for operators: see `PasswordRecord.scheme`. Set when it is
+    read."""
 
     def has_expired_password(self, now: datetime) -> bool:
         """Say whether the password was temporary and its time is over."""
@@ -72,11 +75,15 @@ class NormalForm(StrEnum):
     NONE = "none"
 
 
+OWN_SCHEME: Final = "argon2id"
+"""What records are of that nobody said more about: ours, at our cost."""
+
+
 @dataclass(frozen=True, slots=True)
 class PasswordRecord:
-    """What is stored of a password: a PHC string.
+    """What is stored of a password. Not printed, since it can be attacked offline.
 
-    See https://github.com/P-H-C/phc-string-format. Not printed, since it can be attacked offline.
+    Ours is a PHC string, see https://github.com/P-H-C/phc-string-format.
     """
 
     phc: str = field(repr=False)
@@ -84,6 +91,9 @@ class PasswordRecord:
     form: NormalForm = NormalForm.NFC
     stored: str | None = field(default=None, repr=False, compare=False)
     """How the store holds it, wrapped perhaps: the old value in a compare-and-swap."""
+    scheme: str = field(default=OWN_SCHEME, repr=False, compare=False)
+    """Which hash, at which cost: records of one scheme take the same time. Told by the hasher,
+    kept beside the record, and readable when that is wrapped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 Each port has an adapter and, beside it, a fake that keeps state; one contract suite runs on both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from lalepass_service.core.model import (
     UserId,
     UserState,
 )
+from lalepass_service.core.softlock import Lane, Ticket
 
 
 class Clock(Protocol):
@@ -75,6 +76,21 @@ class Users(Protocol):
         """
         ...
 
+    async def replace_record(
+        self, user_id: UserId, *, old: PasswordRecord, new: PasswordRecord
+    ) -> bool:
+        """Put a fresh record of the same password in the place of the one that was read.
+
+        Compares and swaps in one step, by `old.stored`: whatever was changed since `old` was
+        read stays, and the answer is False. The password itself has not changed, so neither does
+        the time of its last change.
+        """
+        ...
+
+    async def schemes(self) -> Mapping[str, int]:
+        """Return how many records there are of each scheme."""
+        ...
+
     async def set_state(self, user_id: UserId, state: UserState) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
         ...
@@ -118,6 +134,58 @@ class Callers(Protocol):
         ...
 
 
+class SoftLocks(Protocol):
+    """Where guesses are paid for: `softlock`'s lanes, each change atomic across processes.
+
+    Every method may raise StoreUnavailable, and what was acknowledged by returning is durable: a
+    counter is never lower than was said. An account is a user's id, or the canonical name that was
+    typed if nobody has it: then it is throttled like one that somebody has.
+    """
+
+    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
+        """Pay for a guess before it is made.
+
+        Raises:
+            Throttled: the lane has to wait, or is closed.
+        """
+        ...
+
+    async def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
+        """The guess was right: begin anew in its lane, and know its source from now on."""
+        ...
+
+    async def give_back(self, ticket: Ticket, *, now: datetime) -> None:
+        """The guess could not be verified: undo the debit."""
+        ...
+
+    async def lanes(self, account: str) -> Sequence[Lane]:
+        """Return what is remembered of wrong passwords, for every lane that has any."""
+        ...
+
+    async def unlock(self, account: str) -> bool:
+        """Forget all wrong passwords. Returns False if there were none."""
+        ...
+
+    async def sweep(self, *, before: datetime) -> int:
+        """Forget lanes and sources that nobody has used since. Returns how many.
+
+        A closed lane of an account stays closed: only a reset or an unlock opens it.
+        """
+        ...
+
+
+class Throttle(Protocol):
+    """Counts requests by source and by caller, in this process."""
+
+    def hit(self, *, source: str | None, caller: str) -> None:
+        """Count a request.
+
+        Raises:
+            Throttled: there were too many.
+        """
+        ...
+
+
 class Hasher(Protocol):
     """The slow hash. Runs elsewhere, admits a bounded number, and refuses the rest at once."""
 
@@ -129,16 +197,24 @@ class Hasher(Protocol):
         """
         ...
 
-    async def verify(self, password: Password, record: PasswordRecord | None) -> bool:
+    async def verify(
+        self, password: Password, record: PasswordRecord | None, *, account: str
+    ) -> bool:
         """Say whether the record was made of this password.
 
         Without a record the same work is done on a decoy, in the same slots, and the answer is
-        False: an account that does not exist must not be told by its time.
+        False: an account that does not exist must not be told by its time. `account` chooses the
+        decoy, so that one name always takes the time of one scheme: the id of an account that is
+        there, what was typed otherwise.
 
         Raises:
             Overloaded: more hashes wait than can be done in time.
             UnreadableRecord: the record is broken, or would cost more than is allowed.
         """
+        ...
+
+    def outdated(self, record: PasswordRecord) -> bool:
+        """Say whether the password should be hashed anew, now that it is known."""
         ...
 
 

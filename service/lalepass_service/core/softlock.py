@@ -18,6 +18,9 @@ STOP_AT: Final = 100
 RING_SIZE: Final = 8
 """Wrong passwords that are remembered, so that the same one is no new guess."""
 
+KNOWN_FOR: Final = timedelta(days=30)
+"""How long a source has a lane of its own after a right password came from it."""
+
 GUESS_BYTES: Final = 16
 """The length of a remembered guess: a keyed digest, which says nothing without its key."""
 
@@ -73,6 +76,20 @@ class Wait:
     """The guess may not be made, and nothing changes."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A guess that was admitted: what is needed to settle it."""
+
+    account: str
+    lane: bytes
+    """Which lane was debited: a known source's digest, or empty for everybody else."""
+    guess: bytes
+    source: bytes
+    """The digest of where it came from; empty if that is not known."""
+    paid: bool
+    """False for a repeated guess, which was not debited."""
 
 
 def debit(lane: Lane, *, guess: bytes, now: datetime) -> Debited | Repeated | Wait:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from lalepass_service.core.callers import CallerRegistry
-from lalepass_service.core.check import CredentialCheck
+from lalepass_service.core.guard import GuardedCheck
 from lalepass_service.core.model import Scope
 from lalepass_service.http import check as check_route
 from lalepass_service.http import health, metrics, openapi, problems
@@ -33,7 +33,7 @@ _NO_TELEMETRY: Final[Any] = {
 
 def build(
     *,
-    check: CredentialCheck,
+    check: GuardedCheck,
     registry: CallerRegistry,
     ping: Callable[[], Awaitable[None]],
     load: Callable[[], metrics.Load],

@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from lalepass_service.core import check as core
 from lalepass_service.core.errors import InvalidInput
+from lalepass_service.core.guard import Attempt, GuardedCheck
 from lalepass_service.core.identifiers import (
     ByEmail,
     ByLocalpart,
@@ -51,17 +52,15 @@ _PROBLEMS: Final = (
 )
 
 
-def router(
-    *, check: core.CredentialCheck, authenticate: Authenticate, metrics: Metrics
-) -> APIRouter:
+def router(*, check: GuardedCheck, authenticate: Authenticate, metrics: Metrics) -> APIRouter:
     """Return the route, for callers that `authenticate` lets in."""
     routes = APIRouter(tags=["credentials"])
 
     # A dependency of the body's, and not beside it: a stranger's body must not even be read.
-    async def body(
-        request: Request, _caller: Annotated[Caller, Depends(authenticate)]
-    ) -> CheckRequest:
-        return await read_model(request, CheckRequest)
+    async def attempt(
+        request: Request, caller: Annotated[Caller, Depends(authenticate)]
+    ) -> Attempt:
+        return attempted(await read_model(request, CheckRequest), caller)
 
     @routes.post(
         paths.CHECK_CREDENTIALS,
@@ -72,18 +71,24 @@ def router(
         openapi_extra=openapi.body(CheckRequest),
     )
     async def check_credentials(
-        asked: Annotated[CheckRequest, Depends(body)],
+        asked: Annotated[Attempt, Depends(attempt)],
     ) -> Accepted | Refused:
         with metrics.check() as counted:
-            outcome = await check.check(identifier(asked), _password(asked))
+            outcome = await check.check(asked)
             counted.ended(outcome)
         return answer(outcome)
 
     return routes
 
 
-def _password(asked: CheckRequest) -> Password:
-    return Password(asked.password.get_secret_value())
+def attempted(asked: CheckRequest, caller: Caller) -> Attempt:
+    """Put a request into the words of the rules."""
+    return Attempt(
+        identifier=identifier(asked),
+        password=Password(asked.password.get_secret_value()),
+        caller=caller.name,
+        ip=asked.source.ip if asked.source else None,
+    )
 
 
 def identifier(asked: CheckRequest) -> Identifier:

@@ -54,6 +54,7 @@ _CODES: Final[Mapping[type[Exception], ErrorCode]] = {
     RequestValidationError: ErrorCode.MALFORMED_REQUEST,
     core.CallerUnknown: ErrorCode.CALLER_UNKNOWN,
     core.ScopeMissing: ErrorCode.SCOPE_MISSING,
+    core.Throttled: ErrorCode.THROTTLED,
     core.Overloaded: ErrorCode.OVERLOADED,
     core.NoAnswer: ErrorCode.UNAVAILABLE,
     # Asking again will not make a broken record readable: an operator has to look.
@@ -105,7 +106,7 @@ async def handle(_request: Request, error: Exception) -> Response:
 
 
 def _retry_after(error: BaseException, *, status: int) -> float | None:
-    if isinstance(error, core.Overloaded):
+    if isinstance(error, core.Overloaded | core.Throttled):
         return error.retry_after
     return _RETRY_AFTER_SECONDS if status in {429, 503} else None
 

@@ -28,19 +28,19 @@ def hasher(request: pytest.FixtureRequest) -> Iterator[Hasher]:
 async def test_the_right_password_is_right(hasher: Hasher) -> None:
     record = await hasher.hash(RIGHT)
 
-    assert await hasher.verify(RIGHT, record)
-    assert await hasher.verify(Password("Mu\u0308ller's horse"), record)
+    assert await hasher.verify(RIGHT, record, account="alice")
+    assert await hasher.verify(Password("Mu\u0308ller's horse"), record, account="alice")
 
 
 @pytest.mark.parametrize("text", ["", "m\u00fcller's horse", "M\u00fcller's horse\0", "\ud800"])
 async def test_any_other_is_wrong(hasher: Hasher, text: str) -> None:
     record = await hasher.hash(RIGHT)
 
-    assert not await hasher.verify(Password(text), record)
+    assert not await hasher.verify(Password(text), record, account="alice")
 
 
 async def test_without_a_record_every_password_is_wrong(hasher: Hasher) -> None:
-    assert not await hasher.verify(RIGHT, None)
+    assert not await hasher.verify(RIGHT, None, account="alice")
 
 
 async def test_a_record_holds_no_password(hasher: Hasher) -> None:
@@ -50,4 +50,4 @@ async def test_a_record_holds_no_password(hasher: Hasher) -> None:
 @pytest.mark.parametrize("phc", ["", "rubbish", "$2b$12$", "$argon2id$", "$inst"])
 async def test_what_is_no_record_is_an_error(hasher: Hasher, phc: str) -> None:
     with pytest.raises(UnreadableRecord):
-        await hasher.verify(RIGHT, PasswordRecord(phc))
+        await hasher.verify(RIGHT, PasswordRecord(phc), account="alice")

@@ -17,6 +17,7 @@ from lalepass_service.core.errors import AlreadyTaken, NameRetired, TooManyToken
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import (
     Caller,
+    NormalForm,
     PasswordRecord,
     Scope,
     User,
@@ -238,6 +239,77 @@ async def test_where_there_is_no_password_there_are_no_terms(users: Users) -> No
     await users.add(on_terms, None, reuse_name=False)
 
     assert await users.find(ByLocalpart("alice")) == replace(ALICE, password_changed_at=None)
+
+
+async def test_the_terms_of_a_password_outlast_its_record(users: Users) -> None:
+    on_terms = replace(ALICE, password_must_change=True, password_expires_at=LATER)
+    await users.add(on_terms, RECORD, reuse_name=False)
+    found = await users.credentials(ByLocalpart("alice"))
+    assert found is not None
+    assert found.record is not None
+
+    assert await users.replace_record(ALICE.id, old=found.record, new=NEWER_RECORD)
+
+    assert await users.find(ByLocalpart("alice")) == on_terms
+
+
+async def test_a_record_comes_back_with_its_form_and_scheme_and_as_it_is_stored(
+    users: Users,
+) -> None:
+    record = PasswordRecord("$first$", form=NormalForm.NFKC, scheme="bcrypt,cost=12")
+    await users.add(ALICE, record, reuse_name=False)
+    found = await users.credentials(ByLocalpart("alice"))
+
+    assert found is not None
+    assert found.record == record
+    assert found.record.scheme == "bcrypt,cost=12"
+    assert found.record.stored is not None
+    assert found.user.password_scheme == "bcrypt,cost=12"
+
+    await users.set_password(ALICE.id, NEWER_RECORD, changed_at=LATER)
+    found = await users.credentials(ByLocalpart("alice"))
+    assert found is not None
+    assert found.record == NEWER_RECORD
+    assert found.user.password_scheme == "argon2id"
+
+
+async def test_a_record_is_replaced_and_the_password_is_as_old_as_before(users: Users) -> None:
+    await users.add(ALICE, replace(RECORD, form=NormalForm.NFKC), reuse_name=False)
+    found = await users.credentials(ByLocalpart("alice"))
+    assert found is not None
+    assert found.record is not None
+
+    assert await users.replace_record(ALICE.id, old=found.record, new=NEWER_RECORD)
+
+    after = await users.credentials(ByLocalpart("alice"))
+    assert after is not None
+    assert after.record == NEWER_RECORD
+    assert after.user == ALICE
+
+
+async def test_a_record_that_is_another_by_now_is_not_replaced(users: Users) -> None:
+    await users.add(ALICE, RECORD, reuse_name=False)
+    found = await users.credentials(ByLocalpart("alice"))
+    assert found is not None
+    assert found.record is not None
+    await users.set_password(ALICE.id, NEWER_RECORD, changed_at=LATER)
+
+    assert not await users.replace_record(ALICE.id, old=found.record, new=PasswordRecord("$third$"))
+    assert not await users.replace_record(NOBODY, old=found.record, new=RECORD)
+
+    after = await users.credentials(ByLocalpart("alice"))
+    assert after is not None
+    assert after.record == NEWER_RECORD
+
+
+async def test_records_are_counted_by_their_schemes(users: Users) -> None:
+    assert await users.schemes() == {}
+    for number, scheme in enumerate(["a", "b", "a"]):
+        record = PasswordRecord("$", scheme=scheme)
+        await users.add(a_user(f"user-{number}"), record, reuse_name=False)
+    await users.add(a_user("nobody"), None, reuse_name=False)
+
+    assert await users.schemes() == {"a": 2, "b": 1}
 
 
 async def test_the_state_is_changed_and_nothing_else(users: Users) -> None:

@@ -137,7 +137,7 @@ def test_a_list_that_is_missing_is_said_before_anything_is_asked(
         ),
     ],
 )
-def test_what_can_not_be_built_is_said_and_leaves_nothing(  # noqa: PLR0913 - a table, and where it runs
+def test_what_can_not_be_built_is_said_and_leaves_nothing(
     *,
     operator: Operator,
     source: Path,

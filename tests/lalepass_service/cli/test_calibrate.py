@@ -19,7 +19,7 @@ def test_what_it_proposes_can_be_pasted(operator: Operator) -> None:
     assert "HASHES A SECOND" in table
     assert str(MIN_MEMORY_KIB) in table
     assert "NOT POSSIBLE on this machine" in fragment
-    assert Hashing(**options).model_dump() == options
+    assert Hashing(**options).model_dump(include=set(options)) == options
     assert (options["memory_kib"], options["iterations"]) == (MIN_MEMORY_KIB, MIN_ITERATIONS)
 
 
@@ -30,7 +30,7 @@ def test_programs_read_the_same(operator: Operator) -> None:
     assert found["machines"] > 1
     assert found["machine"]["cores"] >= 1
     assert [each["parameters"]["memory_kib"] for each in found["measured"]] == [MIN_MEMORY_KIB]
-    assert set(found["hashing"]) == set(Hashing.model_fields)
+    assert set(found["hashing"]) == set(Hashing.model_fields) - {"synapse_pepper_path"}
 
 
 def test_a_peak_is_a_number_above_zero(operator: Operator) -> None:

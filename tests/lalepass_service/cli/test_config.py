@@ -12,6 +12,7 @@ def test_a_right_configuration_is_said_to_be_right(operator: Operator) -> None:
     assert said.splitlines() == [
         f"{operator.directory}/lalepass.toml: all options are right",
         f"the database is {operator.directory}/lalepass.db",
+        f"the keys are in {operator.directory}/keys",
     ]
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lalepass_service.cli.console import ExitCode
-from lalepass_service.config import Config, load
+from lalepass_service.config import Config, Keys, load
 from tests.lalepass_service.cli.operator import Operator
 
 
@@ -15,9 +15,13 @@ def test_it_makes_a_configuration_and_a_database(operator: Operator, tmp_path: P
     there = tmp_path / "new"
     said = operator.bare("init", "--directory", str(there)).done()
 
-    assert _everything_in(there) == ["lalepass.db", "lalepass.toml"]
-    assert [path.stat().st_mode & 0o777 for path in there.iterdir()] == [0o600, 0o600]
-    assert load(there / "lalepass.toml") == Config().beside(there)
+    (key,) = (there / "keys").glob("*.key")
+    files = [f"keys/{key.name}", "keys/active", "keys/digest", "lalepass.db", "lalepass.toml"]
+    assert _everything_in(there) == sorted(["keys", *files])
+    assert {(there / file).stat().st_mode & 0o777 for file in files} == {0o600}
+    assert (there / "keys").stat().st_mode & 0o777 == 0o700
+    expected = Config(keys=Keys(directory=Path("keys")))
+    assert load(there / "lalepass.toml") == expected.beside(there)
     commands = [line.strip() for line in said.splitlines() if line.startswith("  ")]
     assert commands == [
         f"lalepass --config {there}/lalepass.toml user add alice",
@@ -50,6 +54,48 @@ def test_it_takes_over_a_database_that_is_there(operator: Operator) -> None:
     operator.bare("init", "--directory", str(operator.directory)).done()
 
     assert operator("user", "show", "alice").code == ExitCode.OK
+
+
+def test_it_takes_over_keys_that_are_there(operator: Operator) -> None:
+    operator.add("alice")
+    before = sorted((operator.directory / "keys").iterdir())
+    (operator.directory / "lalepass.toml").unlink()
+    operator.bare("init", "--directory", str(operator.directory)).done()
+
+    assert sorted((operator.directory / "keys").iterdir()) == before
+    operator("config", "check").done()
+
+
+def test_broken_keys_that_are_there_are_left_as_they_are(operator: Operator) -> None:
+    digest = operator.directory / "keys" / "digest"
+    digest.write_text("x")
+    before = _everything_in(operator.directory)
+    (operator.directory / "lalepass.toml").unlink()
+    said = operator.bare("init", "--directory", str(operator.directory))
+
+    assert said.refused(ExitCode.OUTSIDE) == f"{digest}: is not a key file of lalepass"
+    before.remove("lalepass.toml")
+    assert _everything_in(operator.directory) == before
+
+
+def test_a_folder_for_keys_that_is_a_file_is_left_alone(operator: Operator, tmp_path: Path) -> None:
+    there = tmp_path / "new"
+    there.mkdir()
+    (there / "keys").write_text("mine")
+    operator.bare("init", "--directory", str(there)).refused(ExitCode.OUTSIDE)
+
+    assert _everything_in(there) == ["keys"]
+
+
+def test_an_empty_folder_for_keys_is_empty_after_a_failure(
+    operator: Operator, tmp_path: Path
+) -> None:
+    there = tmp_path / "new"
+    (there / "keys").mkdir(parents=True)
+    (there / "lalepass.toml").symlink_to(tmp_path / "nowhere" / "lalepass.toml")
+    operator.bare("init", "--directory", str(there)).refused(ExitCode.OUTSIDE)
+
+    assert _everything_in(there) == ["keys", "lalepass.toml"]
 
 
 def test_a_failure_leaves_nothing_behind(operator: Operator, tmp_path: Path) -> None:

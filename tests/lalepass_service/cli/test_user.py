@@ -15,6 +15,7 @@ _KEYS = [
     "password_changed_at",
     "password_must_change",
     "password_expires_at",
+    "password_scheme",
 ]
 
 
@@ -28,7 +29,7 @@ def test_an_account_is_shown_as_it_was_made(operator: Operator) -> None:
     )
     user = operator("user", "show", "alice", "--json").document
 
-    assert list(user) == _KEYS
+    assert list(user) == [*_KEYS, "wrong_passwords"]
     assert user["localpart"] == "alice"
     assert user["display_name"] == "Alice Müller"
     assert user["emails"] == ["alice@example.org", "a@example.net"]
@@ -37,13 +38,14 @@ def test_an_account_is_shown_as_it_was_made(operator: Operator) -> None:
     assert user["state"] == "active"
     assert user["created_at"].endswith("Z")
     assert user["password_changed_at"] == user["created_at"]
+    assert user["password_scheme"] == "argon2id,m=19456,t=2,p=1"
 
 
 def test_people_see_the_same_as_programs(operator: Operator) -> None:
     operator.add("alice", "--email", "alice@example.org")
     shown = operator("user", "show", "alice").done()
 
-    assert [line.split()[0] for line in shown.splitlines()] == _KEYS
+    assert [line.split()[0] for line in shown.splitlines()] == [*_KEYS, "wrong_passwords"]
     assert "alice@example.org" in shown
 
 

@@ -3,7 +3,12 @@ from typing import Any
 
 import pytest
 
-from lalepass_service.adapters.memory import FixedClock, InstantHasher, MemoryUsers
+from lalepass_service.adapters.memory import (
+    FixedClock,
+    InstantHasher,
+    MemorySoftLocks,
+    MemoryUsers,
+)
 from lalepass_service.core.directory import Directory, NewUser
 from lalepass_service.core.errors import (
     AlreadyTaken,
@@ -37,7 +42,11 @@ def hasher() -> InstantHasher:
 @pytest.fixture
 def directory(users: MemoryUsers, hasher: InstantHasher) -> Directory:
     return Directory(
-        users=users, hasher=hasher, clock=FixedClock(NOW), policy=PasswordPolicy(min_length=8)
+        locks=MemorySoftLocks(),
+        users=users,
+        hasher=hasher,
+        clock=FixedClock(NOW),
+        policy=PasswordPolicy(min_length=8),
     )
 
 
@@ -71,7 +80,7 @@ async def test_its_password_is_stored_hashed(
     assert found is not None
     assert found.record is not None
     assert GOOD.reveal() not in found.record.phc
-    assert await hasher.verify(GOOD, found.record)
+    assert await hasher.verify(GOOD, found.record, account="alice")
 
 
 async def test_an_account_may_be_made_without_a_password(

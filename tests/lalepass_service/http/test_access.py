@@ -112,7 +112,7 @@ async def test_nothing_that_was_typed_is_ever_logged(
 def _break(world: World, fault: type[Exception]) -> None:
     """Let the hasher fail with an exception that quotes the password, and its cause, too."""
 
-    async def fail(password: object, _record: object) -> bool:
+    async def fail(password: object, _record: object, *, account: str) -> bool:  # noqa: ARG001 - of the port
         raise RuntimeError(CANARY) from fault(password.reveal())  # type: ignore[attr-defined]
 
     world.hasher.verify = fail  # type: ignore[method-assign,assignment]

@@ -126,7 +126,7 @@ async def test_a_broken_record_is_a_fault_of_the_service(
     problem = assert_problem(answer, 500, "internal")
     assert "detail" not in problem
     with pytest.raises(UnreadableRecord):
-        await world.hasher.verify(Password(PASSWORD), record)
+        await world.hasher.verify(Password(PASSWORD), record, account="alice")
 
 
 async def test_a_check_that_takes_too_long_is_no_refusal(world: World) -> None:

@@ -15,11 +15,15 @@ from lalepass_service.adapters.memory import (
     FixedClock,
     InstantHasher,
     MemoryCallers,
+    MemorySoftLocks,
     MemoryUsers,
+    NoThrottle,
 )
 from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.check import CredentialCheck
+from lalepass_service.core.digests import Digests
 from lalepass_service.core.errors import StoreUnavailable
+from lalepass_service.core.guard import GuardedCheck
 from lalepass_service.core.model import Password, Scope, UserState
 from lalepass_service.http import api
 from lalepass_wire import paths
@@ -38,6 +42,8 @@ class World:
     users: MemoryUsers = field(default_factory=MemoryUsers)
     callers: MemoryCallers = field(default_factory=MemoryCallers)
     hasher: InstantHasher = field(default_factory=InstantHasher)
+    locks: MemorySoftLocks = field(default_factory=MemorySoftLocks)
+    throttle: NoThrottle = field(default_factory=NoThrottle)
     database_answers: bool = True
     token: str = ""
 
@@ -60,7 +66,14 @@ class World:
 
     def app(self, *, request_timeout: float = 30) -> FastAPI:
         return api.build(
-            check=CredentialCheck(users=self.users, hasher=self.hasher, clock=FixedClock(NOW)),
+            check=GuardedCheck(
+                users=self.users,
+                check=CredentialCheck(users=self.users, hasher=self.hasher, clock=FixedClock(NOW)),
+                locks=self.locks,
+                throttle=self.throttle,
+                digests=Digests(b"k" * 32),
+                clock=FixedClock(NOW),
+            ),
             registry=self.registry,
             ping=self._ping,
             load=lambda: LOAD,

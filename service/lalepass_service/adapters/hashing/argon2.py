@@ -5,7 +5,6 @@ runs. It makes records with one lane only (p=1) and verifies those of others wit
 """
 
 import errno
-import re
 import secrets
 from dataclasses import dataclass
 from time import perf_counter
@@ -15,6 +14,12 @@ from nacl import bindings
 from nacl._sodium import ffi  # type: ignore[import-not-found]  # a compiled module without types
 from nacl.exceptions import CryptoError, InvalidkeyError
 
+from lalepass_service.adapters.hashing.formats import (
+    MAX_ARGON2_ITERATIONS,
+    MAX_ARGON2_MEMORY_KIB,
+    identify,
+)
+from lalepass_service.adapters.hashing.octets import octets_of
 from lalepass_service.adapters.hashing.slots import HasherLoad, Slots
 from lalepass_service.core.errors import (
     InvalidInput,
@@ -22,26 +27,14 @@ from lalepass_service.core.errors import (
     PasswordRejected,
     UnreadableRecord,
 )
-from lalepass_service.core.model import Password, PasswordRecord
-from lalepass_service.core.policy import normal_form
+from lalepass_service.core.model import NormalForm, Password, PasswordRecord
 
 MIN_MEMORY_KIB: Final = 19456
 MIN_ITERATIONS: Final = 2
 """The OWASP floor, https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html."""
 
-MAX_MEMORY_KIB: Final = 256 * 1024
-MAX_ITERATIONS: Final = 16
-MAX_LANES: Final = 16
-"""What one check may cost, whoever made the record: enough for both recommendations of RFC 9106
-but the 2 GiB one, and a bound for what an import of hostile records can do to the machine."""
-
-_RECORD: Final = re.compile(
-    r"\$argon2id\$v=19"
-    r"\$m=([1-9][0-9]{0,6}),t=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,2})"
-    r"\$[A-Za-z0-9+/]{11,64}\$[A-Za-z0-9+/]{22,86}"
-)
-_MAX_RECORD: Final = 127
-"""What libsodium reads."""
+MAX_MEMORY_KIB: Final = MAX_ARGON2_MEMORY_KIB
+MAX_ITERATIONS: Final = MAX_ARGON2_ITERATIONS
 
 _NO_MEMORY_RETRY_SECONDS: Final = 5.0
 
@@ -97,13 +90,19 @@ class Argon2Hasher:
             Overloaded: more hashes wait than can be done in time, or there is no memory for it.
             PasswordRejected: the password has no UTF-8 form.
         """
-        octets = _octets(password)
+        octets = octets_of(password, NormalForm.NFC)
         if octets is None:
             raise PasswordRejected("a password is made of characters that can be typed")
         phc = await self._slots.run(lambda: hash_once(octets, self._parameters))
-        return PasswordRecord(phc.decode("ascii"))
+        return PasswordRecord(phc.decode("ascii"), scheme=self.scheme)
 
-    async def verify(self, password: Password, record: PasswordRecord | None) -> bool:
+    async def verify(
+        self,
+        password: Password,
+        record: PasswordRecord | None,
+        *,
+        account: str,  # noqa: ARG002 - of the port; there is one decoy for all
+    ) -> bool:
         """Say whether the record was made of this password; without a record, hash a decoy.
 
         Raises:
@@ -111,12 +110,27 @@ class Argon2Hasher:
             UnreadableRecord: the record is broken, or would cost more than is allowed.
         """
         phc = self._decoy if record is None else _affordable(record)
-        octets = _octets(password)
+        octets = octets_of(password, record.form if record else NormalForm.NFC)
         if octets is None:
             # It can't be anybody's password, and must not be told from a wrong one by its time.
             phc, octets, record = self._decoy, b"", None
         matches = await self._slots.run(lambda: _verify(phc, octets))
         return matches and record is not None
+
+    def outdated(self, record: PasswordRecord) -> bool:
+        """Say whether the record is not as this hasher would make it now."""
+        ours = identify(record.phc).scheme == self.scheme
+        return not ours or record.form is not NormalForm.NFC
+
+    @property
+    def scheme(self) -> str:
+        """What new records are of."""
+        return f"argon2id,m={self._parameters.memory_kib},t={self._parameters.iterations},p=1"
+
+    @property
+    def slots(self) -> Slots:
+        """The admission, for others who hash on the same cores."""
+        return self._slots
 
     def load(self) -> HasherLoad:
         """Return how busy the hasher is."""
@@ -127,22 +141,11 @@ class Argon2Hasher:
         self._slots.close()
 
 
-def _octets(password: Password) -> bytes | None:
-    try:
-        return normal_form(password).reveal().encode()
-    except UnicodeEncodeError:
-        # Lone surrogates. The error holds the text, so it must not leave this function.
-        return None
-
-
 def _affordable(record: PasswordRecord) -> bytes:
     """Return the record as libsodium takes it, once its cost is known to be bounded."""
-    parts = _RECORD.fullmatch(record.phc)
-    if parts is None or len(record.phc) > _MAX_RECORD:
+    known = identify(record.phc)
+    if known.format.name != "argon2id" or known.text != record.phc:
         raise UnreadableRecord("it is no argon2id record of version 19")
-    memory, iterations, lanes = map(int, parts.groups())
-    if memory > MAX_MEMORY_KIB or iterations > MAX_ITERATIONS or lanes > MAX_LANES:
-        raise UnreadableRecord("it costs more than a check may cost")
     return record.phc.encode("ascii")
 
 

@@ -164,7 +164,7 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
-    except IntegrityError:
+    except (IntegrityError, sqlite3.IntegrityError):
         raise
     except (DBAPIError, PoolTimeoutError, sqlite3.Error, OSError) as exc:
         raise StoreUnavailable from exc

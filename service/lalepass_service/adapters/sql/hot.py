@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -115,17 +116,29 @@ class HotPath:
                     outcomes = _run_together(connection, jobs)
             except Exception as exc:  # noqa: BLE001 - each caller gets it; the thread goes on
                 outcomes = [exc] * len(jobs)
-                _drop(connection)
+            if connection and any(isinstance(each, StoreUnavailable) for each in outcomes):
+                # It may be broken. The next batch opens a new one.
+                connection.close()
                 connection = None
             _deliver(jobs, outcomes)
-        _drop(connection)
+        if connection:
+            connection.close()
 
     def _next(self) -> list[_Job[Any]]:
-        """Wait for work and return it; nothing when closed and all is done."""
+        """Wait for work and return it; nothing when closed and all is done.
+
+        What nobody waits for any more is left out: its caller was told that it failed.
+        """
         with self._wake:
-            while not self._queue and not self._closed:
+            while True:
+                while self._queue:
+                    count = min(len(self._queue), _MAX_TOGETHER)
+                    jobs = [self._queue.popleft() for _ in range(count)]
+                    if wanted := [job for job in jobs if not job.done.done()]:
+                        return wanted
+                if self._closed:
+                    return []
                 self._wake.wait()
-            return [self._queue.popleft() for _ in range(min(len(self._queue), _MAX_TOGETHER))]
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -141,46 +154,48 @@ class HotPath:
 
 
 def _run_together(connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> list[Any]:
-    """Run a batch in one transaction, or one by one if any of them fails."""
+    """Run a batch in one transaction, or one by one if any of them fails.
+
+    If the transaction can't even begin, the whole batch fails at once: to try again for each would
+    make all of them wait for a lock that is not to be had, and everybody behind them.
+    """
     if not any(job.writes for job in jobs):
-        return [_attempt(connection, job) for job in jobs]
+        return [_outcome(job.work, connection) for job in jobs]
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute("BEGIN IMMEDIATE")
         outcomes = [job.work(connection) for job in jobs]
         connection.execute("COMMIT")
     except Exception:
-        _roll_back(connection)
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         if len(jobs) == 1:
             raise
-        return [_alone(connection, job) for job in jobs]
+        return _one_by_one(connection, jobs)
     return outcomes
 
 
-def _alone(connection: sqlite3.Connection, job: _Job[Any]) -> object:
+def _one_by_one(connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> list[Any]:
+    outcomes: list[Any] = []
+    for job in jobs:
+        outcome = _outcome(partial(_run_alone, job), connection)
+        outcomes.append(outcome)
+        if isinstance(outcome, StoreUnavailable):
+            # What fails the store for one fails it for all behind.
+            return outcomes + [outcome] * (len(jobs) - len(outcomes))
+    return outcomes
+
+
+def _run_alone(job: _Job[Any], connection: sqlite3.Connection) -> object:
+    return _run_together(connection, [job])[0]
+
+
+def _outcome(work: Work[Any], connection: sqlite3.Connection) -> object:
+    """Return what the work returns or raises: it is its caller's, and nobody else's."""
     try:
         with translated():
-            return _run_together(connection, [job])[0]
-    except Exception as exc:  # noqa: BLE001 - it is this caller's, and no other's
+            return work(connection)
+    except Exception as exc:  # noqa: BLE001 - as above
         return exc
-
-
-def _attempt(connection: sqlite3.Connection, job: _Job[Any]) -> object:
-    try:
-        with translated():
-            return job.work(connection)
-    except Exception as exc:  # noqa: BLE001 - it is this caller's, and no other's
-        return exc
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _drop(connection: sqlite3.Connection | None) -> None:
-    """Close a connection that may be broken; the next batch opens a new one."""
-    if connection is not None:
-        connection.close()
 
 
 def _deliver(jobs: list[_Job[Any]], outcomes: list[Any]) -> None:

@@ -116,6 +116,8 @@ passwords = _table(
     Column("must_change", Flag, nullable=False, server_default="0"),
     # a temporary password's end
     Column("expires_at", Instant),
+    # which hash at which cost, so that they can be counted when the records are wrapped
+    Column("scheme", Text, nullable=False, server_default="argon2id", index=True),
     CheckConstraint("normal_form IN ('nfc', 'nfkc', 'none')", name="normal_form"),
     CheckConstraint("must_change IN (0, 1)", name="must_change"),
 )

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lalepass_service.adapters.keys import NullVault, Vault
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.tables import (
     passwords,
@@ -35,7 +36,14 @@ from lalepass_service.adapters.sql.tables import (
 )
 from lalepass_service.core.errors import AlreadyTaken, NameRetired, StoreUnavailable
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
-from lalepass_service.core.model import Credentials, PasswordRecord, User, UserId, UserState
+from lalepass_service.core.model import (
+    Credentials,
+    NormalForm,
+    PasswordRecord,
+    User,
+    UserId,
+    UserState,
+)
 
 _TAKEN: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -62,6 +70,8 @@ _ACCOUNTS: Final = select(
     users,
     passwords.c.phc,
     passwords.c.changed_at,
+    passwords.c.normal_form,
+    passwords.c.scheme,
     passwords.c.must_change,
     passwords.c.expires_at,
     _listed(user_emails, user_emails.c.address).label("emails"),
@@ -83,8 +93,9 @@ _BY_PHONE: Final = _owning(user_phones, user_phones.c.number)
 class SqlUsers:
     """Implements `core.ports.Users`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, vault: Vault | None = None) -> None:
         self._database = database
+        self._vault = vault or NullVault()
 
     async def add(self, user: User, record: PasswordRecord | None, *, reuse_name: bool) -> None:
         """Store a new account.
@@ -98,22 +109,21 @@ class SqlUsers:
                 await _claim_name(connection, user.localpart, reuse=reuse_name)
                 await _insert_account(connection, user)
                 if record is not None:
-                    await _insert_password(connection, user, record)
+                    await _insert_password(connection, user, self._sealed(user.id, record))
 
     async def find(self, identifier: Identifier) -> User | None:
-        """Return the account, if there is one."""
-        credentials = await self.credentials(identifier)
-        return credentials.user if credentials else None
+        """Return the account, if there is one. Also when its record can't be read."""
+        row = await self._row(identifier)
+        return None if row is None else _user(row)
 
     async def credentials(self, identifier: Identifier) -> Credentials | None:
-        """Return what a check needs, if there is such an account. One statement."""
-        statement, value = _matching(identifier)
-        async with self._database.read() as connection:
-            row = (await connection.execute(statement, {"value": value})).one_or_none()
-        if row is None:
-            return None
-        record = None if row.phc is None else PasswordRecord(row.phc)
-        return Credentials(user=_user(row), record=record)
+        """Return what a check needs, if there is such an account. One statement.
+
+        Raises:
+            UnreadableRecord: the record can't be unwrapped.
+        """
+        row = await self._row(identifier)
+        return None if row is None else Credentials(user=_user(row), record=self._record(row))
 
     async def page(
         self, *, after: str | None, limit: int, state: UserState | None
@@ -141,22 +151,41 @@ class SqlUsers:
 
         Returns False if there is no such account (any more).
         """
-        values = {
-            "phc": record.phc,
-            "changed_at": changed_at,
-            "must_change": must_change,
-            "expires_at": expires_at,
-        }
-        # literal() with the column's type, or times and flags would be bound as they are
-        bound = (literal(value, passwords.c[name].type) for name, value in values.items())
-        owner = select(users.c.id, *bound).where(users.c.id == user_id)
-        new = sqlite.insert(passwords).from_select(["user_id", *values], owner)
-        upsert = new.on_conflict_do_update(
-            index_elements=[passwords.c.user_id],
-            set_={name: new.excluded[name] for name in values},
-        )
         async with self._database.write() as connection:
+            values = {
+                "changed_at": changed_at,
+                "must_change": must_change,
+                "expires_at": expires_at,
+                **self._sealed(user_id, record),
+            }
+            # literal() with the column's type, or times and flags would be bound as they are
+            owner = select(
+                users.c.id,
+                *(literal(value, passwords.c[name].type) for name, value in values.items()),
+            ).where(users.c.id == user_id)
+            new = sqlite.insert(passwords).from_select(["user_id", *values], owner)
+            upsert = new.on_conflict_do_update(
+                index_elements=[passwords.c.user_id],
+                set_={name: new.excluded[name] for name in values},
+            )
             return (await connection.execute(upsert)).rowcount > 0
+
+    async def replace_record(
+        self, user_id: UserId, *, old: PasswordRecord, new: PasswordRecord
+    ) -> bool:
+        """Put a fresh record of the same password in the place of `old`, if that is still there."""
+        unchanged = (passwords.c.user_id == user_id) & (passwords.c.phc == old.stored)
+        change = update(passwords).where(unchanged)
+        async with self._database.write() as connection:
+            # Sealed inside the transaction, so that no key is retired meanwhile: see `vault`.
+            fresh = change.values(self._sealed(user_id, new))
+            return (await connection.execute(fresh)).rowcount > 0
+
+    async def schemes(self) -> dict[str, int]:
+        """Return how many records there are of each scheme. Reads the whole table."""
+        counting = select(passwords.c.scheme, func.count()).group_by(passwords.c.scheme)
+        async with self._database.read() as connection:
+            return dict((await connection.execute(counting)).all())
 
     async def set_state(self, user_id: UserId, state: UserState) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
@@ -175,6 +204,31 @@ class SqlUsers:
                 insert(retired_names).values(localpart=localpart, retired_at=deleted_at)
             )
         return True
+
+    async def _row(self, identifier: Identifier) -> Row[Any] | None:
+        statement, value = _matching(identifier)
+        async with self._database.read() as connection:
+            row: Row[Any] | None = (
+                await connection.execute(statement, {"value": value})
+            ).one_or_none()
+        return row
+
+    def _record(self, row: Row[Any]) -> PasswordRecord | None:
+        if row.phc is None:
+            return None
+        text = self._vault.open(row.phc, user_id=UserId(row.id))
+        form = NormalForm(row.normal_form)
+        return PasswordRecord(text, form=form, stored=row.phc, scheme=row.scheme)
+
+    def _sealed(self, user_id: UserId, record: PasswordRecord) -> dict[str, str | None]:
+        """Return the columns that hold the record. Inside the transaction: see `Vault.seal`."""
+        stored, key_id = self._vault.seal(record.phc, user_id=user_id)
+        return {
+            "phc": stored,
+            "key_id": key_id,
+            "normal_form": record.form.value,
+            "scheme": record.scheme,
+        }
 
 
 async def _claim_name(connection: AsyncConnection, localpart: str, *, reuse: bool) -> None:
@@ -214,14 +268,16 @@ async def _insert_account(connection: AsyncConnection, user: User) -> None:
             )
 
 
-async def _insert_password(connection: AsyncConnection, user: User, record: PasswordRecord) -> None:
+async def _insert_password(
+    connection: AsyncConnection, user: User, sealed: Mapping[str, str | None]
+) -> None:
     await connection.execute(
         insert(passwords).values(
             user_id=user.id,
-            phc=record.phc,
             changed_at=user.password_changed_at or user.created_at,
             must_change=user.password_must_change,
             expires_at=user.password_expires_at,
+            **sealed,
         )
     )
 
@@ -249,6 +305,7 @@ def _user(row: Row[Any]) -> User:
         password_changed_at=row.changed_at,
         password_must_change=bool(row.must_change),  # NULL without a password
         password_expires_at=row.expires_at,
+        password_scheme=row.scheme,
     )
 
 

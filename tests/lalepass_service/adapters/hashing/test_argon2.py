@@ -116,8 +116,8 @@ async def test_the_same_password_makes_a_new_record_each_time(hasher: Argon2Hash
     first, second = [await hasher.hash(Password("correct horse")) for _ in range(2)]
 
     assert first != second
-    assert await hasher.verify(Password("correct horse"), first)
-    assert await hasher.verify(Password("correct horse"), second)
+    assert await hasher.verify(Password("correct horse"), first, account="alice")
+    assert await hasher.verify(Password("correct horse"), second, account="alice")
 
 
 @pytest.mark.parametrize("golden", GOLDEN.values(), ids=GOLDEN)
@@ -126,22 +126,22 @@ async def test_records_of_the_reference_implementation_are_verified(
 ) -> None:
     record = PasswordRecord(golden.phc)
 
-    assert await hasher.verify(Password(golden.password), record)
-    assert not await hasher.verify(Password(golden.password + " "), record)
-    assert not await hasher.verify(Password(""), record)
+    assert await hasher.verify(Password(golden.password), record, account="alice")
+    assert not await hasher.verify(Password(golden.password + " "), record, account="alice")
+    assert not await hasher.verify(Password(""), record, account="alice")
 
 
 async def test_a_letter_composed_differently_is_the_same_letter(hasher: Argon2Hasher) -> None:
     record = PasswordRecord(GOLDEN["beyond ASCII"].phc)
 
-    assert await hasher.verify(Password("Mu\u0308ller \U0001f600"), record)
+    assert await hasher.verify(Password("Mu\u0308ller \U0001f600"), record, account="alice")
 
 
 async def test_nothing_stops_at_a_nul(hasher: Argon2Hasher) -> None:
     record = await hasher.hash(Password("correct\0horse"))
 
-    assert not await hasher.verify(Password("correct"), record)
-    assert not await hasher.verify(Password("correct\0house"), record)
+    assert not await hasher.verify(Password("correct"), record, account="alice")
+    assert not await hasher.verify(Password("correct\0house"), record, account="alice")
 
 
 @pytest.mark.parametrize("phc", HOSTILE.values(), ids=HOSTILE)
@@ -149,7 +149,7 @@ async def test_a_hostile_record_is_an_error_and_not_a_refusal(
     hasher: Argon2Hasher, phc: str
 ) -> None:
     with pytest.raises(UnreadableRecord) as caught:
-        await hasher.verify(Password("correct horse"), PasswordRecord(phc))
+        await hasher.verify(Password("correct horse"), PasswordRecord(phc), account="alice")
 
     assert not phc.strip() or phc not in str(caught.value)
     assert "correct" not in str(caught.value)
@@ -158,7 +158,11 @@ async def test_a_hostile_record_is_an_error_and_not_a_refusal(
 @given(st.text(alphabet="$argon2id=v19mtp,0+/\0\n ", max_size=60))
 def test_no_text_is_a_record_by_accident(hasher: Argon2Hasher, text: str) -> None:
     with pytest.raises(UnreadableRecord):
-        asyncio.run(hasher.verify(Password("correct horse"), PasswordRecord("$argon2id$" + text)))
+        asyncio.run(
+            hasher.verify(
+                Password("correct horse"), PasswordRecord("$argon2id$" + text), account="alice"
+            )
+        )
 
 
 @pytest.mark.parametrize("text", ["correct horse", "", "\ud800", "x" * 512], ids=ascii)
@@ -167,7 +171,7 @@ async def test_without_a_record_a_decoy_is_hashed_and_the_answer_is_no(
 ) -> None:
     before = hasher.load().completed
 
-    assert not await hasher.verify(Password(text), None)
+    assert not await hasher.verify(Password(text), None, account="alice")
 
     await until(lambda: hasher.load().completed == before + 1)
 
@@ -177,7 +181,7 @@ async def test_what_has_no_utf8_form_is_a_wrong_password_and_costs_a_hash(
 ) -> None:
     before = hasher.load().completed
 
-    assert not await hasher.verify(Password("correct\ud800"), PasswordRecord(OURS))
+    assert not await hasher.verify(Password("correct\ud800"), PasswordRecord(OURS), account="alice")
 
     await until(lambda: hasher.load().completed == before + 1)
 
@@ -208,7 +212,7 @@ async def test_higher_parameters_are_taken(hasher: Argon2Hasher) -> None:
     stronger.close()
 
     assert "$m=32768,t=3,p=1$" in record.phc
-    assert await hasher.verify(Password("correct horse"), record)
+    assert await hasher.verify(Password("correct horse"), record, account="alice")
 
 
 _WITHOUT_MEMORY = """
@@ -218,7 +222,7 @@ from lalepass_service.core.model import Password, PasswordRecord
 
 async def ask(hasher, phc):
     try:
-        return str(await hasher.verify(Password("wrong"), PasswordRecord(phc)))
+        return str(await hasher.verify(Password("wrong"), PasswordRecord(phc), account="alice"))
     except Exception as exc:
         return type(exc).__name__
 

@@ -71,7 +71,7 @@ def proposed(
         (4, None, 1, (262144, 2), 4, 1),
     ],
 )
-def test_the_most_expensive_parameters_with_room_for_the_peak_are_proposed(  # noqa: PLR0913 - a table
+def test_the_most_expensive_parameters_with_room_for_the_peak_are_proposed(
     *,
     cores: int,
     memory_kib: int | None,
@@ -103,7 +103,7 @@ def test_whatever_was_measured_the_proposal_can_be_used(
     proposal = proposed(cores, memory_kib, logins, milliseconds=milliseconds)
     options = tomllib.loads(fragment(proposal, logins))["hashing"]
 
-    assert Hashing(**options).model_dump() == options
+    assert Hashing(**options).model_dump(include=set(options)) == options
     assert proposal.parameters.memory_kib >= MIN_MEMORY_KIB
     assert proposal.parameters.iterations >= MIN_ITERATIONS
     assert 1 <= proposal.threads <= cores

@@ -1,8 +1,12 @@
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from lalepass_service.adapters.keys import KeyDirectory, KeyVault
+from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.migrate import upgrade
+from tests.lalepass_service.adapters.sql.site import Site
 
 
 @pytest.fixture
@@ -11,3 +15,12 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "lalepass.db"
     upgrade(path)
     return path
+
+
+@pytest.fixture
+async def site(path: Path) -> AsyncIterator[Site]:
+    directory = KeyDirectory(path.parent / "keys")
+    directory.add()
+    database = Database.open(path)
+    yield Site(database=database, directory=directory, vault=KeyVault(directory))
+    await database.close()

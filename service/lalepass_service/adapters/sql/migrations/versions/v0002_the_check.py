@@ -31,11 +31,13 @@ def _passwords() -> None:
         table.add_column(sa.Column("key_id", sa.Text()))
         table.add_column(sa.Column("must_change", sa.Integer(), nullable=False, server_default="0"))
         table.add_column(sa.Column("expires_at", sa.Text()))
+        table.add_column(sa.Column("scheme", sa.Text(), nullable=False, server_default="argon2id"))
         table.create_check_constraint(
             op.f("ck_passwords_normal_form"), "normal_form IN ('nfc', 'nfkc', 'none')"
         )
         table.create_check_constraint(op.f("ck_passwords_must_change"), "must_change IN (0, 1)")
     op.create_index(op.f("ix_passwords_key_id"), "passwords", ["key_id"])
+    op.create_index(op.f("ix_passwords_scheme"), "passwords", ["scheme"])
 
 
 def _lanes() -> None:

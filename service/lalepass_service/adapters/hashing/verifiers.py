@@ -1,0 +1,171 @@
+"""How foreign records are verified: one function for each maker. Runs in the worker only.
+
+Slow, memory-hungry and partly in pure Python; `formats` has bounded what each may cost. A function
+that raises ValueError has found something in the record that its pattern could not see.
+"""
+
+import binascii
+import hashlib
+import hmac
+import os
+import random
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+import argon2.exceptions
+import argon2.low_level
+import bcrypt
+from passlib.hash import phpass, sha256_crypt, sha512_crypt
+
+from lalepass_service.adapters.hashing.formats import Known, identify
+
+_BCRYPT_BYTES: Final = 72
+_SCRYPT_MEMORY: Final = 320 * 1024 * 1024
+"""Above what `formats` lets through: OpenSSL counts a little more than the table itself."""
+
+
+def matches(text: str, octets: bytes) -> bool:
+    """Say whether the record was made of these octets.
+
+    Raises:
+        UnreadableRecord: the record is of no known format, or too expensive.
+        ValueError: it can't be read in the end.
+        MemoryError: there is not enough memory for it.
+    """
+    known = identify(text)
+    return VERIFIERS[known.format.maker](known, octets)
+
+
+def _argon2(known: Known, octets: bytes, *, kind: argon2.low_level.Type) -> bool:
+    try:
+        with _one_core(needed=known.costs["p"] > 1):
+            return argon2.low_level.verify_secret(known.text.encode("ascii"), octets, kind)
+    except argon2.exceptions.VerifyMismatchError:
+        return False
+    except argon2.exceptions.VerificationError as exc:
+        if "allocation" in str(exc):
+            raise MemoryError from exc
+        raise ValueError("argon2 does not accept it") from exc
+
+
+@contextmanager
+def _one_core(*, needed: bool) -> Iterator[None]:
+    """Keep the threads that argon2 starts for its lanes on one core: the slot was for one."""
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if not needed or not before:
+        yield
+        return
+    os.sched_setaffinity(0, {random.choice(sorted(before))})  # noqa: S311 - any core is as good
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _bcrypt(known: Known, octets: bytes) -> bool:
+    """Cut at 72 bytes, as all makers did but the newest, which refuse to hash more."""
+    return bcrypt.checkpw(octets[:_BCRYPT_BYTES], known.text.encode("ascii"))
+
+
+def _bcrypt_sha256(known: Known, octets: bytes) -> bool:
+    """Hash the SHA-256 of the password, in hexadecimal, as Django does."""
+    digest = hashlib.sha256(octets).hexdigest().encode("ascii")
+    return bcrypt.checkpw(digest, known.parts["inner"].encode("ascii"))
+
+
+def _scrypt(octets: bytes, *, n: int, known: Known, salt: bytes, expected: bytes) -> bool:
+    made = hashlib.scrypt(
+        octets,
+        salt=salt,
+        n=n,
+        r=known.costs["r"],
+        p=known.costs["p"],
+        maxmem=_SCRYPT_MEMORY,
+        dklen=len(expected),
+    )
+    return hmac.compare_digest(made, expected)
+
+
+def _passlib_scrypt(known: Known, octets: bytes) -> bool:
+    salt, expected = _unpadded(known.parts["salt"]), _unpadded(known.parts["hash"])
+    n = 1 << known.costs["ln"]
+    return _scrypt(octets, n=n, known=known, salt=salt, expected=expected)
+
+
+def _django_scrypt(known: Known, octets: bytes) -> bool:
+    salt, expected = known.parts["salt"].encode("ascii"), _padded(known.parts["hash"])
+    return _scrypt(octets, n=known.costs["n"], known=known, salt=salt, expected=expected)
+
+
+def _passlib_pbkdf2(known: Known, octets: bytes, *, digest: str) -> bool:
+    salt = _unpadded(known.parts["salt"].replace(".", "+"))
+    expected = _unpadded(known.parts["hash"].replace(".", "+"))
+    made = hashlib.pbkdf2_hmac(digest, octets, salt, known.costs["rounds"])
+    return hmac.compare_digest(made, expected)
+
+
+def _django_pbkdf2(known: Known, octets: bytes, *, digest: str) -> bool:
+    """Hash with the salt's letters, not with what they might encode."""
+    salt, expected = known.parts["salt"].encode("ascii"), _padded(known.parts["hash"])
+    made = hashlib.pbkdf2_hmac(digest, octets, salt, known.costs["rounds"])
+    return hmac.compare_digest(made, expected)
+
+
+def _sha256_crypt(known: Known, octets: bytes) -> bool:
+    return bool(sha256_crypt.verify(octets, known.text))
+
+
+def _sha512_crypt(known: Known, octets: bytes) -> bool:
+    return bool(sha512_crypt.verify(octets, known.text))
+
+
+def _phpass(known: Known, octets: bytes) -> bool:
+    return bool(phpass.verify(octets, known.text))
+
+
+def _ldap(known: Known, octets: bytes, *, digest: str) -> bool:
+    raw, size = _padded(known.parts["hash"]), hashlib.new(digest).digest_size
+    expected, salt = raw[:size], raw[size:]
+    return hmac.compare_digest(hashlib.new(digest, octets + salt).digest(), expected)
+
+
+def _unpadded(text: str) -> bytes:
+    return _padded(text + "=" * (-len(text) % 4))
+
+
+def _padded(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except binascii.Error:
+        # Not chained: the traceback need not hold a part of the record.
+        raise ValueError("base64 of no length") from None
+
+
+_Verifier = Callable[[Known, bytes], bool]
+_PBKDF2: Final[Mapping[str, Callable[..., bool]]] = MappingProxyType(
+    {"passlib": _passlib_pbkdf2, "django": _django_pbkdf2}
+)
+VERIFIERS: Final[Mapping[str, _Verifier]] = MappingProxyType(
+    {
+        "argon2i": partial(_argon2, kind=argon2.low_level.Type.I),
+        "argon2d": partial(_argon2, kind=argon2.low_level.Type.D),
+        "bcrypt": _bcrypt,
+        "bcrypt-sha256": _bcrypt_sha256,
+        "passlib-scrypt": _passlib_scrypt,
+        "django-scrypt": _django_scrypt,
+        "sha256-crypt": _sha256_crypt,
+        "sha512-crypt": _sha512_crypt,
+        "phpass": _phpass,
+        **{f"ldap-{name}": partial(_ldap, digest=name) for name in ("sha1", "sha256", "sha512")},
+        **{
+            f"{writer}-pbkdf2-{name}": partial(verify, digest=name)
+            for writer, verify in _PBKDF2.items()
+            for name in ("sha1", "sha256", "sha512")
+        },
+    }
+)
+"""By the maker. argon2id is not here: libsodium verifies it in the service itself."""

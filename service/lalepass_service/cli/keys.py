@@ -1,0 +1,174 @@
+"""`lalepass keys ...`."""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lalepass_service.cli import console, operate
+from lalepass_service.cli.session import session
+from lalepass_service.core.errors import UnreadableRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lalepass_service.adapters.keys import KeyVault
+    from lalepass_service.adapters.sql.engine import Database
+    from lalepass_service.adapters.sql.rewrap import Progress
+    from lalepass_service.config import Config
+
+app = typer.Typer(help="The keys that stored records are wrapped with.", no_args_is_help=True)
+
+_KeyId = Annotated[str, typer.Argument(help="As `lalepass keys status` shows it.")]
+
+
+@app.command()
+def add(context: typer.Context) -> None:
+    """Make a key. Nothing is wrapped with it until it is promoted, unless it is the first one."""
+    # Here and below: the cipher and the database take their time to import.
+    from lalepass_service import parts  # noqa: PLC0415
+
+    directory = parts.key_directory(session(context).load())
+    key_id = directory.add()
+    active = directory.load().active
+    console.say(key_id)
+    if active == key_id:
+        console.explain(f"This is the first key in {directory.path}: it is active.")
+    else:
+        console.explain(
+            f"Make a copy of the files in {directory.path}, then: lalepass keys promote {key_id}"
+        )
+
+
+@app.command()
+def promote(context: typer.Context, key_id: _KeyId) -> None:
+    """Wrap new records with this key, from now on. A running service notices by itself."""
+    from lalepass_service import parts  # noqa: PLC0415
+
+    parts.key_directory(session(context).load()).promote(key_id)
+    console.say(f"the key {key_id} is active")
+    console.explain("Older records keep their keys until: lalepass keys rewrap")
+
+
+@app.command()
+def rewrap(context: typer.Context) -> None:
+    """Move all records to the active key, beside a running service.
+
+    Can be interrupted at any time and run again.
+    """
+    from lalepass_service import parts  # noqa: PLC0415
+
+    config = session(context).load()
+    vault = parts.key_vault(config)
+    done, left = operate.on_database(config, lambda database: _rewrap(database, vault))
+    console.say(f"records moved to the key {vault.ring.active}: {done.moved}")
+    if done.unreadable:
+        raise UnreadableRecord(
+            f"records that no key in {config.keys.directory} opens, left as they are: "
+            f"{done.unreadable}"
+        )
+    if left:
+        console.explain(f"records that need another key again: {left}; run it once more")
+
+
+@app.command()
+def retire(
+    context: typer.Context,
+    key_id: _KeyId,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Remove a key that no record needs any more."""
+    from lalepass_service import parts  # noqa: PLC0415
+    from lalepass_service.adapters.sql.rewrap import retire as remove  # noqa: PLC0415
+
+    config = session(context).load()
+    directory = parts.key_directory(config)
+    directory.require(key_id)
+    if not yes:
+        _confirm(key_id)
+    operate.on_database(config, lambda database: remove(database, directory, key_id))
+    console.say(f"the key {key_id} is removed")
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,  # noqa: FBT002 - an option of the command line
+) -> None:
+    """List the keys and how many records need each of them."""
+    state = _state(session(context).load())
+    if as_json:
+        console.say_json(state.document())
+        return
+    console.say_table(("KEY", "STATE", "RECORDS"), state.rows())
+    if state.unwrapped:
+        console.explain(f"records that are not wrapped: {state.unwrapped}; lalepass keys rewrap")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    directory: str
+    active: str
+    ids: "frozenset[str]"
+    usage: "Mapping[str | None, int]"
+
+    @property
+    def unwrapped(self) -> int:
+        return self.usage.get(None, 0)
+
+    @property
+    def missing(self) -> list[str]:
+        """Keys that records need and that are not there."""
+        return sorted(key_id for key_id in self.usage if key_id and key_id not in self.ids)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        def row(key_id: str, state: str) -> tuple[str, str, str]:
+            return key_id, state, str(self.usage.get(key_id, 0))
+
+        there = [row(id_, "active" if id_ == self.active else "") for id_ in sorted(self.ids)]
+        return there + [row(key_id, "MISSING") for key_id in self.missing]
+
+    def document(self) -> dict[str, object]:
+        def entry(key_id: str) -> dict[str, object]:
+            return {"id": key_id, "records": self.usage.get(key_id, 0)}
+
+        return {
+            "directory": self.directory,
+            "active": self.active,
+            "keys": [entry(key_id) for key_id in sorted(self.ids)],
+            "missing": [entry(key_id) for key_id in self.missing],
+            "unwrapped": self.unwrapped,
+        }
+
+
+def _state(config: "Config") -> _State:
+    from lalepass_service import parts  # noqa: PLC0415
+    from lalepass_service.adapters.sql.rewrap import key_usage  # noqa: PLC0415
+
+    directory = parts.key_directory(config)
+    ring = directory.load()
+    usage = operate.on_database(config, key_usage)
+    return _State(directory=str(directory.path), active=ring.active, ids=ring.ids, usage=usage)
+
+
+async def _rewrap(database: "Database", vault: "KeyVault") -> "tuple[Progress, int]":
+    """Return what was done, and how many records need another key all the same."""
+    from lalepass_service.adapters.sql.rewrap import Rewrap  # noqa: PLC0415
+
+    work = Rewrap(database=database, vault=vault)
+    total = await work.pending()
+
+    def report(progress: "Progress") -> None:
+        console.explain(f"{progress.seen} of {total}")
+
+    return await work.run(report), await work.pending()
+
+
+def _confirm(key_id: str) -> None:
+    if not sys.stdin.isatty():
+        raise console.WrongUsage("there is no terminal to ask on: use --yes")
+    question = f"Backups from before the last rewrap need it. Type {key_id} to remove it for good"
+    if typer.prompt(question, default="", show_default=False) != key_id:
+        raise console.WrongUsage("that is another key: nothing is removed")

@@ -1,0 +1,60 @@
+"""Keyed digests: names for guesses and sources that say nothing without the key.
+
+A wrong password is most often the right one with a slip of the finger, so it must not be stored in
+a form that can be attacked. The key is not in the database (see `adapters/keys`): who has only that
+can't try passwords against a digest.
+"""
+
+import hashlib
+import hmac
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from lalepass_service.core.model import Password
+from lalepass_service.core.policy import normal_form
+from lalepass_service.core.softlock import GUESS_BYTES
+
+NOWHERE: Final = b""
+"""The digest of a source that is not known."""
+
+_IPV6_PREFIX: Final = 64
+
+
+class Digests:
+    """Makes digests with one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def guess(self, account: str, password: Password) -> bytes:
+        """Return the name of this guess at this account; at another it has another name."""
+        text = normal_form(password).reveal().encode("utf-8", "surrogatepass")
+        return self._digest(b"guess", account.encode(), text)
+
+    def source(self, account: str, prefix: str | None) -> bytes:
+        """Return the name of this source for this account, or NOWHERE."""
+        if prefix is None:
+            return NOWHERE
+        return self._digest(b"source", account.encode(), prefix.encode())
+
+    def _digest(self, *parts: bytes) -> bytes:
+        # Lengths in front, so that no two lists of parts are the same bytes.
+        framed = b"".join(len(part).to_bytes(4) + part for part in parts)
+        return hmac.digest(self._key, framed, hashlib.sha256)[:GUESS_BYTES]
+
+
+def source_prefix(ip: str | None) -> str | None:
+    """Return what counts as one source: an IPv4 address, or an IPv6 network of one customer (/64).
+
+    A single customer has 2^64 IPv6 addresses and could use a new one for each guess. An IPv4
+    address inside IPv6 is the IPv4 address.
+    """
+    if ip is None:
+        return None
+    address = ip_address(ip)
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    network = int(address) >> (128 - _IPV6_PREFIX) << (128 - _IPV6_PREFIX)
+    return f"{IPv6Address(network)}/{_IPV6_PREFIX}"

@@ -1,0 +1,102 @@
+"""What stands before a password check: throttles, the join of identical checks, the soft-lock."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from lalepass_service.core.check import (
+    Accepted,
+    CredentialCheck,
+    Outcome,
+    Refusal,
+    account_of,
+)
+from lalepass_service.core.digests import Digests, source_prefix
+from lalepass_service.core.errors import NoAnswer
+from lalepass_service.core.identifiers import Identifier
+from lalepass_service.core.joining import Joined
+from lalepass_service.core.model import Credentials, Password
+from lalepass_service.core.ports import Clock, SoftLocks, Throttle, Users
+from lalepass_service.core.softlock import Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """Somebody wants to know whether a password is right."""
+
+    identifier: Identifier
+    password: Password
+    caller: str
+    """The name of the token that asks."""
+    ip: str | None = None
+    """Where the person sits, as an authenticated caller says."""
+
+
+class GuardedCheck:
+    """Checks passwords, and bounds how often anybody may."""
+
+    def __init__(
+        self,
+        *,
+        users: Users,
+        check: CredentialCheck,
+        locks: SoftLocks,
+        throttle: Throttle,
+        digests: Digests,
+        clock: Clock,
+    ) -> None:
+        self._users = users
+        self._check = check
+        self._locks = locks
+        self._throttle = throttle
+        self._digests = digests
+        self._clock = clock
+        self._joined: Joined[Outcome] = Joined()
+
+    async def check(self, attempt: Attempt) -> Outcome:
+        """Decide about one password.
+
+        Identical checks that run at the same time share one debit and one hash: clients retry, and
+        twenty of a person's devices log in at once.
+
+        Raises:
+            Throttled: the caller, the source or the account has to wait.
+            NoAnswer: it could not be found out. Then the guess has cost nothing.
+        """
+        prefix = source_prefix(attempt.ip)
+        self._throttle.hit(source=prefix, caller=attempt.caller)
+        credentials = await self._users.credentials(attempt.identifier)
+        account = account_of(attempt.identifier, credentials)
+        guess = self._digests.guess(account, attempt.password)
+        source = self._digests.source(account, prefix)
+        work = partial(self._guess, attempt.password, credentials, account, guess, source)
+        return await self._joined.run(guess + source, work)
+
+    async def _guess(
+        self,
+        password: Password,
+        credentials: Credentials | None,
+        account: str,
+        guess: bytes,
+        source: bytes,
+    ) -> Outcome:
+        ticket = await self._locks.debit(account, source=source, guess=guess, now=self._clock.now())
+        try:
+            outcome = await self._check.decide(credentials, password, account=account)
+        except NoAnswer:
+            await self._give_back(ticket)
+            raise
+        if credentials is not None and _right(outcome):
+            await self._locks.settle(ticket, user_id=credentials.user.id, now=self._clock.now())
+        return outcome
+
+    async def _give_back(self, ticket: Ticket) -> None:
+        """Undo the debit if that is possible; what is not known is worth more than the cause."""
+        try:
+            await self._locks.give_back(ticket, now=self._clock.now())
+        except NoAnswer:
+            return
+
+
+def _right(outcome: Outcome) -> bool:
+    """Whether the password was right, whatever the account's state made of it."""
+    return isinstance(outcome, Accepted) or outcome.reason is not Refusal.CREDENTIALS

@@ -1,0 +1,84 @@
+"""How many checks a source and a caller may ask for, in this process and in constant memory.
+
+The soft-lock bounds guesses at one account; this bounds what one place may ask for altogether, so
+that nobody tries one password on every account, nor buys all of the machine's time.
+
+Written here and not taken from a library: the usual one for Python keeps its counts in memory with
+a thread that walks all keys every ten milliseconds, which is what an attacker with many addresses
+would wish for.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+from lalepass_service.core.errors import Throttled
+
+_MAX_KEYS: Final = 100_000
+"""Keys remembered at a time, some 15 MB. Beyond that the one not seen for longest begins anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """So many requests in a row, and so many a second in the long run."""
+
+    burst: int
+    per_second: float
+
+
+class Buckets:
+    """One budget for each key, by the generic cell rate algorithm (ITU-T I.371).
+
+    Of each key it keeps one number: when its budget will be full again.
+    """
+
+    def __init__(self, rate: Rate, *, max_keys: int = _MAX_KEYS) -> None:
+        self._interval = 1.0 / rate.per_second
+        self._tolerance = (rate.burst - 1) * self._interval
+        self._max_keys = max_keys
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def hit(self, key: str, *, now: float) -> float:
+        """Take one from the key's budget.
+
+        Returns:
+            0 if there was one, else the seconds until there will be. Then nothing is taken.
+        """
+        full_at = max(now, self._full_at.get(key, now))
+        wait = full_at - now - self._tolerance
+        if wait > 0:
+            return wait
+        self._full_at[key] = full_at + self._interval
+        self._full_at.move_to_end(key)
+        if len(self._full_at) > self._max_keys:
+            self._full_at.popitem(last=False)
+        return 0.0
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+
+class LocalThrottle:
+    """Implements `ports.Throttle` for one process."""
+
+    def __init__(
+        self, *, source: Rate, caller: Rate, seconds: Callable[[], float] = monotonic
+    ) -> None:
+        self._sources = Buckets(source)
+        self._callers = Buckets(caller)
+        self._seconds = seconds
+
+    def hit(self, *, source: str | None, caller: str) -> None:
+        """Count a request.
+
+        Raises:
+            Throttled: its source or its caller has asked for too many.
+        """
+        now = self._seconds()
+        wait = self._callers.hit(caller, now=now)
+        if not wait and source is not None:
+            wait = self._sources.hit(source, now=now)
+        if wait:
+            raise Throttled(retry_after=wait)

@@ -1,0 +1,207 @@
+"""The processes that verify foreign records: what they know, and what happens when they end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lalepass_service.adapters.hashing import LegacyProcesses
+from lalepass_service.adapters.hashing.slots import Slots
+from lalepass_service.core.errors import Overloaded, UnreadableRecord
+from tests.lalepass_service.adapters.hashing.golden import GOLDEN
+from tests.lalepass_service.waiting import until
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
+
+QUICK = GOLDEN["slappasswd, SSHA"]
+# Of nothing; two to the fifteenth rounds take seconds, in which one can do something else.
+SLOW = "$2b$15$" + "." * 53
+RIGHT = b"correct horse"
+
+
+@pytest.fixture
+def processes() -> Iterator[LegacyProcesses]:
+    processes = LegacyProcesses(seconds=120)
+    yield processes
+    processes.close()
+
+
+def _gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _seen_from_outside(pid: int) -> tuple[bytes, set[str]]:
+    """Return arguments and environment of a process, and which kinds of files it has open."""
+    seen = b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+    files = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    return seen, {name.partition(":")[0] for name in files}
+
+
+async def _at_work(processes: LegacyProcesses) -> int:
+    """Wait until the one process is in the middle of a slow hash, and return it."""
+    (pid,) = processes.pids()
+    start = _cpu_seconds(pid)
+    await until(lambda: _cpu_seconds(pid) > start + 0.1)
+    return pid
+
+
+def test_nothing_is_started_before_it_is_needed(processes: LegacyProcesses) -> None:
+    assert not processes.pids()
+
+    assert processes.verify(QUICK, RIGHT)
+
+    assert len(processes.pids()) == 1
+
+
+def test_a_process_is_used_again(processes: LegacyProcesses) -> None:
+    assert processes.verify(QUICK, RIGHT)
+    before = processes.pids()
+    assert not processes.verify(QUICK, b"wrong")
+    with pytest.raises(UnreadableRecord):
+        processes.verify("rubbish", RIGHT)
+
+    assert processes.pids() == before
+
+
+async def test_one_killed_at_work_is_no_answer_and_the_next_one_works(
+    processes: LegacyProcesses,
+) -> None:
+    processes.verify(QUICK, RIGHT)
+    slow = asyncio.create_task(asyncio.to_thread(processes.verify, SLOW, RIGHT))
+    pid = await _at_work(processes)
+
+    os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(Overloaded):
+        await slow
+    assert processes.verify(QUICK, RIGHT)
+    assert pid not in processes.pids()
+
+
+async def test_one_killed_while_idle_is_never_noticed(processes: LegacyProcesses) -> None:
+    processes.verify(QUICK, RIGHT)
+    (pid,) = processes.pids()
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: "Z" in Path(f"/proc/{pid}/stat").read_text())
+
+    assert processes.verify(QUICK, RIGHT)
+    assert pid not in processes.pids()
+
+
+def test_what_takes_too_long_is_killed_and_the_next_one_works() -> None:
+    impatient = LegacyProcesses(seconds=0.05)
+    patient = LegacyProcesses(seconds=60)
+    with pytest.raises(UnreadableRecord) as caught:
+        impatient.verify(SLOW, RIGHT)
+
+    assert "longer" in str(caught.value)
+    assert not impatient.pids()
+    assert patient.verify(QUICK, RIGHT)
+    impatient.close()
+    patient.close()
+
+
+async def test_a_kill_leaves_no_process_behind() -> None:
+    processes = LegacyProcesses(seconds=60)
+    processes.verify(QUICK, RIGHT)
+    slow = asyncio.create_task(asyncio.to_thread(processes.verify, SLOW, RIGHT))
+    pid = await _at_work(processes)
+
+    processes.close()
+
+    with pytest.raises(Overloaded):
+        await slow
+    await until(lambda: _gone(pid))
+    with pytest.raises(Overloaded):
+        processes.verify(QUICK, RIGHT)
+
+
+async def test_nobody_can_read_the_password_or_the_settings_off_a_process(
+    processes: LegacyProcesses, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LALEPASS_SECRET", "canary of the settings")
+    with (tmp_path / "secret").open("w") as secret:
+        os.set_inheritable(secret.fileno(), True)  # noqa: FBT003 - its signature
+        slow = asyncio.create_task(asyncio.to_thread(processes.verify, SLOW, b"canary"))
+        await until(lambda: len(processes.pids()) == 1)
+        pid = await _at_work(processes)
+        seen, files = _seen_from_outside(pid)
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(Overloaded):
+        await slow
+
+    assert b"canary" not in seen
+    assert files == {"pipe", "/dev/null"}
+
+
+def test_a_process_has_no_more_memory_than_the_dearest_record_needs(
+    processes: LegacyProcesses,
+) -> None:
+    assert processes.verify(QUICK, RIGHT)
+    (pid,) = processes.pids()
+    limits = Path(f"/proc/{pid}/limits").read_text()
+
+    (memory,) = [line.split()[3] for line in limits.splitlines() if "address space" in line]
+    assert int(memory) < 1 << 30
+    (core,) = [line.split()[4] for line in limits.splitlines() if "core file" in line]
+    assert core == "0"
+    dearest = GOLDEN["argon2-cffi, argon2i"].replace("m=64,t=3", "m=262144,t=1")
+    assert not processes.verify(dearest, RIGHT)
+    dearest = GOLDEN["passlib, scrypt"].replace("ln=10", "ln=18")
+    assert not processes.verify(dearest, RIGHT)
+
+
+async def test_it_counts_as_work_and_no_more_is_done_than_there_are_slots(
+    processes: LegacyProcesses,
+) -> None:
+    slots = Slots(count=2, max_waiting=20, deadline=60, expected_duration=0.1)
+    work = partial(processes.verify, GOLDEN["mkpasswd, bcrypt"], RIGHT)
+    tasks = [asyncio.create_task(slots.run(work)) for _ in range(20)]
+    await asyncio.sleep(0)
+
+    assert slots.load().busy == 2
+    assert all(await asyncio.gather(*tasks))
+
+    assert len(processes.pids()) <= 2
+    slots.close()
+
+
+_SERVICE = """
+import sys
+from lalepass_service.adapters.hashing import LegacyProcesses
+processes = LegacyProcesses(seconds=60)
+processes.verify(sys.argv[1], b"")
+print(*processes.pids(), flush=True)
+processes.verify(sys.argv[2], b"")
+"""
+
+
+async def test_a_process_ends_with_the_service_however_that_ends() -> None:
+    service = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
+        [sys.executable, "-c", _SERVICE, QUICK, SLOW], stdout=subprocess.PIPE, text=True
+    )
+    assert service.stdout is not None
+    with service.stdout as said:
+        pid = int(said.readline())
+    try:
+        start = _cpu_seconds(pid)
+        await until(lambda: _cpu_seconds(pid) > start + 0.1)
+    finally:
+        service.kill()
+        service.wait()
+
+    await until(lambda: _gone(pid) or "Z" in Path(f"/proc/{pid}/stat").read_text())

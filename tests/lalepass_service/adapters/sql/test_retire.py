@@ -1,0 +1,74 @@
+"""A key goes only when no record needs it."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import update
+
+from lalepass_service.adapters.sql.rewrap import retire
+from lalepass_service.adapters.sql.tables import passwords
+from lalepass_service.core.errors import Conflict, NotFound
+from tests.lalepass_service.accounts import a_user
+from tests.lalepass_service.adapters.sql.site import PEOPLE, UNCHANGED, Site
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_key_is_retired_when_no_record_needs_it(site: Site) -> None:
+    await site.settle()
+    old, new = site.rotate()
+    with pytest.raises(Conflict, match=f"{old}: 60"):
+        await retire(site.database, site.directory, old)
+    with pytest.raises(Conflict, match=f"{new} is the active one"):
+        await retire(site.database, site.directory, new)
+    with pytest.raises(NotFound):
+        await retire(site.database, site.directory, "zzzz")
+    await site.rewrap().run(lambda _: None)
+
+    await retire(site.database, site.directory, old)
+
+    assert site.directory.load().ids == {new}
+    assert await site.records() == UNCHANGED
+
+
+async def test_the_text_of_a_record_keeps_its_key_also_against_the_column(site: Site) -> None:
+    await site.settle()
+    old, new = site.rotate()
+    async with site.database.write() as connection:
+        await connection.execute(update(passwords).values(key_id=new))
+
+    with pytest.raises(Conflict, match=f"{old}: 60"):
+        await retire(site.database, site.directory, old)
+    assert site.directory.has(old)
+
+
+async def test_a_record_that_is_being_stored_keeps_its_key(site: Site) -> None:
+    """A key is retired while a change is under way that has chosen it: one waits for the other."""
+    await site.settle()
+    old = site.directory.load().active
+    chosen, go = asyncio.Event(), asyncio.Event()
+
+    async def store() -> None:
+        async with site.database.write() as connection:
+            sealed, key_id = site.vault.seal("$new$", user_id=a_user(PEOPLE[0]).id)
+            assert key_id == old
+            chosen.set()
+            await go.wait()
+            await connection.execute(
+                update(passwords)
+                .where(passwords.c.user_id == a_user(PEOPLE[0]).id)
+                .values(phc=sealed, key_id=key_id)
+            )
+
+    async def rotate() -> None:
+        await chosen.wait()
+        site.rotate()
+        retiring = asyncio.create_task(retire(site.database, site.directory, old))
+        await asyncio.sleep(0)
+        go.set()
+        with pytest.raises(Conflict):
+            await retiring
+
+    await asyncio.gather(store(), rotate())
+
+    assert (await site.records())[PEOPLE[0]] == "$new$"

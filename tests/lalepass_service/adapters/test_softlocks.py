@@ -1,0 +1,193 @@
+"""What every keeper of lanes does: the one in memory and the one in SQLite, by the same tests."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lalepass_service.adapters.memory import MemorySoftLocks
+from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.migrate import upgrade
+from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
+from lalepass_service.adapters.sql.users import SqlUsers
+from lalepass_service.core.errors import Throttled
+from lalepass_service.core.ports import SoftLocks
+from lalepass_service.core.softlock import KNOWN_FOR, STOP_AT, Lane
+from tests.lalepass_service.accounts import NOW, a_user
+
+pytestmark = pytest.mark.anyio
+
+ALICE = a_user("alice")
+HOME, ELSEWHERE, NOWHERE = b"h" * 16, b"e" * 16, b""
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def locks(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SoftLocks]:
+    if request.param == "memory":
+        yield MemorySoftLocks()
+        return
+    path = tmp_path / "lalepass.db"
+    upgrade(path)
+    database = Database.open(path)
+    await SqlUsers(database).add(ALICE, None, reuse_name=False)
+    await database.close()
+    hot = HotPath.open(path)
+    yield SqlSoftLocks(hot)
+    await hot.close()
+
+
+def guess(number: int) -> bytes:
+    return number.to_bytes(16)
+
+
+async def guess_wrong(
+    locks: SoftLocks, times: int, *, source: bytes = NOWHERE, account: str = ALICE.id
+) -> None:
+    """Guess as often as said, each time as late as it takes."""
+    now = NOW
+    for number in range(times):
+        now += timedelta(hours=2)
+        await locks.debit(account, source=source, guess=guess(number), now=now)
+
+
+async def test_three_guesses_are_free_and_the_fourth_has_to_wait(locks: SoftLocks) -> None:
+    for number in range(3):
+        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(number), now=NOW)
+
+    with pytest.raises(Throttled) as throttled:
+        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(3), now=NOW)
+    assert throttled.value.retry_after == 1
+
+    later = NOW + timedelta(seconds=1)
+    await locks.debit(ALICE.id, source=NOWHERE, guess=guess(3), now=later)
+
+
+async def test_the_same_wrong_password_costs_once(locks: SoftLocks) -> None:
+    for _ in range(50):
+        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1), now=NOW)
+
+    assert await locks.lanes(ALICE.id) == (Lane(failures=1, ring=(guess(1),)),)
+
+
+async def test_the_right_password_begins_anew(locks: SoftLocks) -> None:
+    await guess_wrong(locks, 10)
+    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(99), now=NOW + timedelta(days=2))
+
+    await locks.settle(ticket, user_id=ALICE.id, now=NOW + timedelta(days=2))
+
+    assert await locks.lanes(ALICE.id) == ()
+
+
+async def test_who_was_right_lately_is_not_held_up_by_strangers(locks: SoftLocks) -> None:
+    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+
+    await guess_wrong(locks, STOP_AT, source=ELSEWHERE)
+    much_later = NOW + KNOWN_FOR - timedelta(seconds=1)
+    with pytest.raises(Throttled):
+        await locks.debit(ALICE.id, source=ELSEWHERE, guess=guess(1000), now=much_later)
+
+    known = await locks.debit(ALICE.id, source=HOME, guess=guess(1000), now=much_later)
+    assert known.lane == HOME
+
+
+async def test_a_source_is_forgotten_after_a_month(locks: SoftLocks) -> None:
+    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+
+    stranger = await locks.debit(ALICE.id, source=HOME, guess=guess(2), now=NOW + KNOWN_FOR)
+
+    assert stranger.lane == NOWHERE
+
+
+async def test_a_wrong_password_makes_no_source_known(locks: SoftLocks) -> None:
+    await guess_wrong(locks, 2, source=ELSEWHERE)
+
+    ticket = await locks.debit(
+        ALICE.id, source=ELSEWHERE, guess=guess(9), now=NOW + timedelta(days=1)
+    )
+    assert ticket.lane == NOWHERE
+
+
+async def test_a_known_source_has_a_budget_too(locks: SoftLocks) -> None:
+    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+
+    for number in range(3):
+        await locks.debit(ALICE.id, source=HOME, guess=guess(number), now=NOW)
+
+    with pytest.raises(Throttled):
+        await locks.debit(ALICE.id, source=HOME, guess=guess(3), now=NOW)
+    await locks.debit(ALICE.id, source=ELSEWHERE, guess=guess(3), now=NOW)
+
+
+async def test_a_hundred_close_the_lane_until_it_is_unlocked(locks: SoftLocks) -> None:
+    await guess_wrong(locks, STOP_AT)
+    later = NOW + timedelta(days=3650)
+    with pytest.raises(Throttled):
+        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
+
+    assert await locks.unlock(ALICE.id)
+
+    await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
+    await locks.unlock(ALICE.id)
+    assert not await locks.unlock(ALICE.id)
+
+
+async def test_what_was_not_verified_is_given_back(locks: SoftLocks) -> None:
+    await guess_wrong(locks, 5)
+    before = await locks.lanes(ALICE.id)
+    ticket = await locks.debit(
+        ALICE.id, source=NOWHERE, guess=guess(99), now=NOW + timedelta(days=1)
+    )
+
+    await locks.give_back(ticket, now=NOW + timedelta(days=1))
+
+    (lane,) = await locks.lanes(ALICE.id)
+    assert (lane.failures, lane.ring) == (before[0].failures, before[0].ring)
+
+
+async def test_a_repeated_guess_has_nothing_to_give_back(locks: SoftLocks) -> None:
+    await guess_wrong(locks, 2)
+    again = await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1), now=NOW + timedelta(days=1))
+
+    await locks.give_back(again, now=NOW + timedelta(days=1))
+
+    (lane,) = await locks.lanes(ALICE.id)
+    assert lane.failures == 2
+    assert not again.paid
+
+
+async def test_accounts_do_not_share_a_budget(locks: SoftLocks) -> None:
+    await guess_wrong(locks, 50)
+
+    await locks.debit("name:nobody", source=NOWHERE, guess=guess(1), now=NOW)
+
+
+async def test_a_name_that_nobody_has_is_held_up_alike(locks: SoftLocks) -> None:
+    for number in range(3):
+        await locks.debit("name:nobody", source=HOME, guess=guess(number), now=NOW)
+
+    with pytest.raises(Throttled):
+        await locks.debit("name:nobody", source=HOME, guess=guess(3), now=NOW)
+
+
+async def test_old_lanes_and_sources_are_swept(locks: SoftLocks) -> None:
+    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    await guess_wrong(locks, 5, account="name:nobody")
+
+    assert await locks.sweep(before=NOW + timedelta(days=365)) == 2
+
+    assert await locks.lanes("name:nobody") == ()
+
+
+async def test_a_closed_lane_of_an_account_is_not_swept(locks: SoftLocks) -> None:
+    await guess_wrong(locks, STOP_AT)
+
+    await locks.sweep(before=NOW + timedelta(days=3650))
+
+    (lane,) = await locks.lanes(ALICE.id)
+    assert lane.closed

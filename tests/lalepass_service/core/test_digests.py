@@ -1,0 +1,52 @@
+import pytest
+
+from lalepass_service.core.digests import NOWHERE, Digests, source_prefix
+from lalepass_service.core.model import Password
+from lalepass_service.core.softlock import GUESS_BYTES
+
+DIGESTS = Digests(b"k" * 32)
+
+
+def test_a_guess_has_one_name_for_each_account_and_key() -> None:
+    names = {
+        DIGESTS.guess("alice", Password("secret")),
+        DIGESTS.guess("bob", Password("secret")),
+        DIGESTS.guess("alice", Password("Secret")),
+        Digests(b"x" * 32).guess("alice", Password("secret")),
+        DIGESTS.source("alice", "secret"),
+        DIGESTS.guess("alices", Password("ecret")),
+    }
+
+    assert len(names) == 6
+    assert {len(name) for name in names} == {GUESS_BYTES}
+    assert DIGESTS.guess("alice", Password("secret")) in names
+
+
+def test_a_password_is_the_same_however_its_letters_are_composed() -> None:
+    composed, decomposed = Password("m\u00fcller"), Password("mu\u0308ller")
+
+    assert DIGESTS.guess("alice", composed) == DIGESTS.guess("alice", decomposed)
+
+
+def test_what_can_not_be_encoded_has_a_name_too() -> None:
+    assert DIGESTS.guess("alice", Password("\ud800")) != DIGESTS.guess("alice", Password("?"))
+
+
+@pytest.mark.parametrize(
+    ("ip", "prefix"),
+    [
+        (None, None),
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_a_source_is_an_address_or_a_customers_network(ip: str | None, prefix: str | None) -> None:
+    assert source_prefix(ip) == prefix
+
+
+def test_nowhere_is_no_source() -> None:
+    assert DIGESTS.source("alice", None) == NOWHERE

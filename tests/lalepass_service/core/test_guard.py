@@ -1,0 +1,187 @@
+"""What stands before a check: who is held up, what is paid, what is shared."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from lalepass_service.adapters.memory import (
+    FixedClock,
+    InstantHasher,
+    MemorySoftLocks,
+    MemoryUsers,
+    NoThrottle,
+)
+from lalepass_service.core.check import Accepted, CredentialCheck, Refusal, Refused
+from lalepass_service.core.digests import Digests
+from lalepass_service.core.errors import NoAnswer, Overloaded, StoreUnavailable, Throttled
+from lalepass_service.core.guard import Attempt, GuardedCheck
+from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
+from lalepass_service.core.model import Password, UserState
+from lalepass_service.core.softlock import STOP_AT
+from tests.lalepass_service.accounts import NOW, a_user
+
+pytestmark = pytest.mark.anyio
+
+RIGHT = "correct horse"
+ALICE = ByLocalpart("alice")
+EVERY_NAME: list[Identifier] = [ALICE, ByEmail("alice@example.org"), ByPhone("491701234567")]
+
+
+class World:
+    def __init__(self) -> None:
+        self.users = MemoryUsers()
+        self.hasher = InstantHasher()
+        self.locks = MemorySoftLocks()
+        self.throttle = NoThrottle()
+        self.clock = FixedClock(NOW)
+        self.guard = GuardedCheck(
+            users=self.users,
+            check=CredentialCheck(users=self.users, hasher=self.hasher, clock=self.clock),
+            locks=self.locks,
+            throttle=self.throttle,
+            digests=Digests(b"k" * 32),
+            clock=self.clock,
+        )
+
+    async def check(
+        self, password: str, identifier: Identifier = ALICE, *, ip: str | None = None
+    ) -> object:
+        return await self.guard.check(
+            Attempt(identifier=identifier, password=Password(password), caller="synapse", ip=ip)
+        )
+
+    async def failures(self, account: str = "id-alice") -> int:
+        return sum(lane.failures for lane in await self.locks.lanes(account))
+
+    def later(self, **time: float) -> None:
+        self.clock.time += timedelta(**time)
+
+
+@pytest.fixture
+async def world() -> World:
+    world = World()
+    record = await world.hasher.hash(Password(RIGHT))
+    alice = a_user("alice", emails=("alice@example.org",), phones=("491701234567",))
+    await world.users.add(alice, record, reuse_name=False)
+    await world.users.add(a_user("gone", state=UserState.DISABLED), record, reuse_name=False)
+    world.hasher.calls = 0
+    return world
+
+
+async def test_three_wrong_ones_and_then_a_wait_before_any_hash(world: World) -> None:
+    for number in range(3):
+        assert await world.check(f"wrong {number}") == Refused(Refusal.CREDENTIALS)
+
+    with pytest.raises(Throttled):
+        await world.check("wrong 4")
+    with pytest.raises(Throttled):
+        await world.check(RIGHT)
+    assert world.hasher.calls == 3
+
+    world.later(seconds=1)
+    assert isinstance(await world.check(RIGHT), Accepted)
+    assert await world.failures() == 0
+
+
+async def test_every_name_of_an_account_has_one_budget(world: World) -> None:
+    for number, identifier in enumerate(EVERY_NAME):
+        await world.check(f"wrong {number}", identifier)
+
+    for identifier in EVERY_NAME:
+        with pytest.raises(Throttled):
+            await world.check("wrong again", identifier)
+
+
+@pytest.mark.parametrize(
+    "nobody", [ByLocalpart("nobody"), ByEmail("nobody@example.org"), ByPhone("499999999")]
+)
+async def test_a_name_that_nobody_has_is_held_up_like_one_that_somebody_has(
+    world: World, nobody: Identifier
+) -> None:
+    for number in range(3):
+        assert await world.check(f"wrong {number}", nobody) == Refused(Refusal.CREDENTIALS)
+
+    with pytest.raises(Throttled) as throttled:
+        await world.check("wrong 4", nobody)
+    assert throttled.value.retry_after == 1
+
+
+async def test_a_telephone_with_an_old_password_locks_nobody_out(world: World) -> None:
+    for _ in range(1000):
+        assert await world.check("the old one") == Refused(Refusal.CREDENTIALS)
+        world.later(seconds=30)
+
+    assert await world.failures() == 1
+    assert isinstance(await world.check(RIGHT), Accepted)
+
+
+async def test_a_stranger_can_not_lock_out_who_was_there_before(world: World) -> None:
+    assert isinstance(await world.check(RIGHT, ip="192.0.2.1"), Accepted)
+    for number in range(STOP_AT):
+        await world.check(f"wrong {number}", ip="198.51.100.9")
+        world.later(hours=2)
+
+    with pytest.raises(Throttled):
+        await world.check(RIGHT, ip="198.51.100.9")
+    assert isinstance(await world.check(RIGHT, ip="192.0.2.1"), Accepted)
+
+
+async def test_the_right_password_of_a_disabled_account_is_no_wrong_one(world: World) -> None:
+    for _ in range(10):
+        assert await world.check(RIGHT, ByLocalpart("gone")) == Refused(Refusal.DISABLED)
+
+    assert await world.failures("id-gone") == 0
+
+
+@pytest.mark.parametrize("failure", [Overloaded(retry_after=1), StoreUnavailable()])
+async def test_what_could_not_be_verified_costs_nothing(world: World, failure: NoAnswer) -> None:
+    world.hasher.failure = failure
+    for number in range(20):
+        with pytest.raises(type(failure)):
+            await world.check(f"wrong {number}")
+
+    assert await world.failures() == 0
+
+
+async def test_what_can_not_be_paid_for_is_not_hashed(world: World) -> None:
+    world.locks.failure = StoreUnavailable()
+
+    with pytest.raises(StoreUnavailable):
+        await world.check(RIGHT)
+    assert world.hasher.calls == 0
+
+
+async def test_identical_checks_at_the_same_time_share_one_hash_and_one_debit(
+    world: World,
+) -> None:
+    wrong = await asyncio.gather(*(world.check("wrong") for _ in range(20)))
+    right = await asyncio.gather(*(world.check(RIGHT) for _ in range(20)))
+
+    assert wrong == [Refused(Refusal.CREDENTIALS)] * 20
+    assert all(isinstance(outcome, Accepted) for outcome in right)
+    assert world.hasher.calls == 2
+
+
+async def test_other_passwords_and_other_accounts_share_nothing(world: World) -> None:
+    await asyncio.gather(
+        world.check(RIGHT), world.check("wrong"), world.check(RIGHT, ByLocalpart("gone"))
+    )
+
+    assert world.hasher.calls == 3
+
+
+async def test_the_throttle_counts_networks_and_not_addresses(world: World) -> None:
+    await world.check(RIGHT, ip="2001:db8::1")
+    await world.check(RIGHT)
+
+    assert world.throttle.hits == [("2001:db8::/64", "synapse"), (None, "synapse")]
+
+
+async def test_who_is_throttled_costs_nothing(world: World) -> None:
+    world.throttle.failure = Throttled(retry_after=7)
+
+    with pytest.raises(Throttled):
+        await world.check(RIGHT)
+    assert world.hasher.calls == 0
+    assert await world.failures() == 0

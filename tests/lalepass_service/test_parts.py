@@ -1,0 +1,91 @@
+"""What the parts are built from: the pepper's file, and the decoys from what is stored."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lalepass_service import parts
+from lalepass_service.config import Config, Database, Hashing
+from lalepass_service.core.directory import NewUser
+from lalepass_service.core.guard import Attempt
+from lalepass_service.core.identifiers import ByLocalpart
+from lalepass_service.core.model import NormalForm, Password
+from lalepass_service.faults import ConfigFault
+from tests.lalepass_service.adapters.hashing.golden import GOLDEN, PASSWORD, PEPPER
+
+pytestmark = pytest.mark.anyio
+
+
+def configured(tmp_path: Path, pepper: bytes | None = None) -> Config:
+    path = tmp_path / "pepper"
+    if pepper is not None:
+        path.write_bytes(pepper)
+    return Config(
+        database=Database(path=tmp_path / "lalepass.db"),
+        hashing=Hashing(threads=1, synapse_pepper_path="" if pepper is None else str(path)),
+    )
+
+
+def children() -> int:
+    """Count the processes for foreign records that this one has."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            worker = b"hashing.worker" in (folder / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
+        count += worker and parent == os.getpid()
+    return count
+
+
+@pytest.mark.parametrize("text", [b"sea salt", b"sea salt\n", b"sea salt\r\n"])
+def test_the_pepper_is_what_the_file_holds_but_for_a_line_ending(
+    tmp_path: Path, text: bytes
+) -> None:
+    assert parts.read_pepper(configured(tmp_path, text)) == b"sea salt"
+
+
+def test_without_a_file_there_is_no_pepper(tmp_path: Path) -> None:
+    assert parts.read_pepper(configured(tmp_path)) == b""
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"x" * 2000])
+def test_a_file_without_a_pepper_is_a_fault(tmp_path: Path, text: bytes) -> None:
+    with pytest.raises(ConfigFault, match=r"hashing\.synapse_pepper_path: .*holds no pepper"):
+        parts.check_hashing(configured(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    config = configured(tmp_path, PEPPER)
+    (tmp_path / "pepper").unlink()
+
+    with pytest.raises(ConfigFault, match="can't be read: No such file"):
+        parts.check_hashing(config)
+
+
+ALICE = Attempt(identifier=ByLocalpart("alice"), password=Password(PASSWORD), caller="homeserver")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+async def test_where_hashes_were_brought_along_names_that_are_not_there_are_like_them(
+    tmp_path: Path,
+) -> None:
+    config = configured(tmp_path, PEPPER)
+    parts.migrate(config.database.path)
+    record = parts.foreign_record(GOLDEN["Synapse"], form=NormalForm.NONE, synapse=True)
+    async with parts.open_directory(config) as directory:
+        await directory.add(NewUser(localpart="alice"), record)
+
+    async with parts.open_service(config) as service:
+        assert children() == 0
+        assert not await service.hasher.verify(Password(PASSWORD), None, account="nobody")
+        assert children() == 1
+        before = await service.check.check(ALICE)
+
+    async with parts.open_service(config) as service:
+        again = await service.check.check(ALICE)
+        assert children() == 0
+
+    assert type(before).__name__ == type(again).__name__ == "Accepted"
