@@ -249,8 +249,8 @@ async def test_a_renewal_that_fails_does_not_fail_the_login() -> None:
         (ByEmail("alice@example.org"), "id-alice"),
         (ByPhone("491701234567"), "id-alice"),
         (ByLocalpart("no-password"), "id-no-password"),
-        (ByLocalpart("nobody"), "nobody"),
-        (ByEmail("nobody@example.org"), "nobody@example.org"),
+        (ByLocalpart("nobody"), "name:nobody"),
+        (ByEmail("nobody@example.org"), "email:nobody@example.org"),
     ],
 )
 async def test_a_decoy_is_chosen_by_the_account_or_by_what_was_typed(
