@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.hashing import PasswordHasher
     from lalepass_service.adapters.keys import KeyDirectory, KeyVault, Vault
     from lalepass_service.adapters.sql.engine import Database
+    from lalepass_service.adapters.sql.hot import HotPath
     from lalepass_service.adapters.sql.migrate import SchemaState
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
@@ -258,19 +259,20 @@ async def open_directory(
             that is logged.
     """
     from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.directory import Directory
 
     with open_policy(config, unanswered=unanswered) as policy:
         async with (
             open_database(config) as database,
-            open_locks(config) as locks,
+            open_hot(config) as hot,
             open_hasher(config, threads=1) as hasher,
         ):
             yield Directory(
                 users=SqlUsers(database, vault(config)),
                 hasher=hasher,
-                locks=locks,
+                locks=SqlSoftLocks(hot),
                 clock=SystemClock(),
                 policy=policy,
             )
@@ -318,22 +320,23 @@ async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
 async def open_service(config: "Config") -> AsyncIterator[Service]:
     """Open what answers requests."""
     from lalepass_service.adapters.hashing import usable_cores
+    from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
 
     threads = config.hashing.threads or usable_cores()
     keys = vault(config)
     async with (
         open_database(config) as database,
-        open_locks(config) as locks,
+        open_hot(config) as hot,
         open_hasher(config, threads=threads, decoy_key=keys.derive("decoys")) as hasher,
     ):
         await require_keys(config, database)
-        users = SqlUsers(database, keys)
+        users, locks = SqlUsers(database, keys, hot), SqlSoftLocks(hot)
         await _mix(users, hasher)
         async with _in_background(_keep_mixing(users, hasher)):
             yield Service(
                 check=_guard(config, users=users, keys=keys, locks=locks, hasher=hasher),
-                registry=_registry(database),
+                registry=_registry(database, hot),
                 hasher=hasher,
                 database=database,
             )
@@ -379,14 +382,13 @@ def _guard(
 
 
 @asynccontextmanager
-async def open_locks(config: "Config") -> AsyncIterator["SoftLocks"]:
-    """Open where guesses are paid for."""
+async def open_hot(config: "Config") -> AsyncIterator["HotPath"]:
+    """Open the way to the database that checks take."""
     from lalepass_service.adapters.sql.hot import HotPath
-    from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 
     hot = HotPath.open(config.database.path, busy_timeout=config.database.busy_timeout)
     try:
-        yield SqlSoftLocks(hot)
+        yield hot
     finally:
         await hot.close()
 
@@ -440,9 +442,9 @@ async def open_hasher(
         hasher.close()
 
 
-def _registry(database: "Database") -> "CallerRegistry":
+def _registry(database: "Database", hot: "HotPath | None" = None) -> "CallerRegistry":
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.sql.callers import SqlCallers
     from lalepass_service.core.callers import CallerRegistry
 
-    return CallerRegistry(callers=SqlCallers(database), clock=SystemClock())
+    return CallerRegistry(callers=SqlCallers(database, hot), clock=SystemClock())

@@ -11,6 +11,7 @@ import pytest
 from lalepass_service.adapters.memory import MemoryCallers, MemoryUsers
 from lalepass_service.adapters.sql.callers import SqlCallers
 from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import AlreadyTaken, NameRetired, TooManyTokens
@@ -43,19 +44,23 @@ class Stores:
 
 
 @asynccontextmanager
-async def _in_sqlite(path: Path) -> AsyncIterator[Stores]:
+async def _in_sqlite(path: Path, *, hot: bool) -> AsyncIterator[Stores]:
     upgrade(path)
     database = Database.open(path)
-    yield Stores(users=SqlUsers(database), callers=SqlCallers(database))
+    fast = HotPath.open(path) if hot else None
+    yield Stores(users=SqlUsers(database, hot=fast), callers=SqlCallers(database, fast))
+    if fast is not None:
+        await fast.close()
     await database.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite, hot path"])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
     if request.param == "memory":
         yield Stores(users=MemoryUsers(), callers=MemoryCallers())
         return
-    async with _in_sqlite(tmp_path / "lalepass.db") as stores:
+    hot = request.param != "sqlite"
+    async with _in_sqlite(tmp_path / "lalepass.db", hot=hot) as stores:
         yield stores
 
 

@@ -1,22 +1,29 @@
 """Tokens in the database."""
 
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from sqlalchemy import Row, func, insert, literal, select, update
+from sqlalchemy import Row, bindparam, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
+from lalepass_service.adapters.sql.compiled import Compiled
 from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.adapters.sql.tables import tokens
 from lalepass_service.core.errors import StoreUnavailable, TooManyTokens
 from lalepass_service.core.model import Caller, Scope
+
+_BY_ID: Final = select(tokens).where(tokens.c.id == bindparam("value"))
+_HOT_BY_ID: Final = Compiled(_BY_ID)
 
 
 class SqlCallers:
     """Implements `core.ports.Callers`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, hot: HotPath | None = None) -> None:
         self._database = database
+        self._hot = hot
 
     async def add(self, caller: Caller, digest: bytes, *, limit: int) -> None:
         """Store a new token.
@@ -47,9 +54,11 @@ class SqlCallers:
 
     async def find(self, token_id: str) -> tuple[Caller, bytes] | None:
         """Return a token and its digest, also when it is revoked."""
-        query = select(tokens).where(tokens.c.id == token_id)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        if self._hot is not None:
+            row = await self._hot.read(partial(_HOT_BY_ID.one_or_none, value=token_id))
+        else:
+            async with self._database.read() as connection:
+                row = (await connection.execute(_BY_ID, {"value": token_id})).one_or_none()
         return None if row is None else (_caller(row), row.digest)
 
     async def all(self) -> tuple[Caller, ...]:

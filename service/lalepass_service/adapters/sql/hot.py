@@ -1,23 +1,24 @@
 """The statements that every check runs: one thread, one connection, one commit for all who wait.
 
 A check reads a token and an account, pays for its guess before it hashes, and settles after it.
-Through SQLAlchemy and a pool each of these costs more processor time than a tenth of the hash
-itself, and each commit its own fsync. Here a whole transaction is one function on one thread, and
-whatever has queued up during an fsync goes into the next one together (a group commit). What has
-returned is durable, as everywhere else.
+Through SQLAlchemy and a pool each of these costs a twentieth of the hash itself in processor time.
+Here a whole transaction is one function on one thread, and what has queued up during a commit goes
+into the next one together. What has returned is committed: every other process sees it, and the
+death of this one does not take it back.
 
-The price: these statements are written by hand in SQLite's SQL. They are few, and the contract
-suite of the stores runs on them.
+The price: the statements of the soft-lock are written by hand in SQLite's SQL. The others are those
+of SQLAlchemy (see `compiled`), and the contract suite of the stores runs on both ways.
 """
 
 import asyncio
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, Self, TypeVar
 
 from lalepass_service.adapters.sql.engine import PRAGMAS, translated
@@ -25,6 +26,11 @@ from lalepass_service.core.errors import StoreUnavailable
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
+
+_SYNCHRONOUS: Final = "synchronous = NORMAL"
+"""What is written here are counters. They survive the death of the process; a power cut may take
+their last moments. An fsync for each would make every login wait longer for the disk than for the
+network. Accounts and passwords are written with FULL, by `engine`."""
 
 _MAX_QUEUED: Final = 4096
 """More than the service admits: whoever is above it is told that the store is not available."""
@@ -50,8 +56,7 @@ class HotPath:
         self._path = path
         self._busy_timeout = busy_timeout
         self._deadline = deadline
-        self._queue: deque[_Job[Any]] = deque()
-        self._wake = threading.Condition()
+        self._queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="database", daemon=True)
 
@@ -89,23 +94,21 @@ class HotPath:
 
     async def close(self) -> None:
         """Finish what is queued and end the thread."""
-        with self._wake:
-            self._closed = True
-            self._wake.notify()
+        self._closed = True
+        self._queue.put(None)
         await asyncio.to_thread(self._thread.join, self._deadline)
 
     async def _ask(self, work: Work[T], *, writes: bool) -> T:
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        with self._wake:
-            if self._closed or len(self._queue) >= _MAX_QUEUED:
-                raise StoreUnavailable
-            self._queue.append(_Job(work, writes, done))
-            self._wake.notify()
+        if self._closed or self._queue.qsize() >= _MAX_QUEUED:
+            raise StoreUnavailable
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        late = loop.call_later(self._deadline, _give_up, done)
+        self._queue.put(_Job(work, writes, done))
         try:
-            async with asyncio.timeout(self._deadline):
-                return await done
-        except TimeoutError as exc:
-            raise StoreUnavailable from exc
+            return await done
+        finally:
+            late.cancel()
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -129,16 +132,16 @@ class HotPath:
 
         What nobody waits for any more is left out: its caller was told that it failed.
         """
-        with self._wake:
-            while True:
-                while self._queue:
-                    count = min(len(self._queue), _MAX_TOGETHER)
-                    jobs = [self._queue.popleft() for _ in range(count)]
-                    if wanted := [job for job in jobs if not job.done.done()]:
-                        return wanted
-                if self._closed:
-                    return []
-                self._wake.wait()
+        while (job := self._queue.get()) is not None:
+            jobs = [job]
+            with suppress(Empty):
+                while len(jobs) < _MAX_TOGETHER and (job := self._queue.get_nowait()) is not None:
+                    jobs.append(job)
+            if job is None:
+                self._queue.put(None)  # the end was among them: it comes after what is left
+            if wanted := [job for job in jobs if not job.done.done()]:
+                return wanted
+        return []
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -148,9 +151,14 @@ class HotPath:
             isolation_level=None,
             check_same_thread=True,
         )
-        for pragma in PRAGMAS:
+        for pragma in (*PRAGMAS, _SYNCHRONOUS):
             connection.execute(f"PRAGMA {pragma}")
         return connection
+
+
+def _give_up(done: "asyncio.Future[Any]") -> None:
+    if not done.done():
+        done.set_exception(StoreUnavailable())
 
 
 def _run_together(connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> list[Any]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -26,7 +27,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lalepass_service.adapters.keys import NullVault, Vault
+from lalepass_service.adapters.sql.compiled import Compiled
 from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.adapters.sql.tables import (
     passwords,
     retired_names,
@@ -88,14 +91,18 @@ def _owning(table: Table, value: Column[Any]) -> Select[Any]:
 _BY_LOCALPART: Final = _ACCOUNTS.where(users.c.localpart == bindparam("value"))
 _BY_EMAIL: Final = _owning(user_emails, user_emails.c.address)
 _BY_PHONE: Final = _owning(user_phones, user_phones.c.number)
+_HOT: Final = {each: Compiled(each) for each in (_BY_LOCALPART, _BY_EMAIL, _BY_PHONE)}
 
 
 class SqlUsers:
     """Implements `core.ports.Users`."""
 
-    def __init__(self, database: Database, vault: Vault | None = None) -> None:
+    def __init__(
+        self, database: Database, vault: Vault | None = None, hot: HotPath | None = None
+    ) -> None:
         self._database = database
         self._vault = vault or NullVault()
+        self._hot = hot
 
     async def add(self, user: User, record: PasswordRecord | None, *, reuse_name: bool) -> None:
         """Store a new account.
@@ -206,11 +213,14 @@ class SqlUsers:
         return True
 
     async def _row(self, identifier: Identifier) -> Row[Any] | None:
+        """Look the account up: on the hot path where there is one, since every check does it."""
         statement, value = _matching(identifier)
+        row: Row[Any] | None
+        if self._hot is not None:
+            row = await self._hot.read(partial(_HOT[statement].one_or_none, value=value))
+            return row
         async with self._database.read() as connection:
-            row: Row[Any] | None = (
-                await connection.execute(statement, {"value": value})
-            ).one_or_none()
+            row = (await connection.execute(statement, {"value": value})).one_or_none()
         return row
 
     def _record(self, row: Row[Any]) -> PasswordRecord | None:

@@ -1,0 +1,37 @@
+"""A statement of SQLAlchemy's, made ready once to be run on a plain connection.
+
+The text and the types come from the same statement that everything else uses, so the hot path can't
+read another column, or read it differently. What is saved is SQLAlchemy's work for each execution.
+"""
+
+import sqlite3
+from collections import namedtuple
+from typing import Any
+
+from sqlalchemy import Select
+from sqlalchemy.dialects.sqlite import pysqlite
+
+_DIALECT = pysqlite.dialect()
+
+
+class Compiled:
+    """A `select` with one parameter and at most one row."""
+
+    def __init__(self, statement: Select[Any]) -> None:
+        self._sql = str(statement.compile(dialect=_DIALECT))
+        columns = list(statement.selected_columns)
+        self._processors = [column.type.result_processor(_DIALECT, None) for column in columns]
+        # A name tuple looks like SQLAlchemy's own row to whoever reads it.
+        row: Any = namedtuple("row", [str(column.key) for column in columns])  # noqa: PYI024 - the fields are the statement's
+        self._make = row._make
+
+    def one_or_none(self, connection: sqlite3.Connection, value: object) -> Any:  # noqa: ANN401 - a row, as SQLAlchemy's
+        """Run it with this parameter and return the row, if there is one."""
+        found = connection.execute(self._sql, (value,)).fetchone()
+        if found is None:
+            return None
+        cells = [
+            processor(cell) if processor and cell is not None else cell
+            for processor, cell in zip(self._processors, found, strict=True)
+        ]
+        return self._make(cells)
