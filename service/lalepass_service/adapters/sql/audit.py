@@ -1,4 +1,4 @@
-"""The trail in the database. Checks are written in batches, behind the answer that they are about."""
+"""The trail in the database: checks are written in batches, behind the answer they are about."""
 
 import asyncio
 import json
@@ -157,13 +157,12 @@ def _select(
     order = "DESC" if newest else "ASC"
     query = f"SELECT id, {_COLUMNS} FROM audit WHERE {where} ORDER BY id {order} LIMIT ?"  # noqa: S608 - of constants
     found = connection.execute(query, (after, *conditions.values(), limit)).fetchall()
-    return [_entry(*row) for row in (reversed(found) if newest else found)]
+    return [_entry(row) for row in (reversed(found) if newest else found)]
 
 
-def _entry(
-    number: int, at: str, event: str, outcome: str, actor: str, *rest: Any
-) -> tuple[int, Entry]:
-    user_id, localpart, source_ip, user_agent, request_id, details = rest
+def _entry(row: tuple[Any, ...]) -> tuple[int, Entry]:
+    number, at, event, outcome, actor, user_id, *rest = row
+    localpart, source_ip, user_agent, request_id, details = rest
     entry = Entry(
         at=datetime.fromisoformat(at),
         event=Event(event),
