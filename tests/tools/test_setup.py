@@ -98,8 +98,9 @@ def test_a_python_that_is_too_old_can_read_it() -> None:
 
 def test_it_needs_nothing_that_is_not_there_yet() -> None:
     # Without the packages of the environment.
-    code = "import sys, tools.setup; sys.exit('yaml' in sys.modules)"
-    subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, check=True, timeout=30)
+    subprocess.run(
+        [sys.executable, "-S", "-c", "import tools.setup"], cwd=ROOT, check=True, timeout=30
+    )
 
 
 def test_a_python_without_venv_is_told(place: Place) -> None:
