@@ -117,7 +117,9 @@ def visible(text: str) -> str:
 
 
 def _complain(sentence: str, code: ExitCode) -> ExitCode:
-    explain(f"lalepass: {sentence}")
+    # One line, whatever was typed.
+    line = sentence.replace("\n", "\\n")
+    explain(f"lalepass: {line}")
     return code
 
 
