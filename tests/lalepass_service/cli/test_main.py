@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lalepass_service.cli import console
+import lalepass_service
+from lalepass_service.cli import console, operate
 from lalepass_service.cli.console import ExitCode
 from lalepass_service.core import errors as core
 from lalepass_service.faults import ConfigFault, OutsideFault
@@ -17,6 +18,7 @@ from tests.lalepass_service.cli.operator import Operator
 
 _LALEPASS = [sys.executable, "-m", "lalepass_service"]
 _TIMEOUT = 60
+_NEEDS_EXTRA = "this needs the extra [service]: pip install 'lalepass[service]'"
 
 
 def test_it_says_what_it_is(operator: Operator) -> None:
@@ -121,6 +123,44 @@ def test_whatever_is_typed_is_answered_with_one_line(
 
     assert said.code in {ExitCode.REFUSED, ExitCode.USAGE}
     assert said.refused(said.code).isprintable()
+
+
+def test_without_the_extra_it_says_what_is_missing() -> None:
+    """As in Synapse's environment, where only the module is wanted."""
+    # The path without the packages of the environment, but with ours.
+    ours = [str(Path(lalepass_service.__file__).parent.parent)]
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "lalepass_service", "--version"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(ours)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_TIMEOUT,
+    )
+
+    assert done.returncode == ExitCode.OUTSIDE
+    assert done.stderr == f"lalepass: {_NEEDS_EXTRA}\n"
+
+
+def test_a_part_that_is_missing_is_told_where_it_is_needed(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: object) -> None:
+        raise ModuleNotFoundError("No module named 'sqlalchemy'", name="sqlalchemy")
+
+    monkeypatch.setattr(operate, "require_database", missing)
+    said = operator("user", "add", "alice", "--no-password")
+
+    assert said.refused(ExitCode.OUTSIDE) == _NEEDS_EXTRA
+
+
+def test_a_part_of_our_own_that_is_missing_is_a_fault_of_the_program(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = ModuleNotFoundError("x", name="lalepass_service.core.gone")
+
+    assert console.report(error, debug=False) == ExitCode.INTERNAL
+    assert "this is a fault of the program" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
