@@ -12,19 +12,19 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: run test check bench lock openapi format setup clean help
 
-run: setup ## Start the service and a real Synapse, make a user, log in; Ctrl-C ends it (ARGS=--once)
+run: setup ## Log in to a real Synapse with Lalepass, until Ctrl-C (ARGS=--once)
 	@$(VENV_PYTHON) -m tools.run $(ARGS)
 
-test: setup ## Run the tests, and say at the end what was left out and why (ARGS: for pytest)
+test: setup ## Run the tests; the end says what was left out (ARGS: for pytest)
 	@$(VENV_PYTHON) -m pytest $(ARGS)
 
-check: setup ## Check format, lint, types, import contracts, OpenAPI, locks, licences, vulnerabilities
+check: setup ## Check everything that needs no run of the code (ARGS: the steps)
 	@$(VENV_PYTHON) -m tools.check $(ARGS)
 
-bench: setup ## Measure, with figures in .run/bench (ARGS: for the scripts in bench/)
+bench: setup ## Measure; figures go to .run/bench (ARGS: for scripts in bench/)
 	@$(VENV_PYTHON) -m tools.bench $(ARGS)
 
-lock: setup ## Renew the locks in requirements/ from pyproject.toml (ARGS=--upgrade: newest versions)
+lock: setup ## Renew requirements/ (ARGS=--upgrade: with the newest versions)
 	@$(VENV_PYTHON) -m tools.locks $(ARGS)
 
 openapi: setup ## Renew docs/openapi.json from the code
@@ -34,7 +34,7 @@ format: setup ## Format the code and mend what ruff can mend
 	@$(VENV_PYTHON) -m ruff check --fix-only --quiet .
 	@$(VENV_PYTHON) -m ruff format .
 
-setup: ## Make .venv from the locks; a fraction of a second if there is nothing to do
+setup: ## Make .venv from the locks; quick if there is nothing to do
 	@command -v $(PYTHON) > /dev/null || { \
 		echo "setup: there is no $(PYTHON) here: install Python 3.11 or newer," \
 			"or name one that is installed: make PYTHON=python3.12 ..." >&2; exit 3; }

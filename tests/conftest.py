@@ -8,7 +8,14 @@ from typing import Final
 import pytest
 
 # Everything in CI has to run: there, a test that was left out is a test that was lost unseen.
-_NOTHING_MAY_BE_LEFT_OUT: Final = os.environ.get("LALEPASS_REQUIRE") == "all"
+_REQUIRED: Final = os.environ.get("LALEPASS_REQUIRE", "")
+_NOTHING_MAY_BE_LEFT_OUT: Final = _REQUIRED == "all"
+
+
+def pytest_configure() -> None:
+    if _REQUIRED not in {"", "all"}:
+        # Ignored in silence, a misspelt demand would be none.
+        raise pytest.UsageError(f"LALEPASS_REQUIRE should be all, or not set: it is {_REQUIRED!r}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,8 +21,6 @@ if sys.version_info < (3, 11):  # noqa: UP036 - this is the one place that must 
     sys.exit(3)
 
 import argparse
-import errno
-import fcntl
 import hashlib
 import importlib.util
 import json
@@ -30,46 +28,17 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from tools.files import last_lines
+from tools.locked import locked
+from tools.pip_faults import Code, CommandFailed, Fault, fault_of_system, report
 from tools.processes import Process
 from tools.progress import Progress
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-_LOG_LINES: Final = 12
-
-_NO_VENV, _NO_NETWORK, _DISK_FULL, _OTHER, _INTERRUPTED = 4, 5, 6, 7, 130
-
-# What pip, uv and the system say, in their own words.
-_SAYS_DISK_FULL: Final = re.compile(r"No space left on device|Disk quota exceeded|os error 28\b")
-_SAYS_NO_NETWORK: Final = re.compile(
-    r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError"
-    r"|Connection (?:error|aborted|refused|reset|broken)|Network is unreachable|No route to host"
-    r"|Name or service not known|Temporary failure in name resolution|dns error|tcp connect error"
-    r"|error sending request|client error \(Connect\)|Failed to fetch|Request failed after"
-)
-
-
-class Fault(Exception):
-    """Setting up is impossible; the message is the one sentence that a person gets."""
-
-    def __init__(self, sentence: str, *, code: int = _OTHER, log: Path | None = None) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.log = log
-
-
-class CommandFailed(Exception):
-    """A step did not succeed; `cause` is the code of the fault that this looks like."""
-
-    def __init__(self, cause: int) -> None:
-        super().__init__()
-        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -150,7 +119,8 @@ def set_up(place: Place) -> None:
         return
     _require_venv_module()
     progress = Progress("setup")
-    with _alone(place, progress):
+    # Of several `make` one sets up, and the others wait for it.
+    with locked(place.lock, waiting=progress.step("waiting for another make that is setting up")):
         # Whoever held the lock may have done the work.
         if found_stamp(place) != wanted:
             _renew(place, wanted, progress)
@@ -199,7 +169,7 @@ def _make_venv(place: Place, progress: Progress) -> None:
         try:
             _run(place, [python, "-m", "venv", str(place.venv)])
         except CommandFailed as failed:
-            raise _fault(place, failed, "making .venv") from failed
+            raise failed.fault("making .venv", place.log) from failed
 
 
 def _fill(place: Place, progress: Progress) -> None:
@@ -214,7 +184,7 @@ def _fill(place: Place, progress: Progress) -> None:
             # Its build tools are in the lock, too, so nothing is fetched here.
             _pip(place, "--no-deps", "--no-build-isolation", "--editable", str(place.root))
         except CommandFailed as failed:
-            raise _fault(place, failed, "installing Lalepass") from failed
+            raise failed.fault("installing Lalepass", place.log) from failed
 
 
 def _install_uv(place: Place) -> bool:
@@ -222,9 +192,9 @@ def _install_uv(place: Place) -> bool:
         _pip(place, "--require-hashes", "-r", str(place.requirements("bootstrap")))
     except CommandFailed as failed:
         # There is not a uv for every system, and pip can do the work as well.
-        if failed.cause == _OTHER:
+        if failed.cause is Code.OTHER:
             return False
-        raise _fault(place, failed, "installing uv") from failed
+        raise failed.fault("installing uv", place.log) from failed
     return True
 
 
@@ -234,15 +204,15 @@ def _install(place: Place, uv: bool, lock: Path) -> None:  # noqa: FBT001 - inte
         try:
             _run(place, [str(place.python), "-m", *command, str(lock)])
         except CommandFailed as failed:
-            if failed.cause == _DISK_FULL:
-                raise _fault(place, failed, "installing the packages") from failed
+            if failed.cause is Code.DISK_FULL:
+                raise failed.fault("installing the packages", place.log) from failed
         else:
             return
     # pip may know a mirror, a proxy or a certificate that uv does not.
     try:
         _pip(place, "--require-hashes", "-r", str(lock))
     except CommandFailed as failed:
-        raise _fault(place, failed, "installing the packages") from failed
+        raise failed.fault("installing the packages", place.log) from failed
 
 
 def _pip(place: Place, *arguments: str) -> None:
@@ -264,22 +234,7 @@ def _run(place: Place, command: Sequence[str]) -> None:
     ) as process:
         code = process.wait()
     if code != 0:
-        raise CommandFailed(_cause(place.log.read_bytes()[before:].decode("utf-8", "replace")))
-
-
-def _cause(output: str) -> int:
-    if _SAYS_DISK_FULL.search(output):
-        return _DISK_FULL
-    return _NO_NETWORK if _SAYS_NO_NETWORK.search(output) else _OTHER
-
-
-def _fault(place: Place, failed: CommandFailed, doing: str) -> Fault:
-    sentence = {
-        _DISK_FULL: "The disk is full: make room and run make again.",
-        _NO_NETWORK: "The package index can't be reached: check the network (or pip's settings for "
-        "a proxy or a mirror) and run make again.",
-    }.get(failed.cause, f"Failed at {doing}.")
-    return Fault(sentence, code=failed.cause, log=place.log)
+        raise CommandFailed(place.log.read_bytes()[before:].decode("utf-8", "replace"))
 
 
 def _require_venv_module() -> None:
@@ -288,28 +243,8 @@ def _require_venv_module() -> None:
     raise Fault(
         "This Python can't make virtual environments: install its venv module (on Debian and "
         "Ubuntu: `apt install python3-venv`) and run make again.",
-        code=_NO_VENV,
+        code=Code.NO_VENV,
     )
-
-
-@contextmanager
-def _alone(place: Place, progress: Progress) -> Iterator[None]:
-    """Let one of several `make` set up, and the others wait for it."""
-    place.lock.parent.mkdir(exist_ok=True)
-    # The kernel gives the lock back however its holder ends, so a stale one can't be.
-    with place.lock.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with progress.step("waiting for another make that is setting up"):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _sentence_for(error: OSError) -> Fault:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return Fault("The disk is full: make room and run make again.", code=_DISK_FULL)
-    return Fault(f"{error.strerror}: {error.filename}.")
 
 
 def _terminate(number: int, _: object) -> NoReturn:
@@ -327,20 +262,12 @@ def main() -> int:
         try:
             set_up(place)
         except OSError as error:
-            raise _sentence_for(error) from error
+            raise fault_of_system(error) from error
     except Fault as fault:
-        return _report(fault)
+        return report(fault)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return Code.INTERRUPTED
     return 0
-
-
-def _report(fault: Fault) -> int:
-    if fault.log is not None:
-        lines = last_lines(fault.log, _LOG_LINES)
-        print(f"setup: the end of {fault.log}:\n{lines}\n", file=sys.stderr)
-    print(f"setup: {fault}", file=sys.stderr)
-    return fault.code
 
 
 if __name__ == "__main__":

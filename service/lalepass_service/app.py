@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import math
-import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -60,9 +59,8 @@ def listen(server: Server) -> socket.socket:
             (server.host, server.port), family=family, backlog=server.backlog
         )
     except OSError as error:
-        # Python adds the address to the text, and we do. Failed look-ups have numbers below 0.
-        number = error.errno or 0
-        why = os.strerror(number) if number > 0 else error.strerror
+        # Python adds the address to the text, and we do.
+        why = (error.strerror or str(error)).partition(" (while attempting")[0]
         raise OutsideFault(f"can't listen on {address(server)}: {why}") from error
 
 

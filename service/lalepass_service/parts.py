@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lalepass_service.core.guard import GuardedCheck
     from lalepass_service.core.model import NormalForm, PasswordRecord
     from lalepass_service.core.policy import PasswordPolicy, Unanswered
-    from lalepass_service.core.ports import Hasher, SoftLocks, Users
+    from lalepass_service.core.ports import Hasher, SoftLocks, Trail, Users
 
 _LEGACY_SECONDS: Final = 8.0
 """For one foreign record: what the bounds allow takes about half of it on a core of its own."""
@@ -320,6 +320,7 @@ async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
 async def open_service(config: "Config") -> AsyncIterator[Service]:
     """Open what answers requests."""
     from lalepass_service.adapters.hashing import usable_cores
+    from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
 
@@ -333,9 +334,11 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         await require_keys(config, database)
         users, locks = SqlUsers(database, keys, hot), SqlSoftLocks(hot)
         await _mix(users, hasher)
-        async with _in_background(_keep_mixing(users, hasher)):
+        trail = SqlTrail(hot)
+        guard = _guard(config, users=users, keys=keys, locks=locks, hasher=hasher, trail=trail)
+        async with _in_background(_keep_mixing(users, hasher)), _in_background(trail.run()):
             yield Service(
-                check=_guard(config, users=users, keys=keys, locks=locks, hasher=hasher),
+                check=guard,
                 registry=_registry(database, hot),
                 hasher=hasher,
                 database=database,
@@ -358,7 +361,13 @@ async def _keep_mixing(users: "Users", hasher: "PasswordHasher") -> None:
 
 
 def _guard(
-    config: "Config", *, users: "Users", keys: "Vault", locks: "SoftLocks", hasher: "Hasher"
+    config: "Config",
+    *,
+    users: "Users",
+    keys: "Vault",
+    locks: "SoftLocks",
+    hasher: "Hasher",
+    trail: "Trail",
 ) -> "GuardedCheck":
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.core.check import CredentialCheck
@@ -377,6 +386,7 @@ def _guard(
             caller=Rate(burst=limits.caller_burst, per_second=limits.caller_per_second),
         ),
         digests=Digests(keys.derive("digests")),
+        trail=trail,
         clock=clock,
     )
 

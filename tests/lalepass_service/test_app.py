@@ -14,7 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lalepass_service.app import openapi_document
+from lalepass_service.app import listen, openapi_document
+from lalepass_service.config import Server
+from lalepass_service.faults import OutsideFault
 from lalepass_wire import paths
 from tools.processes import LOOPBACK, Process, free_port, port_is_free
 from tools.service import Service
@@ -129,6 +131,16 @@ def test_an_address_of_another_machine_is_one_sentence(made: Service) -> None:
     with _refused(service, 4) as said:
         assert len(said) == 1
         assert said[0].startswith(f"lalepass: can't listen on 192.0.2.1:{made.port}: ")
+
+
+def test_a_host_that_nobody_knows_is_one_sentence() -> None:
+    with pytest.raises(OutsideFault) as fault:
+        listen(Server(host="no..such.host", port=8220))
+
+    said = str(fault.value)
+    assert said.startswith("can't listen on no..such.host:8220: ")
+    assert "attempting" not in said
+    assert said.count("such.host") == 1
 
 
 def test_an_empty_database_is_made_ready(made: Service, tmp_path: Path) -> None:

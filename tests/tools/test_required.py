@@ -48,7 +48,13 @@ def run_pytest(project: Path, tests: str, *, require: str = "") -> tuple[int, st
         check=False,
         timeout=60,
     )
-    return done.returncode, done.stdout
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_demand_that_nobody_knows_is_refused(project: Path) -> None:
+    code, output = run_pytest(project, TESTS, require="al")
+    assert code == 4
+    assert output.strip() == "ERROR: LALEPASS_REQUIRE should be all, or not set: it is 'al'"
 
 
 def test_what_was_left_out_stands_at_the_end(project: Path) -> None:

@@ -1,32 +1,20 @@
-"""tools.run: the demo refuses what can't work, and leaves nothing running."""
+"""tools.run: the demo says what it is doing, and leaves nothing running."""
 
-import fcntl
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tools import run
+from tools.demo import STATE, Demo
 from tools.locks import ROOT
-from tools.processes import LOOPBACK, free_port, port_is_free
-from tools.run import Demo, Fault
-
-
-@pytest.fixture
-def demo(tmp_path: Path) -> Demo:
-    return Demo(state=tmp_path / "demo", service_port=free_port(), synapse_port=free_port())
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server((LOOPBACK, 0)) as server:
-        yield server
+from tools.processes import port_is_free
 
 
 def options(demo: Demo) -> list[str]:
@@ -60,34 +48,6 @@ def test_a_port_in_use_is_told_with_the_option_that_changes_it(
     assert not demo.state.exists()
 
 
-def test_the_service_and_synapse_need_a_port_each(demo: Demo) -> None:
-    same = Demo(state=demo.state, service_port=demo.service_port, synapse_port=demo.service_port)
-    with pytest.raises(Fault, match="need one each"):
-        run.require_ports(same)
-
-
-def test_a_half_made_state_is_told_with_the_way_out(demo: Demo) -> None:
-    demo.state.mkdir()
-    (demo.state / "synapse-token").touch()
-    with pytest.raises(Fault, match=r"half-made.*make run ARGS=--fresh"):
-        run.prepare(demo, fresh=False)
-    assert run.prepare(demo, fresh=True) is False
-    assert not any(demo.state.iterdir())
-
-
-def test_a_complete_state_is_used_again(demo: Demo) -> None:
-    demo.state.mkdir()
-    demo.complete.touch()
-    assert run.prepare(demo, fresh=False) is True
-
-
-def test_a_second_demo_on_the_same_state_is_refused(demo: Demo) -> None:
-    with demo.lock.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(Fault, match="runs already"):
-            run.run(demo, once=True, fresh=False)
-
-
 def test_the_password_can_be_read_out_and_differs_each_time() -> None:
     passwords = {run.readable_password() for _ in range(100)}
     assert len(passwords) == 100
@@ -96,9 +56,72 @@ def test_the_password_can_be_read_out_and_differs_each_time() -> None:
     )
 
 
-def test_a_number_that_is_no_port_is_refused() -> None:
+@pytest.mark.parametrize("port", ["70000", "0", "-1", "abc", ""])
+def test_a_number_that_is_no_port_is_refused(capsys: pytest.CaptureFixture[str], port: str) -> None:
     with pytest.raises(SystemExit):
-        run.main(["--synapse-port", "70000"])
+        run.main([f"--synapse-port={port}"])
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].endswith("argument --synapse-port: a port is a number from 1 to 65535")
+
+
+def test_an_option_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.main(["--on"])
+    assert "unrecognized arguments: --on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("state", ["/", "/.."])
+def test_the_root_of_all_folders_is_no_place(
+    capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run.main(["--state", state])
+    assert "name one below it" in capsys.readouterr().err
+
+
+def test_an_impossible_place_is_told_by_the_name_that_was_given(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Signals are this process's, and it is the tests'.
+    monkeypatch.setattr(run, "_SIGNALS", ())
+    (tmp_path / "file").touch()
+    assert run.main(["--state", str(tmp_path / "file" / "demo")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"run: There can be no state in {tmp_path}/file/demo ({tmp_path}/file: File exists): "
+        "choose another folder with --state."
+    )
+
+
+def test_a_place_where_nothing_can_be_made_is_told_by_its_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_SIGNALS", ())
+    # In the way of the lock, which root could make everywhere else.
+    (tmp_path / "demo.lock").mkdir()
+    assert run.main(["--state", str(tmp_path / "demo")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no state in {tmp_path}/demo (Is a directory)" in line
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_the_summary_fits_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, once: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    usual = Demo(state=tmp_path / STATE, service_port=65535, synapse_port=65534, once=once)
+    usual.password.parent.mkdir(parents=True)
+    password = run.readable_password()
+    usual.password.write_text(password)
+    said = run.summary(usual, seconds=100)
+
+    assert max(map(len, said.splitlines())) <= 80
+    (given,) = re.findall(r"-d '(.*?)'", said, re.DOTALL)
+    assert json.loads(given) == {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": "demo"},
+        "password": password,
+    }
 
 
 @pytest.mark.e2e

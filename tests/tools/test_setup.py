@@ -12,7 +12,8 @@ import pytest
 
 from tools import setup
 from tools.locks import ROOT
-from tools.setup import Fault, Place, set_up
+from tools.pip_faults import Fault, report
+from tools.setup import Place, set_up
 
 
 @pytest.fixture
@@ -93,6 +94,13 @@ def test_a_python_that_is_too_old_can_read_it() -> None:
     before_the_check = source.partition("if sys.version_info")[0]
     imported = [line for line in before_the_check.splitlines() if line.startswith("import ")]
     assert imported == ["import sys"]
+
+
+def test_it_needs_nothing_that_is_not_there_yet() -> None:
+    # Without the packages of the environment.
+    subprocess.run(
+        [sys.executable, "-S", "-c", "import tools.setup"], cwd=ROOT, check=True, timeout=30
+    )
 
 
 def test_a_python_without_venv_is_told(place: Place) -> None:
@@ -203,7 +211,7 @@ def test_a_hash_that_differs_is_shown_and_not_taken_for_a_bad_network(
         python_says.fails(arguments, "THESE PACKAGES DO NOT MATCH THE HASHES")
     with pytest.raises(Fault) as fault:
         set_up(place)
-    assert setup._report(fault.value) == 7
+    assert report(fault.value) == 7
     shown = capsys.readouterr().err
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in shown
     assert str(place.log) in shown

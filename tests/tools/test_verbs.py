@@ -27,6 +27,7 @@ def test_help_is_the_default_and_lists_every_verb() -> None:
     listed = re.findall(r"^  ([a-z]+) +\S", done.stdout, re.MULTILINE)
     assert sorted(listed) == sorted(phony.split())
     assert {"run", "test", "check", "bench", "help"} <= set(listed)
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_a_python_that_is_not_there_is_told() -> None:

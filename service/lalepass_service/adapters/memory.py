@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import (
     AlreadyTaken,
     NameRetired,
@@ -403,3 +404,14 @@ class NoThrottle:
         self.hits.append((source, caller))
         if self.failure is not None:
             raise self.failure
+
+
+class MemoryTrail:
+    """Keeps the entries in a list. Implements `core.ports.Trail`."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def record(self, entry: Entry) -> None:
+        """Take an entry."""
+        self.entries.append(entry)

@@ -14,13 +14,13 @@ from lalepass_service.cli import console, passwords
 if TYPE_CHECKING:
     from lalepass_service.adapters.blocklist.sources import Reader, Tally
 
-app = typer.Typer(help="Lists of passwords that nobody may choose.", no_args_is_help=True)
+app = typer.Typer(help="Lists of passwords that nobody may choose.")
 
 _STDIN: Final = Path("-")
 _LINES_A_REPORT: Final = 10_000_000
 
 
-class _Format(StrEnum):
+class Format(StrEnum):
     """What is in the lines of a source. A test compares them with those that can be read."""
 
     PLAIN = "plain"
@@ -31,11 +31,15 @@ _File = Annotated[Path, typer.Argument(metavar="FILE", help="Made by `lalepass b
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _Output = Annotated[Path, typer.Option(metavar="FILE", help="What to make; replaced when done.")]
 _Sources = Annotated[
-    list[Path], typer.Argument(metavar="SOURCE...", help="Files; - is standard input.")
+    list[Path], typer.Argument(metavar="SOURCE", help="Files; - is standard input.")
 ]
-_FormatOption = Annotated[
-    _Format,
-    typer.Option("--format", help="A password a line, or the SHA-1 digests of Have I Been Pwned."),
+_Format = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        metavar="|".join(Format),
+        help="A password a line, or the SHA-1 digests of Have I Been Pwned.",
+    ),
 ]
 
 
@@ -44,7 +48,7 @@ def build(
     sources: _Sources,
     *,
     output: _Output,
-    form: _FormatOption = _Format.PLAIN,
+    form: _Format = Format.PLAIN,
     as_json: _Json = False,
 ) -> None:
     """Make a compact list of one or more large ones, to be named in `[passwords] blocklists`."""

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 _Wanted = Annotated[
     float,
-    typer.Option(min=0.01, max=1_000_000, help="The highest number that you expect, not the mean."),
+    typer.Option(
+        metavar="N",
+        min=0.01,
+        max=1_000_000,
+        help="The highest number that you expect, not the mean.",
+    ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 

@@ -5,7 +5,7 @@ import typer
 from lalepass_service.cli import console, operate
 from lalepass_service.cli.session import session
 
-app = typer.Typer(help="The configuration.", no_args_is_help=True)
+app = typer.Typer(help="The configuration.")
 
 
 @app.callback()

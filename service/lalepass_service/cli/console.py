@@ -1,4 +1,7 @@
-"""What the commands print, and the one table from exceptions to a sentence and an exit code."""
+"""What the commands print, and the one table from exceptions to a sentence and an exit code.
+
+This imports the standard library and our own rules only: it has to work where nothing else does.
+"""
 
 import json
 import sys
@@ -39,6 +42,8 @@ _CODES: Final = (
     (OSError, ExitCode.OUTSIDE),
 )
 
+_NOT_INSTALLED: Final = "this needs the extra [service]: pip install 'lalepass[service]'"
+
 
 class WrongUsage(Exception):
     """The command line is well-formed, and yet nothing can be done with it."""
@@ -51,6 +56,8 @@ def report(error: Exception, *, debug: bool) -> ExitCode:
         traceback.print_exception(error)
     if isinstance(error, WrongUsage):
         return _complain(str(error), ExitCode.USAGE)
+    if isinstance(error, ModuleNotFoundError) and not _is_ours(error.name):
+        return _complain(_NOT_INSTALLED, ExitCode.OUTSIDE)
     for kind, code in _CODES:
         if isinstance(error, kind):
             return _complain(_text(error), code)
@@ -117,8 +124,14 @@ def visible(text: str) -> str:
 
 
 def _complain(sentence: str, code: ExitCode) -> ExitCode:
-    explain(f"lalepass: {sentence}")
+    # One line, whatever was typed.
+    line = sentence.replace("\n", "\\n")
+    explain(f"lalepass: {line}")
     return code
+
+
+def _is_ours(module: str | None) -> bool:
+    return module is None or module.partition(".")[0] in {"lalepass_service", "lalepass_wire"}
 
 
 def _text(error: Exception) -> str:

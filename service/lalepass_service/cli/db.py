@@ -7,7 +7,7 @@ import typer
 from lalepass_service.cli import console
 from lalepass_service.cli.session import session
 
-app = typer.Typer(help="The database.", no_args_is_help=True)
+app = typer.Typer(help="The database.")
 
 
 @app.command()

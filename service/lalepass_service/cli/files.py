@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from lalepass_service.faults import OutsideFault
+
 
 @contextmanager
 def new_private_file(path: Path) -> Iterator[TextIO]:
@@ -14,9 +16,15 @@ def new_private_file(path: Path) -> Iterator[TextIO]:
     If the body fails the file is removed.
 
     Raises:
-        OSError: it is there already, or can't be made.
+        OutsideFault: it is there already.
+        OSError: it can't be made.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise OutsideFault(
+            f"{path} is there already: choose another name, or remove it first"
+        ) from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
             yield opened

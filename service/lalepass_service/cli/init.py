@@ -1,6 +1,8 @@
 """`lalepass init`."""
 
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -88,8 +90,19 @@ def _database(path: Path) -> Iterator[None]:
 
 def _say_what_next(directory: Path, config: Path) -> None:
     here = directory.resolve() == Path.cwd()
-    lalepass = "lalepass" if here else f"lalepass --config {shlex.quote(str(config))}"
+    lalepass = _as_called() if here else f"{_as_called()} --config {shlex.quote(str(config))}"
     console.say(f"{config}, the database and the keys beside it are ready. Next:")
     console.say(f"  {lalepass} user add alice")
     console.say(f"  {lalepass} token create my-homeserver --scope check")
     console.say(f"  {lalepass} serve")
+
+
+def _as_called() -> str:
+    """Return what to type to call this program again: its name, or a path if that is not found."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py" and called.parent.name == "lalepass_service":
+        return f"{shlex.quote(sys.executable)} -m lalepass_service"
+    found = shutil.which("lalepass")
+    if called.name != "lalepass" or (found and called.exists() and called.samefile(found)):
+        return "lalepass"
+    return shlex.quote(str(called))

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.rewrap import Progress
     from lalepass_service.config import Config
 
-app = typer.Typer(help="The keys that stored records are wrapped with.", no_args_is_help=True)
+app = typer.Typer(help="The keys that stored records are wrapped with.")
 
-_KeyId = Annotated[str, typer.Argument(help="As `lalepass keys status` shows it.")]
+_KeyId = Annotated[str, typer.Argument(metavar="ID", help="As `lalepass keys status` shows it.")]
 
 
 @app.command()

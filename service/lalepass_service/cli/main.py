@@ -19,6 +19,7 @@ from lalepass_service.cli import (
     keys,
     serve,
     token,
+    usage,
     user,
 )
 from lalepass_service.cli.session import Session, session
@@ -41,8 +42,9 @@ def _installed_version() -> str:
 app = typer.Typer(
     name="lalepass",
     help="Password authentication for Matrix homeservers, on a machine of its own.",
-    no_args_is_help=True,
     add_completion=False,
+    # Plain text: boxes and colours need a tenth of a second to import.
+    rich_markup_mode=None,
     # The pretty ones show local variables.
     pretty_exceptions_enable=False,
 )
@@ -89,19 +91,19 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit code. Nothing is raised."""
     chosen = Session()
     try:
-        # typer exits by itself when the command line is wrong or help is asked for.
-        app(args=list(arguments), prog_name="lalepass", obj=chosen)
+        # Not standalone: otherwise typer would print what is wrong in its own way, and exit.
+        code = app(args=list(arguments), prog_name="lalepass", obj=chosen, standalone_mode=False)
+    except typer.TyperException as error:
+        code = console.report(console.WrongUsage(usage.sentence(error)), debug=chosen.debug)
     except SystemExit as ending:
         code = _code_of(ending)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         code = console.ExitCode.INTERRUPTED
     except BrokenPipeError:
         code = console.ExitCode.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
         code = console.report(error, debug=chosen.debug)
-    else:
-        code = console.ExitCode.OK
-    return _flushed(code)
+    return _flushed(code or console.ExitCode.OK)
 
 
 def _code_of(ending: SystemExit) -> int:

@@ -14,14 +14,23 @@ from lalepass_service.core.model import Caller, Scope
 if TYPE_CHECKING:
     from lalepass_service.config import Config
 
-app = typer.Typer(help="The tokens of those who may ask.", no_args_is_help=True)
+app = typer.Typer(help="The tokens of those who may ask.")
 
 
 @app.command()
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Who will use it, such as the homeserver's name.")],
-    scope: Annotated[list[Scope], typer.Option(help="What it is good for. Can be repeated.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Who will use it, such as the homeserver's name.")
+    ],
+    scope: Annotated[
+        list[Scope],
+        typer.Option(
+            metavar="|".join(Scope),
+            help="What it is good for: checks of passwords; feed and admin are not used yet. "
+            "Can be repeated.",
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write it to a new file that only you can read."),
@@ -69,7 +78,9 @@ def show_all(
 @app.command()
 def revoke(
     context: typer.Context,
-    token_id: Annotated[str, typer.Argument(help="As `lalepass token list` shows it.")],
+    token_id: Annotated[
+        str, typer.Argument(metavar="ID", help="As `lalepass token list` shows it.")
+    ],
 ) -> None:
     """Revoke a token, from now on."""
     config = session(context).load()

@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
     from lalepass_service.core.directory import Directory
 
-app = typer.Typer(help="The accounts.", no_args_is_help=True)
+app = typer.Typer(help="The accounts.")
 
-_Name = Annotated[str, typer.Argument(help="The user name, such as alice.")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="The user name, such as alice.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-_Phones = Annotated[list[str] | None, typer.Option(help="With its country code. Can be repeated.")]
+_DisplayName = Annotated[str | None, typer.Option(metavar="NAME", help="As others see them.")]
+_Emails = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Can be repeated.")]
+_Phones = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NUMBER", help="With its country code. Can be repeated."),
+]
 _NoPassword = Annotated[
     bool, typer.Option("--no-password", help="Nobody can log in until one is set.")
 ]
@@ -35,7 +40,10 @@ _Hash = Annotated[
 ]
 _Form = Annotated[
     NormalForm,
-    typer.Option(help="What that program did to the characters before it hashed them."),
+    typer.Option(
+        metavar="|".join(NormalForm),
+        help="What that program did to the characters before it hashed them.",
+    ),
 ]
 _Synapse = Annotated[
     bool, typer.Option("--synapse", help="That program is Synapse: nfkc, and its pepper.")
@@ -65,8 +73,8 @@ def add(  # noqa: PLR0913 - the options of the command line
     context: typer.Context,
     name: _Name,
     *,
-    display_name: Annotated[str | None, typer.Option(help="As others see them.")] = None,
-    email: Annotated[list[str] | None, typer.Option(help="Can be repeated.")] = None,
+    display_name: _DisplayName = None,
+    email: _Emails = None,
     phone: _Phones = None,
     admin: Annotated[bool, typer.Option("--admin", help="An administrator.")] = False,
     password_stdin: passwords.Stdin = False,
@@ -111,8 +119,13 @@ def show(context: typer.Context, name: _Name, *, as_json: _Json = False) -> None
 def show_page(
     context: typer.Context,
     *,
-    state: Annotated[UserState | None, typer.Option(help="Only those in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
+    state: Annotated[
+        UserState | None,
+        typer.Option(metavar="|".join(UserState), help="Only those in this state."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="At most so many.")
+    ] = 100,
     after: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only those behind this name.")
     ] = None,

@@ -118,7 +118,13 @@ class Directory:
     async def page(
         self, *, after: str | None = None, limit: int = 100, state: UserState | None = None
     ) -> Sequence[User]:
-        """Return up to `limit` accounts behind `after`, in the order of their localparts."""
+        """Return up to `limit` accounts behind `after`, in the order of their localparts.
+
+        Raises:
+            InvalidInput: `after` can't be a localpart.
+        """
+        if after is not None:
+            canonical_localpart(after)
         return await self._users.page(after=after, limit=limit, state=state)
 
     async def set_password(

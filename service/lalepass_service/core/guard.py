@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
+from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.check import (
     Accepted,
     CredentialCheck,
@@ -11,11 +12,11 @@ from lalepass_service.core.check import (
     account_of,
 )
 from lalepass_service.core.digests import Digests, source_prefix
-from lalepass_service.core.errors import NoAnswer
+from lalepass_service.core.errors import NoAnswer, Throttled
 from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.joining import Joined
 from lalepass_service.core.model import Credentials, Password
-from lalepass_service.core.ports import Clock, SoftLocks, Throttle, Users
+from lalepass_service.core.ports import Clock, SoftLocks, Throttle, Trail, Users
 from lalepass_service.core.softlock import Ticket
 
 
@@ -29,6 +30,15 @@ class Attempt:
     """The name of the token that asks."""
     ip: str | None = None
     """Where the person sits, as an authenticated caller says."""
+    user_agent: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(slots=True)
+class _About:
+    """Whom an attempt turned out to be about, for the trail."""
+
+    credentials: Credentials | None = None
 
 
 class GuardedCheck:
@@ -42,6 +52,7 @@ class GuardedCheck:
         locks: SoftLocks,
         throttle: Throttle,
         digests: Digests,
+        trail: Trail,
         clock: Clock,
     ) -> None:
         self._users = users
@@ -49,6 +60,7 @@ class GuardedCheck:
         self._locks = locks
         self._throttle = throttle
         self._digests = digests
+        self._trail = trail
         self._clock = clock
         self._joined: Joined[Outcome] = Joined()
 
@@ -62,14 +74,43 @@ class GuardedCheck:
             Throttled: the caller, the source or the account has to wait.
             NoAnswer: it could not be found out. Then the guess has cost nothing.
         """
+        about = _About()
+        try:
+            outcome = await self._admit(attempt, about)
+        except Throttled:
+            self._record(attempt, about, "throttled")
+            raise
+        except NoAnswer as exc:
+            self._record(attempt, about, f"no_answer_{type(exc).__name__}")
+            raise
+        self._record(attempt, about, _name(outcome))
+        return outcome
+
+    async def _admit(self, attempt: Attempt, about: _About) -> Outcome:
         prefix = source_prefix(attempt.ip)
         self._throttle.hit(source=prefix, caller=attempt.caller)
-        credentials = await self._users.credentials(attempt.identifier)
+        about.credentials = credentials = await self._users.credentials(attempt.identifier)
         account = account_of(attempt.identifier, credentials)
         guess = self._digests.guess(account, attempt.password)
         source = self._digests.source(account, prefix)
         work = partial(self._guess, attempt.password, credentials, account, guess, source)
         return await self._joined.run(guess + source, work)
+
+    def _record(self, attempt: Attempt, about: _About, outcome: str) -> None:
+        user = about.credentials.user if about.credentials else None
+        self._trail.record(
+            Entry(
+                at=self._clock.now(),
+                event=Event.CHECK,
+                outcome=outcome,
+                actor=attempt.caller,
+                user_id=user.id if user else None,
+                localpart=user.localpart if user else None,
+                source_ip=attempt.ip,
+                user_agent=attempt.user_agent,
+                request_id=attempt.request_id,
+            )
+        )
 
     async def _guess(
         self,
@@ -95,6 +136,10 @@ class GuardedCheck:
             await self._locks.give_back(ticket, now=self._clock.now())
         except NoAnswer:
             return
+
+
+def _name(outcome: Outcome) -> str:
+    return "accepted" if isinstance(outcome, Accepted) else f"refused_{outcome.reason}"
 
 
 def _right(outcome: Outcome) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.model import (
     Caller,
@@ -171,6 +172,14 @@ class SoftLocks(Protocol):
 
         A closed lane of an account stays closed: only a reset or an unlock opens it.
         """
+        ...
+
+
+class Trail(Protocol):
+    """Where the trail of checks goes. It never makes anybody wait and never fails."""
+
+    def record(self, entry: Entry) -> None:
+        """Take an entry, to be written soon."""
         ...
 
 

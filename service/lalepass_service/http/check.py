@@ -60,7 +60,8 @@ def router(*, check: GuardedCheck, authenticate: Authenticate, metrics: Metrics)
     async def attempt(
         request: Request, caller: Annotated[Caller, Depends(authenticate)]
     ) -> Attempt:
-        return attempted(await read_model(request, CheckRequest), caller)
+        asked = await read_model(request, CheckRequest)
+        return attempted(asked, caller, request_id=request.state.request_id)
 
     @routes.post(
         paths.CHECK_CREDENTIALS,
@@ -81,13 +82,15 @@ def router(*, check: GuardedCheck, authenticate: Authenticate, metrics: Metrics)
     return routes
 
 
-def attempted(asked: CheckRequest, caller: Caller) -> Attempt:
+def attempted(asked: CheckRequest, caller: Caller, *, request_id: str) -> Attempt:
     """Put a request into the words of the rules."""
     return Attempt(
         identifier=identifier(asked),
         password=Password(asked.password.get_secret_value()),
         caller=caller.name,
         ip=asked.source.ip if asked.source else None,
+        user_agent=asked.source.user_agent if asked.source else None,
+        request_id=request_id,
     )
 
 

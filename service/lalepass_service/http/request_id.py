@@ -28,6 +28,7 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         request_id = _given(Headers(scope=scope)) or uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
 
         async def labelled(message: Message) -> None:
             if message["type"] == "http.response.start":

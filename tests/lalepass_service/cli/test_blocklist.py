@@ -177,4 +177,4 @@ def test_a_host_that_is_away_stops_nobody_and_is_named(operator: Operator) -> No
 
 
 def test_the_formats_on_the_command_line_are_those_that_can_be_read() -> None:
-    assert {each.value for each in blocklist._Format} == set(FORMATS)
+    assert {each.value for each in blocklist.Format} == set(FORMATS)

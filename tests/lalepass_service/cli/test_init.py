@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,43 @@ def test_in_the_working_directory_commands_are_short(
     monkeypatch.chdir(tmp_path / "new")
 
     assert "  lalepass serve\n" in operator.bare("init").done()
+
+
+@pytest.mark.parametrize(
+    ("called", "on_path", "shown"),
+    [
+        ("/there/lalepass", ["/there"], "lalepass"),
+        ("/there/lalepass", [], "/there/lalepass"),
+        # Another installation comes first.
+        ("/there/lalepass", ["/other", "/there"], "/there/lalepass"),
+        ("/a folder/lalepass", [], "'/a folder/lalepass'"),
+        (
+            "/there/lalepass_service/__main__.py",
+            ["/there"],
+            f"{sys.executable} -m lalepass_service",
+        ),
+        ("/there/pytest", [], "lalepass"),
+    ],
+)
+def test_it_says_how_it_can_be_called_again(
+    operator: Operator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    called: str,
+    on_path: list[str],
+    shown: str,
+) -> None:
+    for folder in ("there", "other", "a folder"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "lalepass").touch(mode=0o755)
+    monkeypatch.setenv("PATH", ":".join(f"{tmp_path}{folder}" for folder in on_path))
+    monkeypatch.setattr(sys, "argv", [f"{tmp_path}{called}"])
+    monkeypatch.chdir(tmp_path / "other")
+    said = operator.bare("init", "--directory", str(tmp_path / "new")).done()
+
+    assert f"  {shown} --config " in said.replace(str(tmp_path / "new"), "").replace(
+        str(tmp_path), ""
+    )
 
 
 def test_it_does_not_touch_what_is_there(operator: Operator) -> None:
@@ -105,7 +143,7 @@ def test_a_failure_leaves_nothing_behind(operator: Operator, tmp_path: Path) -> 
     (there / "lalepass.toml").symlink_to(tmp_path / "nowhere" / "lalepass.toml")
     said = operator.bare("init", "--directory", str(there))
 
-    assert said.refused(ExitCode.OUTSIDE) == f"{there}/lalepass.toml: File exists"
+    assert said.refused(ExitCode.OUTSIDE).startswith(f"{there}/lalepass.toml is there already")
     assert _everything_in(there) == ["lalepass.toml"]
 
 

@@ -1,6 +1,7 @@
 """The command line as a program."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lalepass_service.cli import console
+import lalepass_service
+from lalepass_service.cli import console, operate
 from lalepass_service.cli.console import ExitCode
 from lalepass_service.core import errors as core
 from lalepass_service.faults import ConfigFault, OutsideFault
@@ -16,6 +18,7 @@ from tests.lalepass_service.cli.operator import Operator
 
 _LALEPASS = [sys.executable, "-m", "lalepass_service"]
 _TIMEOUT = 60
+_NEEDS_EXTRA = "this needs the extra [service]: pip install 'lalepass[service]'"
 
 
 def test_it_says_what_it_is(operator: Operator) -> None:
@@ -23,29 +26,142 @@ def test_it_says_what_it_is(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "sentence"),
     [
-        ["--hepl"],
-        ["usr"],
-        ["user", "ad"],
-        ["user", "add"],
-        ["user", "list", "--jsn"],
-        ["serve", "x"],
+        ("", "missing command (see `lalepass --help`)"),
+        ("--hepl", "no such option: --hepl (Possible options: --help) (see `lalepass --help`)"),
+        ("usr", "no such command 'usr'. Did you mean 'user'? (see `lalepass --help`)"),
+        ("user", "missing command (see `lalepass user --help`)"),
+        ("user ad", "no such command 'ad'. Did you mean 'add'? (see `lalepass user --help`)"),
+        ("user add", "missing argument 'NAME' (see `lalepass user add --help`)"),
+        ("user list --limit", "option '--limit' requires an argument (see `lalepass --help`)"),
+        ("user list --json=1", "option '--json' does not take a value (see `lalepass --help`)"),
+        ("serve x", "got unexpected extra argument(s) (x) (see `lalepass serve --help`)"),
     ],
-    ids=" ".join,
 )
-def test_what_is_misspelt_is_wrong_usage(operator: Operator, arguments: list[str]) -> None:
-    assert operator(*arguments).code == ExitCode.USAGE
+def test_what_is_misspelt_is_one_sentence(
+    operator: Operator, arguments: str, sentence: str
+) -> None:
+    assert operator(*arguments.split()).refused(ExitCode.USAGE) == sentence
+
+
+_COMMANDS = [
+    [],
+    *(["init"], ["serve"], ["calibrate"], ["config", "check"], ["db", "migrate"], ["db", "status"]),
+    *(["config"], ["db"], ["keys"], ["user"], ["token"], ["blocklist"]),
+    *(["user", name] for name in ("add", "show", "list", "set-password", "disable", "enable")),
+    *(["user", "unlock"], ["user", "delete"], ["user", "import"]),
+    *(["keys", name] for name in ("add", "promote", "rewrap", "retire", "status")),
+    *(["token", name] for name in ("create", "list", "revoke")),
+    *(["blocklist", name] for name in ("build", "check", "verify")),
+]
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=" ".join)
+def test_help_is_plain_and_fits_a_terminal(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    said = operator.bare(*command, "--help").done()
+
+    assert said.startswith(" ".join(["Usage: lalepass", *command]))
+    assert said.isascii()
+    assert max(map(len, said.splitlines())) <= 80
+    # A flag takes no value.
+    assert "bool" not in said
+
+
+def test_the_help_of_the_help_is_complete(operator: Operator) -> None:
+    """Every command that is listed somewhere is in the list above."""
+    for group in ([], ["config"], ["db"], ["keys"], ["user"], ["token"], ["blocklist"]):
+        _, _, listed = operator.bare(*group, "--help").done().partition("Commands:\n")
+        names = re.findall(r"^  (\S+)", listed, re.MULTILINE)
+        assert names
+        assert all([*group, name] in _COMMANDS for name in names)
 
 
 @pytest.mark.parametrize(
-    "group", [[], ["user"], ["token"], ["db"], ["config"], ["keys"], ["blocklist"]], ids=" ".join
+    ("scope", "sentence"),
+    [
+        ("", "missing option '--scope'. Choose from: check, feed, admin"),
+        (
+            "--scope=chek",
+            "invalid value for '--scope': 'chek' is not one of 'check', 'feed', 'admin'",
+        ),
+    ],
 )
-def test_help_names_the_commands(operator: Operator, group: list[str]) -> None:
-    said = operator.bare(*group, "--help").done()
+def test_a_choice_is_told(operator: Operator, scope: str, sentence: str) -> None:
+    said = operator("token", "create", "hs", *scope.split())
 
-    assert "Usage: lalepass" in said
-    assert "Commands" in said
+    assert said.refused(ExitCode.USAGE) == f"{sentence} (see `lalepass token create --help`)"
+
+
+# Bytes that are no UTF-8 arrive from the system so.
+@pytest.mark.parametrize("odd", ["\udcff", "a\nb", "\x1b[31m"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{}"],
+        ["--{}"],
+        ["user", "{}"],
+        ["user", "list", "{}"],
+        ["user", "list", "--after", "{}"],
+        ["user", "list", "--state", "{}"],
+        ["user", "list", "--limit", "{}"],
+        ["user", "add", "bob", "--no-password", "--display-name", "{}"],
+        ["user", "add", "bob", "--no-password", "--email", "{}@x"],
+        ["user", "add", "bob", "--no-password", "--phone", "{}"],
+        ["token", "create", "{}", "--scope", "check"],
+        ["token", "create", "x", "--scope", "{}"],
+        ["token", "revoke", "{}"],
+    ],
+    ids=" ".join,
+)
+def test_whatever_is_typed_is_answered_with_one_line(
+    operator: Operator, arguments: list[str], odd: str
+) -> None:
+    said = operator(*(argument.format(odd) for argument in arguments))
+
+    assert said.code in {ExitCode.REFUSED, ExitCode.USAGE}
+    assert said.refused(said.code).isprintable()
+
+
+def test_without_the_extra_it_says_what_is_missing() -> None:
+    """As in Synapse's environment, where only the module is wanted."""
+    # The path without the packages of the environment, but with ours.
+    ours = [str(Path(lalepass_service.__file__).parent.parent)]
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "lalepass_service", "--version"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(ours)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_TIMEOUT,
+    )
+
+    assert done.returncode == ExitCode.OUTSIDE
+    assert done.stderr == f"lalepass: {_NEEDS_EXTRA}\n"
+
+
+def test_a_part_that_is_missing_is_told_where_it_is_needed(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: object) -> None:
+        raise ModuleNotFoundError("No module named 'sqlalchemy'", name="sqlalchemy")
+
+    monkeypatch.setattr(operate, "require_database", missing)
+    said = operator("user", "add", "alice", "--no-password")
+
+    assert said.refused(ExitCode.OUTSIDE) == _NEEDS_EXTRA
+
+
+def test_a_part_of_our_own_that_is_missing_is_a_fault_of_the_program(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = ModuleNotFoundError("x", name="lalepass_service.core.gone")
+
+    assert console.report(error, debug=False) == ExitCode.INTERNAL
+    assert "this is a fault of the program" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -130,3 +130,14 @@ def test_ctrl_c_ends_a_command_quietly(operator: Operator) -> None:
 
         assert terminal.end() == ExitCode.INTERRUPTED
         assert terminal.shown.strip() == "Password:"
+
+
+@pytest.mark.parametrize("typed", ["\x03", "\x04"], ids=["ctrl-c", "ctrl-d"])
+def test_who_does_not_answer_deletes_nothing(operator: Operator, typed: str) -> None:
+    operator("user", "add", "alice", "--no-password").done()
+    with _at_terminal(operator, "user", "delete", "alice") as terminal:
+        terminal.wait_for("Type alice to delete it for good")
+        terminal.type(typed)
+
+        assert terminal.end() == ExitCode.INTERRUPTED
+    operator("user", "show", "alice").done()

@@ -35,7 +35,9 @@ def test_a_file_is_never_overwritten(operator: Operator, tmp_path: Path) -> None
     file.write_text("precious")
     said = operator("token", "create", "hs", "--scope", "check", "--output", str(file))
 
-    assert said.refused(ExitCode.OUTSIDE) == f"{file}: File exists"
+    assert said.refused(ExitCode.OUTSIDE) == (
+        f"{file} is there already: choose another name, or remove it first"
+    )
     assert file.read_text() == "precious"
     assert operator("token", "list", "--json").document == {"tokens": []}
 

@@ -247,6 +247,15 @@ def test_a_table_fits_a_terminal_and_names_are_only_names(operator: Operator) ->
     assert "\x1b" not in table
 
 
-@pytest.mark.parametrize("limit", ["0", "1001", "x"])
-def test_a_page_has_a_sensible_size(operator: Operator, limit: str) -> None:
-    assert operator("user", "list", "--limit", limit).code == ExitCode.USAGE
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        ("0", "it should be greater than or equal to 1"),
+        ("1001", "it should be less than or equal to 1000"),
+        ("x", "it should be a valid integer"),
+    ],
+)
+def test_a_page_has_a_sensible_size(operator: Operator, limit: str, sentence: str) -> None:
+    assert operator("user", "list", "--limit", limit).refused(ExitCode.USAGE) == (
+        f"invalid value for '--limit': {sentence} (see `lalepass user list --help`)"
+    )

@@ -224,6 +224,12 @@ async def test_pages_follow_one_another(directory: Directory) -> None:
     assert [user.localpart for user in [*first, *rest]] == ["alice", "bob", "carol"]
 
 
+@pytest.mark.parametrize("after", ["", "Alice", "\udcff"])
+async def test_a_page_begins_behind_a_name(directory: Directory, after: str) -> None:
+    with pytest.raises(InvalidInput):
+        await directory.page(after=after)
+
+
 async def test_nobody_is_not_found_by_any_method(directory: Directory) -> None:
     for attempt in (
         directory.get("nobody"),

@@ -9,6 +9,7 @@ from lalepass_service.adapters.memory import (
     FixedClock,
     InstantHasher,
     MemorySoftLocks,
+    MemoryTrail,
     MemoryUsers,
     NoThrottle,
 )
@@ -34,6 +35,7 @@ class World:
         self.hasher = InstantHasher()
         self.locks = MemorySoftLocks()
         self.throttle = NoThrottle()
+        self.trail = MemoryTrail()
         self.clock = FixedClock(NOW)
         self.guard = GuardedCheck(
             users=self.users,
@@ -41,6 +43,7 @@ class World:
             locks=self.locks,
             throttle=self.throttle,
             digests=Digests(b"k" * 32),
+            trail=self.trail,
             clock=self.clock,
         )
 
@@ -185,3 +188,33 @@ async def test_who_is_throttled_costs_nothing(world: World) -> None:
         await world.check(RIGHT)
     assert world.hasher.calls == 0
     assert await world.failures() == 0
+
+
+async def test_every_decision_leaves_a_trail(world: World) -> None:
+    await world.check(RIGHT, ip="192.0.2.1")
+    for number in range(3):
+        await world.check(f"wrong {number}", ip="198.51.100.9")
+    with pytest.raises(Throttled):
+        await world.check("wrong 4", ip="198.51.100.9")
+    world.hasher.failure = Overloaded(retry_after=1)
+    with pytest.raises(Overloaded):
+        await world.check(RIGHT, ip="192.0.2.1")
+    world.hasher.failure = None
+    await world.check(RIGHT, ByLocalpart("gone"))
+
+    told = [(entry.outcome, entry.localpart, entry.source_ip) for entry in world.trail.entries]
+    assert told == [
+        ("accepted", "alice", "192.0.2.1"),
+        *[("refused_credentials", "alice", "198.51.100.9")] * 3,
+        ("throttled", "alice", "198.51.100.9"),
+        ("no_answer_Overloaded", "alice", "192.0.2.1"),
+        ("refused_disabled", "gone", None),
+    ]
+
+
+async def test_what_was_typed_where_nobody_is_is_not_written_down(world: World) -> None:
+    """A person may have typed the password into the field for the name."""
+    await world.check("x", ByLocalpart("my-secret-password"))
+
+    assert "my-secret-password" not in repr(world.trail.entries)
+    assert world.trail.entries[0].outcome == "refused_credentials"

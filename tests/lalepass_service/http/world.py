@@ -16,6 +16,7 @@ from lalepass_service.adapters.memory import (
     InstantHasher,
     MemoryCallers,
     MemorySoftLocks,
+    MemoryTrail,
     MemoryUsers,
     NoThrottle,
 )
@@ -44,6 +45,7 @@ class World:
     hasher: InstantHasher = field(default_factory=InstantHasher)
     locks: MemorySoftLocks = field(default_factory=MemorySoftLocks)
     throttle: NoThrottle = field(default_factory=NoThrottle)
+    trail: MemoryTrail = field(default_factory=MemoryTrail)
     database_answers: bool = True
     token: str = ""
 
@@ -72,6 +74,7 @@ class World:
                 locks=self.locks,
                 throttle=self.throttle,
                 digests=Digests(b"k" * 32),
+                trail=self.trail,
                 clock=FixedClock(NOW),
             ),
             registry=self.registry,

@@ -22,7 +22,8 @@ class Compiled:
         columns = list(statement.selected_columns)
         self._processors = [column.type.result_processor(_DIALECT, None) for column in columns]
         # A name tuple looks like SQLAlchemy's own row to whoever reads it.
-        row: Any = namedtuple("row", [str(column.key) for column in columns])  # noqa: PYI024 - the fields are the statement's
+        # mypy and ruff want the fields written out; here they are the statement's.
+        row: Any = namedtuple("row", [str(column.key) for column in columns])  # type: ignore[misc]  # noqa: PYI024 - as above
         self._make = row._make
 
     def one_or_none(self, connection: sqlite3.Connection, value: object) -> Any:  # noqa: ANN401 - a row, as SQLAlchemy's

@@ -210,17 +210,23 @@ async def test_no_connection_free_is_no_answer(path: Path) -> None:
 async def hanging(database: Database) -> AsyncIterator[threading.Event]:
     """Give a connection a function that hangs until the event is set; then wait for its end."""
     release = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def hang() -> None:
+        threads.append(threading.current_thread())
+        release.wait(timeout=60)
+
     async with database.read() as connection:
         raw = await connection.get_raw_connection()
         driver = raw.driver_connection
         assert driver is not None
-        await driver.create_function("hang", 0, lambda: release.wait(timeout=60))
+        await driver.create_function("hang", 0, hang)
     try:
         yield release
     finally:
         release.set()
         # A thread that outlives the loop can't report to it.
-        await until(lambda: not driver._thread.is_alive())
+        await until(lambda: not any(thread.is_alive() for thread in threads))
 
 
 async def test_a_hung_statement_is_no_answer_and_is_left_behind(path: Path) -> None:
