@@ -28,8 +28,13 @@ def read(*, stdin: bool) -> Password:
 def _from_terminal() -> Password:
     if not sys.stdin.isatty():
         raise WrongUsage("there is no terminal to ask on: use --password-stdin")
-    first = getpass.getpass("Password: ")
-    if getpass.getpass("Once more: ") != first:
+    try:
+        first = getpass.getpass("Password: ")
+        again = getpass.getpass("Once more: ")
+    except UnicodeDecodeError:
+        # Not chained: the exception holds the input.
+        raise WrongUsage("what was typed is not UTF-8 text") from None
+    if again != first:
         raise InvalidInput("the two passwords differ")
     return Password(first)
 
