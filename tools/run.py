@@ -60,9 +60,13 @@ def run(demo: Demo) -> None:
         with progress.step(f"logging in as {_USER} through Synapse"):
             _log_in(demo)
         demo.complete.touch()
-        print(summary(demo, seconds=progress.elapsed), flush=True)
-        if not demo.once:
-            _stay(processes)
+        try:
+            print(summary(demo, seconds=progress.elapsed), flush=True)
+            if not demo.once:
+                _watch(processes)
+        except Stopped:
+            # On a terminal the line has a ^C on it.
+            print("\nrun: stopping", flush=True)
 
 
 def _start(
@@ -125,14 +129,10 @@ def _log_in(demo: Demo) -> None:
         raise Fault(f"The login was not answered as it should be: {error!r}.") from error
 
 
-def _stay(processes: Sequence[Process]) -> None:
-    try:
-        while True:
-            for process in processes:
-                process.check_alive(wait=0.5)
-    except Stopped:
-        # On a terminal the line has a ^C on it.
-        print("\nrun: stopping", flush=True)
+def _watch(processes: Sequence[Process]) -> NoReturn:
+    while True:
+        for process in processes:
+            process.check_alive(wait=0.5)
 
 
 def summary(demo: Demo, *, seconds: float) -> str:

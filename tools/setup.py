@@ -115,7 +115,7 @@ def set_up(place: Place) -> None:
         Fault: it can't be done.
     """
     wanted = wanted_stamp(place)
-    if found_stamp(place) == wanted:
+    if found_stamp(place) == wanted and os.access(place.python, os.X_OK):
         return
     _require_venv_module()
     progress = Progress("setup")

@@ -42,6 +42,8 @@ _CODES: Final = (
     (OSError, ExitCode.OUTSIDE),
 )
 
+_MIN_WIDTH: Final = 60
+
 _NOT_INSTALLED: Final = "this needs the extra [service]: pip install 'lalepass[service]'"
 
 
@@ -106,7 +108,9 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         # Text, not str: a name in square brackets is a name, and no markup.
         table.add_row(*(Text(visible(cell)) for cell in row))
-    Console(highlight=False).print(table)
+    # On a narrower terminal lines are broken; narrower columns would lose what is in them.
+    width = max(Console().width, _MIN_WIDTH)
+    Console(highlight=False, width=width).print(table)
 
 
 def iso(time: datetime | None) -> str | None:

@@ -1,10 +1,12 @@
 """`lalepass init`."""
 
+import fcntl
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -27,13 +29,15 @@ def init(
 ) -> None:
     """Write a configuration, make a first key and the database."""
     config = directory / _CONFIG
-    if config.exists():
-        raise Conflict(
-            f"{config} is there already: edit it, or move it away, or choose another --directory"
-        )
     # Everything new is taken back if a later step fails, so that the next try begins clean.
     with ExitStack() as steps:
         steps.enter_context(_folder(directory))
+        steps.enter_context(_alone(directory))
+        if config.exists():
+            raise Conflict(
+                f"{config} is there already: edit it, or move it away, or choose another "
+                "--directory"
+            )
         steps.enter_context(_keys(directory / _KEYS))
         steps.enter_context(_database(directory / _DATABASE))
         file = steps.enter_context(new_private_file(config))
@@ -49,8 +53,23 @@ def _folder(path: Path) -> Iterator[None]:
         yield
     except BaseException:
         if missing:
-            path.rmdir()
+            # Not ours alone any more if somebody has put something there: then it stays.
+            with suppress(OSError):
+                path.rmdir()
         raise
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep a second `init` away: each would take back what the other has made."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise Conflict(f"another `lalepass init` is at work in {path}") from error
+    finally:
+        os.close(folder)
 
 
 @contextmanager

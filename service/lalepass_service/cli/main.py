@@ -97,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
         code = console.report(console.WrongUsage(usage.sentence(error)), debug=chosen.debug)
     except SystemExit as ending:
         code = _code_of(ending)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, EOFError, typer.Abort):
         code = console.ExitCode.INTERRUPTED
     except BrokenPipeError:
         code = console.ExitCode.BROKEN_PIPE

@@ -34,8 +34,13 @@ def read(*, stdin: bool, new: bool = True) -> Password:
 def _from_terminal(*, new: bool) -> Password:
     if not sys.stdin.isatty():
         raise WrongUsage("there is no terminal to ask on: use --password-stdin")
-    first = getpass.getpass("Password: ")
-    if new and getpass.getpass("Once more: ") != first:
+    try:
+        first = getpass.getpass("Password: ")
+        again = getpass.getpass("Once more: ") if new else first
+    except UnicodeDecodeError:
+        # Not chained: the exception holds the input.
+        raise WrongUsage("what was typed is not UTF-8 text") from None
+    if again != first:
         raise InvalidInput("the two passwords differ")
     return Password(first)
 

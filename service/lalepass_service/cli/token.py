@@ -1,5 +1,9 @@
 """`lalepass token ...`."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,8 +43,7 @@ def create(
     """Make a token and show it, this once."""
     config = session(context).load()
     if output is None:
-        caller, text = operate.on_registry(config, lambda registry: registry.create(name, scope))
-        console.say(text)
+        caller = _create_and_show(config, name, scope)
     else:
         caller = _create_in_file(config, name, scope, output)
     where = f"It is in {output}." if output else "It will not be shown again."
@@ -101,9 +104,29 @@ def _document(caller: Caller) -> dict[str, object]:
     }
 
 
+def _create_and_show(config: "Config", name: str, scopes: list[Scope]) -> Caller:
+    caller, text = operate.on_registry(config, lambda registry: registry.create(name, scopes))
+    with _revoked_unless_delivered(config, caller):
+        console.say(text)
+        sys.stdout.flush()
+    return caller
+
+
 def _create_in_file(config: "Config", name: str, scopes: list[Scope], file: Path) -> Caller:
-    """Make the file first: a token that could not be written down would live on unseen."""
     with new_private_file(file) as opened:
         caller, text = operate.on_registry(config, lambda registry: registry.create(name, scopes))
-        opened.write(f"{text}\n")
+        with _revoked_unless_delivered(config, caller):
+            opened.write(f"{text}\n")
+            opened.flush()
+            os.fsync(opened.fileno())
     return caller
+
+
+@contextmanager
+def _revoked_unless_delivered(config: "Config", caller: Caller) -> Iterator[None]:
+    """Take a token back that nobody has seen: it would live on, and use up one of the two."""
+    try:
+        yield
+    except BaseException:
+        operate.on_registry(config, lambda registry: registry.revoke(caller.token_id))
+        raise
