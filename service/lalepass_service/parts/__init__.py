@@ -1,0 +1,40 @@
+"""The parts that the server and the commands share, built from the settings and closed in order.
+
+Only `app` and `cli` use this. Imports happen where a part is built: a command should not wait for
+the libraries of parts that it does not need.
+"""
+
+from lalepass_service.parts.database import (
+    migrate,
+    open_database,
+    open_hot,
+    require_current_schema,
+    schema_of,
+)
+from lalepass_service.parts.hashing import check_hashing, foreign_record, open_hasher, read_pepper
+from lalepass_service.parts.keys import key_directory, key_vault, require_keys, vault
+from lalepass_service.parts.operators import open_directory, open_registry
+from lalepass_service.parts.policy import check_passwords, open_policy
+from lalepass_service.parts.service import Service, open_service
+
+__all__ = [
+    "Service",
+    "check_hashing",
+    "check_passwords",
+    "foreign_record",
+    "key_directory",
+    "key_vault",
+    "migrate",
+    "open_database",
+    "open_directory",
+    "open_hasher",
+    "open_hot",
+    "open_policy",
+    "open_registry",
+    "open_service",
+    "read_pepper",
+    "require_current_schema",
+    "require_keys",
+    "schema_of",
+    "vault",
+]

@@ -1,0 +1,109 @@
+"""The database, and what is to be known of it before it is opened."""
+
+# ruff: noqa: PLC0415 - see the package
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lalepass_service.faults import OutsideFault
+
+if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.engine import Database
+    from lalepass_service.adapters.sql.hot import HotPath
+    from lalepass_service.adapters.sql.migrate import SchemaState
+    from lalepass_service.config import Config
+
+
+def schema_of(path: Path) -> "SchemaState":
+    """Say how the tables in the database compare with this program's.
+
+    Raises:
+        OutsideFault: it can't be read.
+    """
+    from lalepass_service.adapters.sql.migrate import schema_state
+
+    with _database_faults(path):
+        return schema_state(path)
+
+
+def migrate(path: Path) -> None:
+    """Make the tables, or bring them up to date.
+
+    Raises:
+        OutsideFault: the database can't be written, or this program does not know its tables.
+    """
+    from lalepass_service.adapters.sql.migrate import upgrade
+
+    with _database_faults(path):
+        upgrade(path)
+
+
+def require_current_schema(config: "Config") -> None:
+    """Refuse to work on a database that this program does not know.
+
+    Raises:
+        OutsideFault: it has no tables yet, or older ones, or newer ones.
+    """
+    from lalepass_service.adapters.sql.migrate import SchemaState
+
+    path = config.database.path
+    match schema_of(path):
+        case SchemaState.CURRENT:
+            return
+        case SchemaState.EMPTY:
+            raise OutsideFault(f"{path} has no tables yet: run `lalepass db migrate`")
+        case SchemaState.OUTDATED:
+            raise OutsideFault(
+                f"{path} is of an older lalepass: make a copy of it, then run `lalepass db migrate`"
+            )
+        case SchemaState.NEWER:
+            raise OutsideFault(
+                f"{path} is of a newer lalepass, or of another program: install what made it"
+            )
+
+
+@asynccontextmanager
+async def open_database(config: "Config") -> AsyncIterator["Database"]:
+    """Open the database, for as long as the context lasts.
+
+    Raises:
+        OutsideFault: its tables are not those of this program.
+    """
+    from lalepass_service.adapters.sql.engine import Database
+
+    require_current_schema(config)
+    database = Database.open(config.database.path, busy_timeout=config.database.busy_timeout)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_hot(config: "Config") -> AsyncIterator["HotPath"]:
+    """Open the way to the database that checks take."""
+    from lalepass_service.adapters.sql.hot import HotPath
+
+    hot = HotPath.open(config.database.path, busy_timeout=config.database.busy_timeout)
+    try:
+        yield hot
+    finally:
+        await hot.close()
+
+
+@contextmanager
+def _database_faults(path: Path) -> Iterator[None]:
+    """Name the file and the cause: whoever runs a command on it can do something about both."""
+    from lalepass_service.core.errors import InvalidInput, StoreUnavailable
+
+    try:
+        yield
+    except InvalidInput as error:
+        raise OutsideFault(str(error)) from error
+    except StoreUnavailable as error:
+        # SQLAlchemy's text repeats the statement; what it wraps says what is wrong.
+        why = getattr(error.__cause__, "orig", None) or error.__cause__
+        reason = getattr(why, "strerror", None) or why or error
+        raise OutsideFault(f"the database {path} can't be used: {reason}") from error

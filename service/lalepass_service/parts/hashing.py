@@ -1,0 +1,107 @@
+"""The slow hash, and what others have made with theirs."""
+
+# ruff: noqa: PLC0415 - see the package
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from lalepass_service.faults import ConfigFault
+
+if TYPE_CHECKING:
+    from lalepass_service.adapters.hashing import PasswordHasher
+    from lalepass_service.config import Config
+    from lalepass_service.core.model import NormalForm, PasswordRecord
+
+_LEGACY_SECONDS: Final = 8.0
+"""For one foreign record: what the bounds allow takes about half of it on a core of its own."""
+
+_MAX_PEPPER: Final = 1024
+
+
+def check_hashing(config: "Config") -> None:
+    """Say whether the hash parameters are acceptable, and the pepper is there.
+
+    Raises:
+        ConfigFault: they are not, or it is not.
+    """
+    from lalepass_service.adapters.hashing import Argon2Parameters
+    from lalepass_service.core.errors import InvalidInput
+
+    try:
+        Argon2Parameters(memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations)
+    except InvalidInput as error:
+        raise ConfigFault(f"hashing: {error}") from error
+    read_pepper(config)
+
+
+def read_pepper(config: "Config") -> bytes:
+    """Return Synapse's pepper; nothing if there is none.
+
+    Raises:
+        ConfigFault: the file can't be read, or is empty.
+    """
+    name = config.hashing.synapse_pepper_path
+    if not name:
+        return b""
+    try:
+        pepper = Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigFault(
+            f"hashing.synapse_pepper_path: {name}: can't be read: {error.strerror}"
+        ) from error
+    pepper = pepper.removesuffix(b"\n").removesuffix(b"\r")
+    if not 0 < len(pepper) <= _MAX_PEPPER:
+        raise ConfigFault(f"hashing.synapse_pepper_path: {name}: holds no pepper")
+    return pepper
+
+
+def foreign_record(text: str, *, form: "NormalForm", synapse: bool) -> "PasswordRecord":
+    """Return a record that another program made, once it is known and bounded.
+
+    Raises:
+        UnreadableRecord: it is of no known format, or costs more than a check may cost.
+    """
+    from lalepass_service.adapters.hashing.formats import foreign
+
+    return foreign(text, form=form, synapse=synapse)
+
+
+@asynccontextmanager
+async def open_hasher(
+    config: "Config", *, threads: int, decoy_key: bytes = b""
+) -> AsyncIterator["PasswordHasher"]:
+    """Start the hashing threads.
+
+    Raises:
+        ConfigFault: the parameters are not acceptable, or the pepper can't be read.
+    """
+    from lalepass_service.adapters.hashing import (
+        Argon2Hasher,
+        Argon2Parameters,
+        LegacyProcesses,
+        PasswordHasher,
+    )
+
+    check_hashing(config)
+    own = Argon2Hasher(
+        parameters=Argon2Parameters(
+            memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations
+        ),
+        threads=threads,
+        max_waiting=config.hashing.max_waiting,
+        deadline=config.hashing.deadline_seconds,
+    )
+    hasher = PasswordHasher(
+        own=own,
+        legacy=LegacyProcesses(seconds=_LEGACY_SECONDS),
+        # The same at each start, or a name without a record would change its decoy and so its time.
+        decoy_key=decoy_key or secrets.token_bytes(32),
+        pepper=read_pepper(config),
+    )
+    try:
+        yield hasher
+    finally:
+        hasher.close()

@@ -1,0 +1,67 @@
+"""What an operator changes accounts and tokens with."""
+
+# ruff: noqa: PLC0415 - see the package
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from lalepass_service.parts.database import open_database, open_hot
+from lalepass_service.parts.hashing import open_hasher
+from lalepass_service.parts.keys import vault
+from lalepass_service.parts.policy import open_policy
+
+if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.engine import Database
+    from lalepass_service.adapters.sql.hot import HotPath
+    from lalepass_service.config import Config
+    from lalepass_service.core.callers import CallerRegistry
+    from lalepass_service.core.directory import Directory
+    from lalepass_service.core.policy import Unanswered
+
+
+@asynccontextmanager
+async def open_directory(
+    config: "Config", *, unanswered: "Unanswered | None" = None
+) -> AsyncIterator["Directory"]:
+    """Open what an operator changes accounts with.
+
+    Args:
+        config: the settings.
+        unanswered: told when a password is taken without the answer of the range host; by default
+            that is logged.
+    """
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
+    from lalepass_service.adapters.sql.users import SqlUsers
+    from lalepass_service.core.directory import Directory
+
+    with open_policy(config, unanswered=unanswered) as policy:
+        async with (
+            open_database(config) as database,
+            open_hot(config) as hot,
+            open_hasher(config, threads=1) as hasher,
+        ):
+            yield Directory(
+                users=SqlUsers(database, vault(config)),
+                hasher=hasher,
+                locks=SqlSoftLocks(hot),
+                clock=SystemClock(),
+                policy=policy,
+            )
+
+
+@asynccontextmanager
+async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
+    """Open what an operator makes tokens with."""
+    async with open_database(config) as database:
+        yield registry(database)
+
+
+def registry(database: "Database", hot: "HotPath | None" = None) -> "CallerRegistry":
+    """Return what knows the tokens; with `hot`, on the way that checks take."""
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.adapters.sql.callers import SqlCallers
+    from lalepass_service.core.callers import CallerRegistry
+
+    return CallerRegistry(callers=SqlCallers(database, hot), clock=SystemClock())

@@ -1,0 +1,122 @@
+"""What answers requests."""
+
+# ruff: noqa: PLC0415 - see the package
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from lalepass_service.parts.database import open_database, open_hot
+from lalepass_service.parts.hashing import open_hasher
+from lalepass_service.parts.keys import require_keys, vault
+from lalepass_service.parts.operators import registry
+
+if TYPE_CHECKING:
+    from lalepass_service.adapters.hashing import PasswordHasher
+    from lalepass_service.adapters.keys import Vault
+    from lalepass_service.adapters.sql.engine import Database
+    from lalepass_service.config import Config
+    from lalepass_service.core.callers import CallerRegistry
+    from lalepass_service.core.guard import GuardedCheck
+    from lalepass_service.core.ports import Hasher, SoftLocks, Trail, Users
+
+_MIX_SECONDS: Final = 600.0
+"""How often the decoys are spread anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What answers requests."""
+
+    check: "GuardedCheck"
+    registry: "CallerRegistry"
+    hasher: "PasswordHasher"
+    database: "Database"
+
+
+@asynccontextmanager
+async def open_service(config: "Config") -> AsyncIterator[Service]:
+    """Open what answers requests."""
+    from lalepass_service.adapters.hashing import usable_cores
+    from lalepass_service.adapters.sql.audit import SqlTrail
+    from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
+    from lalepass_service.adapters.sql.users import SqlUsers
+
+    threads = config.hashing.threads or usable_cores()
+    keys = vault(config)
+    async with (
+        open_database(config) as database,
+        open_hot(config) as hot,
+        open_hasher(config, threads=threads, decoy_key=keys.derive("decoys")) as hasher,
+    ):
+        await require_keys(config, database)
+        users, locks = SqlUsers(database, keys, hot), SqlSoftLocks(hot)
+        await _mix(users, hasher)
+        trail = SqlTrail(hot)
+        guard = _guard(config, users=users, keys=keys, locks=locks, hasher=hasher, trail=trail)
+        async with _in_background(_keep_mixing(users, hasher)), _in_background(trail.run()):
+            yield Service(
+                check=guard,
+                registry=registry(database, hot),
+                hasher=hasher,
+                database=database,
+            )
+
+
+def _guard(
+    config: "Config",
+    *,
+    users: "Users",
+    keys: "Vault",
+    locks: "SoftLocks",
+    hasher: "Hasher",
+    trail: "Trail",
+) -> "GuardedCheck":
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.core.check import CredentialCheck
+    from lalepass_service.core.digests import Digests
+    from lalepass_service.core.guard import GuardedCheck
+    from lalepass_service.core.throttle import LocalThrottle, Rate
+
+    clock = SystemClock()
+    limits = config.throttle
+    return GuardedCheck(
+        users=users,
+        check=CredentialCheck(users=users, hasher=hasher, clock=clock),
+        locks=locks,
+        throttle=LocalThrottle(
+            source=Rate(burst=limits.source_burst, per_second=limits.source_per_minute / 60),
+            caller=Rate(burst=limits.caller_burst, per_second=limits.caller_per_second),
+        ),
+        digests=Digests(keys.derive("digests")),
+        trail=trail,
+        clock=clock,
+    )
+
+
+async def _mix(users: "Users", hasher: "PasswordHasher") -> None:
+    """Spread the decoys like the records are now."""
+    hasher.set_mix(await users.schemes())
+
+
+async def _keep_mixing(users: "Users", hasher: "PasswordHasher") -> None:
+    from lalepass_service.core.errors import NoAnswer
+
+    while True:
+        await asyncio.sleep(_MIX_SECONDS)
+        # The mix changes as slowly as people log in for the first time; an old one will do.
+        with suppress(NoAnswer):
+            await _mix(users, hasher)
+
+
+@asynccontextmanager
+async def _in_background(work: "Coroutine[Any, Any, None]") -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
