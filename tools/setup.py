@@ -100,7 +100,9 @@ def wanted_stamp(place: Place) -> dict[str, str]:
 
 
 def found_stamp(place: Place) -> dict[str, str] | None:
-    """Return what the stamp says, None if there is none that can be read."""
+    """Return what the stamp says; None if there is none that can be read, or nothing to run."""
+    if not os.access(place.python, os.X_OK):
+        return None
     try:
         stamp: dict[str, str] = json.loads(place.stamp.read_text())
     except (OSError, ValueError):
@@ -115,7 +117,7 @@ def set_up(place: Place) -> None:
         Fault: it can't be done.
     """
     wanted = wanted_stamp(place)
-    if found_stamp(place) == wanted and os.access(place.python, os.X_OK):
+    if found_stamp(place) == wanted:
         return
     _require_venv_module()
     progress = Progress("setup")

@@ -77,7 +77,8 @@ def make_setup(place: Place, *, before: str = "") -> subprocess.CompletedProcess
 
 
 def complete(place: Place) -> None:
-    place.venv.mkdir()
+    place.python.parent.mkdir(parents=True)
+    place.python.touch(mode=0o700)
     place.stamp.write_text(json.dumps(setup.wanted_stamp(place)))
 
 
@@ -115,6 +116,14 @@ def test_a_complete_environment_needs_nothing(place: Place) -> None:
     complete(place)
     done = make_setup(place, before="sys.modules['ensurepip'] = None")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_environment_without_its_python_is_made_anew(place: Place) -> None:
+    complete(place)
+    place.python.unlink()
+    done = make_setup(place, before="sys.modules['ensurepip'] = None")
+    # It wants to begin, which this Python can't.
+    assert done.returncode == 4
 
 
 def test_it_is_filled_from_the_locks(place: Place, python_says: PythonStub) -> None:
