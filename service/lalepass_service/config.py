@@ -134,6 +134,12 @@ class Throttle(_Section):
     caller_burst: int = Field(5000, ge=1, le=1_000_000, description="a number of at least 1")
 
 
+class Audit(_Section):
+    """The trail of checks."""
+
+    keep_days: int = Field(365, ge=1, le=36500, description="a number of days from 1 to 36500")
+
+
 class Log(_Section):
     """What is logged, and how."""
 
@@ -160,6 +166,7 @@ class Config(BaseSettings):
     hashing: Hashing = Hashing()
     passwords: Passwords = Passwords()
     throttle: Throttle = Throttle()
+    audit: Audit = Audit()
     log: Log = Log()
 
     @classmethod
@@ -199,6 +206,7 @@ _OPTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "hashing": Hashing,
     "passwords": Passwords,
     "throttle": Throttle,
+    "audit": Audit,
     "log": Log,
 }
 

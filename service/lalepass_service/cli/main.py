@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lalepass_service.cli import (
+    audit,
     blocklist,
     calibrate,
     config,
@@ -57,6 +58,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(user.app, name="user")
 app.add_typer(token.app, name="token")
 app.add_typer(blocklist.app, name="blocklist")
+app.add_typer(audit.app, name="audit")
 
 
 @app.callback()

@@ -8,6 +8,7 @@ from lalepass_service.cli import console
 from lalepass_service.core.errors import BreachRangeUnavailable
 
 if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
@@ -76,6 +77,17 @@ def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Resu
 def _warn(error: BreachRangeUnavailable) -> None:
     """Whoever sets a password should know which of the rules was left out."""
     console.explain(f"lalepass: warning: the password was not looked up: {error}")
+
+
+def on_trail(config: "Config", work: Callable[["SqlTrail"], Awaitable[_Result]]) -> _Result:
+    """Do something with the trail of checks."""
+    from lalepass_service.parts import open_trail  # noqa: PLC0415
+
+    async def run() -> _Result:
+        async with open_trail(config) as trail:
+            return await work(trail)
+
+    return asyncio.run(run())
 
 
 def on_registry(

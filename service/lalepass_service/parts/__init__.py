@@ -13,7 +13,7 @@ from lalepass_service.parts.database import (
 )
 from lalepass_service.parts.hashing import check_hashing, foreign_record, open_hasher, read_pepper
 from lalepass_service.parts.keys import key_directory, key_vault, require_keys, vault
-from lalepass_service.parts.operators import open_directory, open_registry
+from lalepass_service.parts.operators import open_directory, open_registry, open_trail
 from lalepass_service.parts.policy import check_passwords, open_policy
 from lalepass_service.parts.service import Service, open_service
 
@@ -32,6 +32,7 @@ __all__ = [
     "open_policy",
     "open_registry",
     "open_service",
+    "open_trail",
     "read_pepper",
     "require_current_schema",
     "require_keys",

@@ -12,6 +12,7 @@ from lalepass_service.parts.keys import vault
 from lalepass_service.parts.policy import open_policy
 
 if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.hot import HotPath
     from lalepass_service.config import Config
@@ -56,6 +57,17 @@ async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
     """Open what an operator makes tokens with."""
     async with open_database(config) as database:
         yield registry(database)
+
+
+@asynccontextmanager
+async def open_trail(config: "Config") -> AsyncIterator["SqlTrail"]:
+    """Open the trail of checks, to read it."""
+    from lalepass_service.adapters.sql.audit import SqlTrail
+    from lalepass_service.parts.database import require_current_schema
+
+    require_current_schema(config)
+    async with open_hot(config) as hot:
+        yield SqlTrail(hot)
 
 
 def registry(database: "Database", hot: "HotPath | None" = None) -> "CallerRegistry":

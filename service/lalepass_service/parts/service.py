@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lalepass_service.parts.database import open_database, open_hot
@@ -16,6 +17,7 @@ from lalepass_service.parts.operators import registry
 if TYPE_CHECKING:
     from lalepass_service.adapters.hashing import PasswordHasher
     from lalepass_service.adapters.keys import Vault
+    from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _MIX_SECONDS: Final = 600.0
 """How often the decoys are spread anew."""
+
+_HOUSE_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,11 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         await _mix(users, hasher)
         trail = SqlTrail(hot)
         guard = _guard(config, users=users, keys=keys, locks=locks, hasher=hasher, trail=trail)
-        async with _in_background(_keep_mixing(users, hasher)), _in_background(trail.run()):
+        async with (
+            _in_background(_keep_mixing(users, hasher)),
+            _in_background(_keep_house(locks, trail, keep=timedelta(days=config.audit.keep_days))),
+            _in_background(trail.run()),
+        ):
             yield Service(
                 check=guard,
                 registry=registry(database, hot),
@@ -109,6 +117,21 @@ async def _keep_mixing(users: "Users", hasher: "PasswordHasher") -> None:
         # The mix changes as slowly as people log in for the first time; an old one will do.
         with suppress(NoAnswer):
             await _mix(users, hasher)
+
+
+async def _keep_house(locks: "SoftLocks", trail: "SqlTrail", *, keep: timedelta) -> None:
+    """Forget what has grown old: names that somebody guessed at, sources, the trail."""
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.core.errors import NoAnswer
+    from lalepass_service.core.softlock import KNOWN_FOR
+
+    clock = SystemClock()
+    while True:
+        # Tomorrow will do where today the database is busy.
+        with suppress(NoAnswer):
+            await locks.sweep(before=clock.now() - KNOWN_FOR)
+            await trail.forget(before=clock.now() - keep)
+        await asyncio.sleep(_HOUSE_SECONDS)
 
 
 @asynccontextmanager

@@ -48,7 +48,8 @@ def test_what_is_misspelt_is_one_sentence(
 _COMMANDS = [
     [],
     *(["init"], ["serve"], ["calibrate"], ["config", "check"], ["db", "migrate"], ["db", "status"]),
-    *(["config"], ["db"], ["keys"], ["user"], ["token"], ["blocklist"]),
+    *(["config"], ["db"], ["keys"], ["user"], ["token"], ["blocklist"], ["audit"]),
+    *(["audit", "tail"], ["audit", "export"]),
     *(["user", name] for name in ("add", "show", "list", "set-password", "disable", "enable")),
     *(["user", "unlock"], ["user", "delete"], ["user", "import"]),
     *(["keys", name] for name in ("add", "promote", "rewrap", "retire", "status")),
@@ -73,7 +74,8 @@ def test_help_is_plain_and_fits_a_terminal(
 
 def test_the_help_of_the_help_is_complete(operator: Operator) -> None:
     """Every command that is listed somewhere is in the list above."""
-    for group in ([], ["config"], ["db"], ["keys"], ["user"], ["token"], ["blocklist"]):
+    groups = ("config", "db", "keys", "user", "token", "blocklist", "audit")
+    for group in ([], *([name] for name in groups)):
         _, _, listed = operator.bare(*group, "--help").done().partition("Commands:\n")
         names = re.findall(r"^  (\S+)", listed, re.MULTILINE)
         assert names

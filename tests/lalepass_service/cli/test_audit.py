@@ -1,0 +1,78 @@
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+
+from lalepass_service import parts
+from lalepass_service.cli.console import ExitCode
+from lalepass_service.config import load
+from lalepass_service.core.audit import Entry, Event
+from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.cli.operator import Operator
+
+
+def record(operator: Operator, *outcomes: tuple[str, str]) -> None:
+    """Leave a trail, an entry an hour."""
+
+    async def write() -> None:
+        async with parts.open_trail(load(operator.directory / "lalepass.toml")) as trail:
+            for hours, (localpart, outcome) in enumerate(outcomes):
+                trail.record(
+                    Entry(
+                        at=NOW + timedelta(hours=hours),
+                        event=Event.CHECK,
+                        outcome=outcome,
+                        actor="homeserver",
+                        localpart=localpart,
+                        source_ip="192.0.2.1",
+                    )
+                )
+            await trail.flush()
+
+    asyncio.run(write())
+
+
+TRAIL = (("alice", "accepted"), ("bob", "refused_credentials"), ("alice", "throttled"))
+
+
+def test_the_newest_come_last(operator: Operator) -> None:
+    record(operator, *TRAIL)
+
+    shown = operator("audit", "tail", "--limit", "2").done().splitlines()
+
+    assert shown[0].split() == ["AT", "OUTCOME", "USER", "FROM", "BY"]
+    assert [line.split()[1:3] for line in shown[1:]] == [
+        ["refused_credentials", "bob"],
+        ["throttled", "alice"],
+    ]
+
+
+def test_it_can_be_narrowed_down(operator: Operator) -> None:
+    record(operator, *TRAIL)
+
+    def outcomes(*options: str) -> list[str]:
+        document = operator("audit", "tail", "--json", *options).document
+        return [entry["outcome"] for entry in document["entries"]]
+
+    assert outcomes("--user", "alice") == ["accepted", "throttled"]
+    assert outcomes("--outcome", "accepted") == ["accepted"]
+    assert outcomes("--since", "2026-01-02T04:00") == ["refused_credentials", "throttled"]
+    assert outcomes("--until", "2026-01-02T04:00") == ["accepted"]
+
+
+def test_everything_can_be_exported_line_by_line(operator: Operator) -> None:
+    record(operator, *TRAIL * 500)
+
+    lines = operator("audit", "export").done().splitlines()
+
+    assert len(lines) == 1500
+    assert json.loads(lines[0])["outcome"] == "accepted"
+    assert json.loads(lines[0])["at"].startswith("2026-01-02T03:04:05")
+
+
+@pytest.mark.parametrize(
+    "options", [("--since", "yesterday"), ("--until", ""), ("--outcome", "\udcff")], ids=str
+)
+def test_what_is_no_condition_is_told(operator: Operator, options: tuple[str, str]) -> None:
+    operator("audit", "tail", *options).refused(ExitCode.USAGE)
