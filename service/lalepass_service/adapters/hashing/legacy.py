@@ -68,9 +68,12 @@ class LegacyProcesses:
         """End all processes, also those at work."""
         with self._lock:
             self._closed = True
-            workers = [*self._idle, *self._busy]
+            idle, busy = [*self._idle], [*self._busy]
             self._idle.clear()
-        for each in workers:
+        for each in busy:
+            # Who waits for its answer sees it die, and ends it: nobody's pipe is closed under them.
+            each.kill()
+        for each in idle:
             each.end()
 
     def _take(self) -> "_Worker":
@@ -144,6 +147,10 @@ class _Worker:
         # Both together fit into the buffer of any pipe, so this does not wait.
         self._requests.write(worker.HEAD.pack(len(record), len(octets)) + record + octets)
         return self._read(seconds)
+
+    def kill(self) -> None:
+        """Make it stop, whatever it does."""
+        self._process.kill()
 
     def end(self) -> None:
         """Kill it, if it is still there, and forget it. May be called twice, and by two threads."""
