@@ -48,7 +48,7 @@ what else grows."""
 _LONGEST_HASH: Final = 0.5
 """Seconds. Above that people feel the login itself, and one guess more costs an attacker little."""
 
-_DEADLINE: Final = 4.0
+_DEADLINE: Final = 3.0
 """Seconds. With the hash behind it, this ends before the homeserver's module gives up after 5."""
 
 _SECONDS: Final = 0.5
