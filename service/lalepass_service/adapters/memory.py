@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import (
     AlreadyTaken,
     NameRetired,
     NoAnswer,
+    Overloaded,
     Throttled,
     TooManyTokens,
     UnreadableRecord,
@@ -39,9 +40,13 @@ from lalepass_service.core.softlock import (
     Lane,
     Ticket,
     Wait,
+    charge,
     debit,
     give_back,
 )
+
+if TYPE_CHECKING:
+    from asyncio import Event
 
 _PREFIX: Final = "$instant$"
 _STALE: Final = "$instant$old$"
@@ -64,8 +69,18 @@ class InstantHasher:
     def __init__(self) -> None:
         self.calls = 0
         """Hashes so far, those of decoys included."""
+        self.full = False
+        """Whether there is no room for a hash that can wait."""
+        self.pause: Event | None = None
+        """Held until this is set, if there is one."""
+        self.fail_next = 0
+        """How many of those that are held are turned away then."""
         self.failure: NoAnswer | None = None
         """Raised by every call while it is set, such as Overloaded."""
+
+    def has_room(self) -> bool:
+        """Say that there is room, unless told otherwise by `full`."""
+        return not self.full
 
     async def hash(self, password: Password) -> PasswordRecord:
         """Make a record.
@@ -90,6 +105,11 @@ class InstantHasher:
             UnreadableRecord: the record is not of this hasher.
         """
         self._work()
+        if self.pause is not None:
+            await self.pause.wait()
+        if self.fail_next:
+            self.fail_next -= 1
+            raise Overloaded(retry_after=1)
         if record is None:
             return False
         if not record.phc.startswith(_PREFIX):
@@ -352,6 +372,12 @@ class MemorySoftLocks:
         if ticket.paid:
             lane = give_back(self._lane(ticket.account, ticket.lane), guess=ticket.guess)
             self._lanes[ticket.account, ticket.lane] = lane, now
+
+    async def charge(self, ticket: Ticket, *, now: datetime) -> None:
+        """A repeated guess was wrong: debit it now if nobody's debit stands for it any more."""
+        self._answer()
+        lane = charge(self._lane(ticket.account, ticket.lane), guess=ticket.guess, now=now)
+        self._lanes[ticket.account, ticket.lane] = lane, now
 
     async def lanes(self, account: str) -> tuple[Lane, ...]:
         """Return what is remembered of wrong passwords, for every lane that has any."""

@@ -106,6 +106,9 @@ class CredentialCheck:
         user_id, record = credentials.user.id, credentials.record
         if record is None or user_id in self._renewing or not self._hasher.outdated(record):
             return
+        if not self._hasher.has_room():
+            # The person waits for the answer, and others for the slot. It has time until the next.
+            return
         self._renewing.add(user_id)
         try:
             with suppress(LalepassError):

@@ -1,11 +1,12 @@
 """What an operator does with accounts."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
 
-from lalepass_service.core.errors import AlreadyTaken, UserNotFound
+from lalepass_service.core.errors import AlreadyTaken, NoAnswer, UserNotFound
 from lalepass_service.core.identifiers import (
     ByLocalpart,
     canonical_display_name,
@@ -156,7 +157,9 @@ class Directory:
         )
         _require(changed, localpart)
         # A reset opens what wrong passwords have closed, and what was wrong may be right now.
-        await self._locks.unlock(user.id)
+        # The password is set, whatever becomes of this; the store has forgotten the lanes with it.
+        with suppress(NoAnswer):
+            await self._locks.unlock(user.id)
 
     async def failures(self, localpart: str) -> int:
         """Return how many wrong passwords in a row stand against an account, in its worst lane.

@@ -12,7 +12,7 @@ from lalepass_service.core.check import (
     account_of,
 )
 from lalepass_service.core.digests import Digests, source_prefix
-from lalepass_service.core.errors import NoAnswer, Throttled
+from lalepass_service.core.errors import NoAnswer, Throttled, UnreadableRecord
 from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.joining import Joined
 from lalepass_service.core.model import Credentials, Password
@@ -74,27 +74,32 @@ class GuardedCheck:
             Throttled: the caller, the source or the account has to wait.
             NoAnswer: it could not be found out. Then the guess has cost nothing.
         """
+        prefix = source_prefix(attempt.ip)
+        # Not in the trail: who asks too often would fill it, and each line costs more than the no.
+        self._throttle.hit(source=prefix, caller=attempt.caller)
         about = _About()
         try:
             outcome = await self._admit(attempt, about)
         except Throttled:
             self._record(attempt, about, "throttled")
             raise
-        except NoAnswer as exc:
+        except BaseException as exc:
+            # Also when the caller has gone: what was begun goes on, and should not go unseen.
             self._record(attempt, about, f"no_answer_{type(exc).__name__}")
             raise
         self._record(attempt, about, _name(outcome))
         return outcome
 
     async def _admit(self, attempt: Attempt, about: _About) -> Outcome:
-        prefix = source_prefix(attempt.ip)
-        self._throttle.hit(source=prefix, caller=attempt.caller)
         about.credentials = credentials = await self._users.credentials(attempt.identifier)
         account = account_of(attempt.identifier, credentials)
         guess = self._digests.guess(account, attempt.password)
-        source = self._digests.source(account, prefix)
+        source = self._digests.source(account, source_prefix(attempt.ip))
+        name = self._digests.attempt(
+            account, attempt.password, credentials=credentials, source=source
+        )
         work = partial(self._guess, attempt.password, credentials, account, guess, source)
-        return await self._joined.run(guess + source, work)
+        return await self._joined.run(name, work)
 
     def _record(self, attempt: Attempt, about: _About, outcome: str) -> None:
         user = about.credentials.user if about.credentials else None
@@ -123,11 +128,17 @@ class GuardedCheck:
         ticket = await self._locks.debit(account, source=source, guess=guess, now=self._clock.now())
         try:
             outcome = await self._check.decide(credentials, password, account=account)
+        except UnreadableRecord:
+            # Not given back: nobody's guesses are free for as long as it takes to mend a record.
+            raise
         except NoAnswer:
             await self._give_back(ticket)
             raise
         if credentials is not None and _right(outcome):
             await self._locks.settle(ticket, user_id=credentials.user.id, now=self._clock.now())
+        elif not ticket.paid:
+            # It rode on the debit of another one, which may have been given back meanwhile.
+            await self._locks.charge(ticket, now=self._clock.now())
         return outcome
 
     async def _give_back(self, ticket: Ticket) -> None:

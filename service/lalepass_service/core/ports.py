@@ -155,6 +155,10 @@ class SoftLocks(Protocol):
         """The guess was right: begin anew in its lane, and know its source from now on."""
         ...
 
+    async def charge(self, ticket: Ticket, *, now: datetime) -> None:
+        """A repeated guess was wrong: debit it now if nobody's debit stands for it any more."""
+        ...
+
     async def give_back(self, ticket: Ticket, *, now: datetime) -> None:
         """The guess could not be verified: undo the debit."""
         ...
@@ -220,6 +224,10 @@ class Hasher(Protocol):
             Overloaded: more hashes wait than can be done in time.
             UnreadableRecord: the record is broken, or would cost more than is allowed.
         """
+        ...
+
+    def has_room(self) -> bool:
+        """Say whether a hash could begin at once."""
         ...
 
     def outdated(self, record: PasswordRecord) -> bool:

@@ -97,19 +97,28 @@ def debit(lane: Lane, *, guess: bytes, now: datetime) -> Debited | Repeated | Wa
     if lane.closed:
         return Wait(_CLOSED_RETRY)
     if lane.not_before is not None and now < lane.not_before:
-        # Also for a repeated guess: whatever is verified costs a hash, and waiting costs none.
-        return Wait((lane.not_before - now).total_seconds())
+        # Also for a repeated guess: whatever is verified costs a hash, and waiting costs none. And
+        # never longer than by the rule: the clock may have been wrong when it was written down.
+        left = (lane.not_before - now).total_seconds()
+        return Wait(min(left, seconds_after(lane.failures)))
     if guess in lane.ring:
         return Repeated()
+    return Debited(_debited(lane, guess=guess, now=now))
+
+
+def _debited(lane: Lane, *, guess: bytes, now: datetime) -> Lane:
     failures = lane.failures + 1
     wait = seconds_after(failures)
-    return Debited(
-        Lane(
-            failures=failures,
-            not_before=now + timedelta(seconds=wait) if wait else None,
-            ring=(*lane.ring, guess)[-RING_SIZE:],
-        )
+    return Lane(
+        failures=failures,
+        not_before=now + timedelta(seconds=wait) if wait else None,
+        ring=(*lane.ring, guess)[-RING_SIZE:],
     )
+
+
+def charge(lane: Lane, *, guess: bytes, now: datetime) -> Lane:
+    """Debit a guess that was made without one, unless a debit stands for it."""
+    return lane if guess in lane.ring else _debited(lane, guess=guess, now=now)
 
 
 def give_back(lane: Lane, *, guess: bytes) -> Lane:

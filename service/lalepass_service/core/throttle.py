@@ -77,8 +77,9 @@ class LocalThrottle:
             Throttled: its source or its caller has asked for too many.
         """
         now = self._seconds()
-        wait = self._callers.hit(caller, now=now)
-        if not wait and source is not None:
-            wait = self._sources.hit(source, now=now)
+        # The source first: what it is refused must not come out of everybody's budget.
+        wait = 0.0 if source is None else self._sources.hit(source, now=now)
+        if not wait:
+            wait = self._callers.hit(caller, now=now)
         if wait:
             raise Throttled(retry_after=wait)

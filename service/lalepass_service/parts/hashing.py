@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 - see the package
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -104,4 +105,5 @@ async def open_hasher(
     try:
         yield hasher
     finally:
-        hasher.close()
+        # It waits for what runs, and the loop has other things to end meanwhile.
+        await asyncio.to_thread(hasher.close)

@@ -160,6 +160,21 @@ async def test_a_repeated_guess_has_nothing_to_give_back(locks: SoftLocks) -> No
     assert not again.paid
 
 
+async def test_a_repeated_guess_is_charged_once_its_debit_is_gone(locks: SoftLocks) -> None:
+    paid = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    rider = await locks.debit(ALICE.id, source=ELSEWHERE, guess=guess(1), now=NOW)
+    assert (paid.paid, rider.paid) == (True, False)
+
+    await locks.charge(rider, now=NOW)
+    (lane,) = await locks.lanes(ALICE.id)
+    assert lane.failures == 1
+
+    await locks.give_back(paid, now=NOW)
+    await locks.charge(rider, now=NOW)
+    (lane,) = await locks.lanes(ALICE.id)
+    assert (lane.failures, lane.ring) == (1, (guess(1),))
+
+
 async def test_accounts_do_not_share_a_budget(locks: SoftLocks) -> None:
     await guess_wrong(locks, 50)
 

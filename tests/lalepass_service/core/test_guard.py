@@ -15,10 +15,16 @@ from lalepass_service.adapters.memory import (
 )
 from lalepass_service.core.check import Accepted, CredentialCheck, Refusal, Refused
 from lalepass_service.core.digests import Digests
-from lalepass_service.core.errors import NoAnswer, Overloaded, StoreUnavailable, Throttled
+from lalepass_service.core.errors import (
+    NoAnswer,
+    Overloaded,
+    StoreUnavailable,
+    Throttled,
+    UnreadableRecord,
+)
 from lalepass_service.core.guard import Attempt, GuardedCheck
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
-from lalepass_service.core.model import Password, UserState
+from lalepass_service.core.model import Password, UserId, UserState
 from lalepass_service.core.softlock import STOP_AT
 from tests.lalepass_service.accounts import NOW, a_user
 
@@ -56,6 +62,11 @@ class World:
 
     async def failures(self, account: str = "id-alice") -> int:
         return sum(lane.failures for lane in await self.locks.lanes(account))
+
+    async def hashes(self, count: int) -> None:
+        """Wait until so many hashes have begun."""
+        while self.hasher.calls < count:  # noqa: ASYNC110 - a counter, and the loop turns at once
+            await asyncio.sleep(0)
 
     def later(self, **time: float) -> None:
         self.clock.time += timedelta(**time)
@@ -218,3 +229,54 @@ async def test_what_was_typed_where_nobody_is_is_not_written_down(world: World) 
 
     assert "my-secret-password" not in repr(world.trail.entries)
     assert world.trail.entries[0].outcome == "refused_credentials"
+
+
+async def test_who_asks_after_a_change_gets_no_answer_from_before_it(world: World) -> None:
+    world.hasher.pause = asyncio.Event()
+    before = asyncio.create_task(world.check(RIGHT))
+    await world.hashes(1)
+    await world.users.set_state(UserId("id-alice"), UserState.DISABLED)
+    after = asyncio.create_task(world.check(RIGHT))
+    await world.hashes(2)
+    world.hasher.pause.set()
+
+    assert isinstance(await before, Accepted)
+    assert await after == Refused(Refusal.DISABLED)
+
+
+async def test_overload_makes_no_guess_free(world: World) -> None:
+    """The same guess from two addresses: one pays and is turned away, the other is verified."""
+    world.hasher.pause = asyncio.Event()
+    payer = asyncio.create_task(world.check("wrong", ip="192.0.2.1"))
+    await world.hashes(1)
+    rider = asyncio.create_task(world.check("wrong", ip="192.0.2.2"))
+    await world.hashes(2)
+    # The first one fails, the second one does not.
+    world.hasher.fail_next = 1
+    world.hasher.pause.set()
+
+    with pytest.raises(Overloaded):
+        await payer
+    assert await rider == Refused(Refusal.CREDENTIALS)
+    assert await world.failures() == 1
+
+
+async def test_a_caller_who_leaves_does_not_leave_unseen(world: World) -> None:
+    world.hasher.pause = asyncio.Event()
+    leaving = asyncio.create_task(world.check(RIGHT))
+    await world.hashes(1)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+    assert [entry.outcome for entry in world.trail.entries] == ["no_answer_CancelledError"]
+
+
+async def test_an_unreadable_record_is_no_free_guess(world: World) -> None:
+    world.hasher.failure = UnreadableRecord("it is broken")
+    for number in range(3):
+        with pytest.raises(UnreadableRecord):
+            await world.check(f"wrong {number}")
+
+    with pytest.raises(Throttled):
+        await world.check("wrong 4")

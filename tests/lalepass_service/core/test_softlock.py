@@ -16,6 +16,7 @@ from lalepass_service.core.softlock import (
     Lane,
     Repeated,
     Wait,
+    charge,
     debit,
     give_back,
     seconds_after,
@@ -113,6 +114,22 @@ def test_a_debit_that_is_given_back_leaves_no_trace_but_the_wait(failures: int, 
     assert back.failures == lane.failures
     assert guess(10_000 + new) not in back.ring
     assert back.not_before is None
+
+
+def test_a_clock_that_was_wrong_holds_nobody_up_for_longer_than_the_rule() -> None:
+    lane, _ = after(6)
+
+    assert debit(lane, guess=guess(1000), now=NOW - timedelta(days=365)) == Wait(10)
+
+
+def test_a_guess_that_rode_on_anothers_debit_is_charged_if_that_was_given_back() -> None:
+    lane, now = after(2)
+    given_back = give_back(lane, guess=guess(1))
+
+    assert charge(lane, guess=guess(1), now=now) == lane
+    charged = charge(given_back, guess=guess(1), now=now)
+    assert charged.failures == 2
+    assert guess(1) in charged.ring
 
 
 def test_what_was_never_debited_can_not_be_given_back() -> None:

@@ -57,6 +57,20 @@ def test_memory_is_bounded_and_the_oldest_is_forgotten() -> None:
     assert buckets.hit("0", now=0) == 0
 
 
+def test_a_source_that_is_refused_does_not_spend_its_callers_budget() -> None:
+    throttle = LocalThrottle(
+        source=Rate(burst=1, per_second=1),
+        caller=Rate(burst=3, per_second=1),
+        seconds=Seconds(),
+    )
+    throttle.hit(source="192.0.2.1", caller="synapse")
+    for _ in range(100):
+        with pytest.raises(Throttled):
+            throttle.hit(source="192.0.2.1", caller="synapse")
+
+    throttle.hit(source="192.0.2.2", caller="synapse")
+
+
 def test_a_source_and_a_caller_have_budgets_of_their_own() -> None:
     seconds = Seconds()
     throttle = LocalThrottle(
@@ -70,6 +84,7 @@ def test_a_source_and_a_caller_have_budgets_of_their_own() -> None:
     assert throttled.value.retry_after == pytest.approx(1)
 
     throttle.hit(source="192.0.2.2", caller="synapse")
+    throttle.hit(source=None, caller="synapse")
     throttle.hit(source=None, caller="synapse")
     with pytest.raises(Throttled):
         throttle.hit(source="192.0.2.3", caller="synapse")

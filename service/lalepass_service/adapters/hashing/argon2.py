@@ -136,6 +136,11 @@ class Argon2Hasher:
         """Return how busy the hasher is."""
         return self._slots.load()
 
+    def has_room(self) -> bool:
+        """Say whether a hash could begin at once."""
+        load = self.load()
+        return load.busy < load.slots
+
     def close(self) -> None:
         """Finish what runs, refuse what waits, and stop the threads."""
         self._slots.close()

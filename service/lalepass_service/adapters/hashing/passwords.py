@@ -90,8 +90,12 @@ class PasswordHasher:
         """Return how busy the hasher is."""
         return self._own.load()
 
+    def has_room(self) -> bool:
+        """Say whether a hash could begin at once."""
+        return self._own.has_room()
+
     def close(self) -> None:
-        """Finish what runs, refuse what waits, and stop threads and processes."""
+        """Finish what runs, refuse what waits, and stop threads and processes. Blocks meanwhile."""
         self._own.close()
         self._legacy.close()
 

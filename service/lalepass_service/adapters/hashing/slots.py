@@ -69,7 +69,11 @@ class Slots:
             raise self._overloaded()
         loop = asyncio.get_running_loop()
         started = perf_counter()
-        future = self._threads.submit(work)
+        try:
+            future = self._threads.submit(work)
+        except RuntimeError:  # no thread to be had; the slot is not used
+            self._leave()
+            raise
 
         def ended(done: Future[T]) -> None:
             # Called on the thread, or on the loop if the work was cancelled before it began. The

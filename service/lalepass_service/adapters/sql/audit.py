@@ -2,10 +2,10 @@
 
 import asyncio
 import json
+import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -15,6 +15,8 @@ from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import UserId
+
+_log = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 0.5
 """How long an entry may wait to be written: what a sudden death of the process can take with it."""
@@ -72,6 +74,8 @@ class SqlTrail:
         self._copy(entry)
         if len(self._waiting) >= _MAX_WAITING:
             self._waiting.popleft()
+            if not self.lost:
+                _log.error("the trail can't be written, and its oldest entries are being lost")
             self.lost += 1
         self._waiting.append(entry)
 
@@ -80,11 +84,19 @@ class SqlTrail:
         try:
             while True:
                 await asyncio.sleep(FLUSH_SECONDS)
-                with suppress(StoreUnavailable):
-                    await self.flush()
+                await self._try_to_flush()
         finally:
-            with suppress(StoreUnavailable):
-                await self.flush()
+            await self._try_to_flush()
+            if self._waiting:
+                _log.error("%d entries of the trail could not be written", len(self._waiting))
+
+    async def _try_to_flush(self) -> None:
+        try:
+            await self.flush()
+        except StoreUnavailable:
+            _log.warning("the trail can't be written now: %d entries wait", len(self._waiting))
+        except Exception:  # noqa: BLE001 - whatever it is, the next half second may be better
+            _log.exception("the trail can't be written")
 
     async def flush(self) -> None:
         """Write all that waits.
@@ -97,7 +109,8 @@ class SqlTrail:
             rows = [row_of(entry) for entry in batch]
             try:
                 await self._hot.write(partial(_insert, rows=rows))
-            except StoreUnavailable:
+            except BaseException:
+                # Twice is better than not at all: it may have been written in spite of this.
                 self._waiting.extendleft(reversed(batch))
                 raise
 

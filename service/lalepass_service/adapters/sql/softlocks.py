@@ -21,6 +21,7 @@ from lalepass_service.core.softlock import (
     Repeated,
     Ticket,
     Wait,
+    charge,
     debit,
     give_back,
 )
@@ -104,6 +105,17 @@ class SqlSoftLocks:
 
         await self._hot.write(work)
 
+    async def charge(self, ticket: Ticket, *, now: datetime) -> None:
+        """A repeated guess was wrong: debit it now if nobody's debit stands for it any more."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            lane = _read(connection, ticket.account, ticket.lane)
+            charged = charge(lane, guess=ticket.guess, now=now)
+            if charged != lane:
+                _store(connection, ticket.account, ticket.lane, charged, now)
+
+        await self._hot.write(work)
+
     async def lanes(self, account: str) -> tuple[Lane, ...]:
         """Return what is remembered of wrong passwords, for every lane that has any."""
 
@@ -133,14 +145,15 @@ class SqlSoftLocks:
 def _is_known(connection: sqlite3.Connection, account: str, source: bytes, now: datetime) -> bool:
     """Whether somebody entered this account from there lately."""
     seen_at = _seen_at(connection, account, source)
-    return seen_at is not None and now - seen_at < KNOWN_FOR
+    # Not from the future, either: the clock may have been wrong when it was written down.
+    return seen_at is not None and -_SEEN_AGAIN < now - seen_at < KNOWN_FOR
 
 
 def _seen_lately(
     connection: sqlite3.Connection, account: str, source: bytes, now: datetime
 ) -> bool:
     seen_at = _seen_at(connection, account, source)
-    return seen_at is not None and now - seen_at < _SEEN_AGAIN
+    return seen_at is not None and abs(now - seen_at) < _SEEN_AGAIN
 
 
 def _seen_at(connection: sqlite3.Connection, account: str, source: bytes) -> datetime | None:

@@ -31,6 +31,8 @@ from lalepass_service.adapters.sql.compiled import Compiled
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.adapters.sql.tables import (
+    known_sources,
+    lanes,
     passwords,
     retired_names,
     user_emails,
@@ -156,6 +158,9 @@ class SqlUsers:
     ) -> bool:
         """Replace the password, and on what terms it is given.
 
+        With it goes what was remembered of wrong ones, and who was known by the old one: that may
+        have been a thief.
+
         Returns False if there is no such account (any more).
         """
         async with self._database.write() as connection:
@@ -174,6 +179,10 @@ class SqlUsers:
             upsert = new.on_conflict_do_update(
                 index_elements=[passwords.c.user_id],
                 set_={name: new.excluded[name] for name in values},
+            )
+            await connection.execute(delete(lanes).where(lanes.c.account == user_id))
+            await connection.execute(
+                delete(known_sources).where(known_sources.c.user_id == user_id)
             )
             return (await connection.execute(upsert)).rowcount > 0
 
