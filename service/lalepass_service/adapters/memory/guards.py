@@ -1,0 +1,133 @@
+"""Lanes, a throttle and a trail that can be looked at."""
+
+from datetime import datetime
+
+from lalepass_service.core.audit import Entry
+from lalepass_service.core.errors import (
+    NoAnswer,
+    Throttled,
+)
+from lalepass_service.core.model import (
+    UserId,
+)
+from lalepass_service.core.softlock import (
+    FRESH,
+    KNOWN_FOR,
+    Debited,
+    Lane,
+    Ticket,
+    Wait,
+    charge,
+    debit,
+    give_back,
+)
+
+
+class MemorySoftLocks:
+    """Lanes in a dictionary. Implements `core.ports.SoftLocks`."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[tuple[str, bytes], tuple[Lane, datetime]] = {}
+        self._known: dict[tuple[str, bytes], datetime] = {}
+        self.failure: NoAnswer | None = None
+        """Raised by every call while it is set, such as StoreUnavailable."""
+
+    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
+        """Pay for a guess before it is made.
+
+        Raises:
+            Throttled: the lane has to wait, or is closed.
+        """
+        self._answer()
+        seen_at = self._known.get((account, source))
+        lane = source if seen_at is not None and now - seen_at < KNOWN_FOR else b""
+        decision = debit(self._lane(account, lane), guess=guess, now=now)
+        if isinstance(decision, Wait):
+            raise Throttled(retry_after=decision.seconds)
+        if isinstance(decision, Debited):
+            self._lanes[account, lane] = decision.lane, now
+        paid = isinstance(decision, Debited)
+        return Ticket(account=account, lane=lane, guess=guess, source=source, paid=paid)
+
+    async def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
+        """The guess was right: begin anew in its lane, and know its source from now on."""
+        self._answer()
+        self._lanes.pop((ticket.account, ticket.lane), None)
+        if ticket.source:
+            self._known[user_id, ticket.source] = now
+
+    async def give_back(self, ticket: Ticket, *, now: datetime) -> None:
+        """The guess could not be verified: undo the debit."""
+        self._answer()
+        if ticket.paid:
+            lane = give_back(self._lane(ticket.account, ticket.lane), guess=ticket.guess)
+            self._lanes[ticket.account, ticket.lane] = lane, now
+
+    async def charge(self, ticket: Ticket, *, now: datetime) -> None:
+        """A repeated guess was wrong: debit it now if nobody's debit stands for it any more."""
+        self._answer()
+        lane = charge(self._lane(ticket.account, ticket.lane), guess=ticket.guess, now=now)
+        self._lanes[ticket.account, ticket.lane] = lane, now
+
+    async def lanes(self, account: str) -> tuple[Lane, ...]:
+        """Return what is remembered of wrong passwords, for every lane that has any."""
+        self._answer()
+        found = sorted(key for key in self._lanes if key[0] == account)
+        return tuple(self._lanes[key][0] for key in found)
+
+    async def unlock(self, account: str) -> bool:
+        """Forget all wrong passwords. Returns False if there were none."""
+        self._answer()
+        found = [key for key in self._lanes if key[0] == account]
+        for key in found:
+            del self._lanes[key]
+        return bool(found)
+
+    async def sweep(self, *, before: datetime) -> int:
+        """Forget what nobody has used since; a fake has no accounts, so closed lanes stay."""
+        self._answer()
+        lanes = [
+            key
+            for key, (lane, changed_at) in self._lanes.items()
+            if changed_at < before and not lane.closed
+        ]
+        sources = [key for key, seen_at in self._known.items() if seen_at < before]
+        for key in lanes:
+            del self._lanes[key]
+        for key in sources:
+            del self._known[key]
+        return len(lanes) + len(sources)
+
+    def _lane(self, account: str, lane: bytes) -> Lane:
+        state, _ = self._lanes.get((account, lane), (FRESH, None))
+        return state
+
+    def _answer(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class NoThrottle:
+    """Lets everything through, and counts. Implements `core.ports.Throttle`."""
+
+    def __init__(self) -> None:
+        self.hits: list[tuple[str | None, str]] = []
+        self.failure: Throttled | None = None
+        """Raised by every call while it is set."""
+
+    def hit(self, *, source: str | None, caller: str) -> None:
+        """Count a request."""
+        self.hits.append((source, caller))
+        if self.failure is not None:
+            raise self.failure
+
+
+class MemoryTrail:
+    """Keeps the entries in a list. Implements `core.ports.Trail`."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def record(self, entry: Entry) -> None:
+        """Take an entry."""
+        self.entries.append(entry)
