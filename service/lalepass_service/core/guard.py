@@ -72,7 +72,8 @@ class GuardedCheck:
 
         Raises:
             Throttled: the caller, the source or the account has to wait.
-            NoAnswer: it could not be found out. Then the guess has cost nothing.
+            NoAnswer: it could not be found out. The guess has cost nothing then, unless the
+                record itself can't be read.
         """
         prefix = source_prefix(attempt.ip)
         # Not in the trail: who asks too often would fill it, and each line costs more than the no.

@@ -172,9 +172,10 @@ class SoftLocks(Protocol):
         ...
 
     async def sweep(self, *, before: datetime) -> int:
-        """Forget lanes and sources that nobody has used since. Returns how many.
+        """Forget sources with their lanes, and names that nobody has, unless used since.
 
-        A closed lane of an account stays closed: only a reset or an unlock opens it.
+        The lane that everybody shares at an account stays, closed or not: who could empty it by
+        waiting would have its guesses again and again. Returns how many were forgotten.
         """
         ...
 

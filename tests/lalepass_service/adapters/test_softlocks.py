@@ -199,6 +199,27 @@ async def test_old_lanes_and_sources_are_swept(locks: SoftLocks) -> None:
     assert await locks.lanes("name:nobody") == ()
 
 
+async def test_wrong_passwords_in_a_row_are_not_forgotten_by_waiting(locks: SoftLocks) -> None:
+    """Else somebody could make 99 guesses a month for ever."""
+    await guess_wrong(locks, STOP_AT - 1)
+
+    await locks.sweep(before=NOW + timedelta(days=3650))
+
+    (lane,) = await locks.lanes(ALICE.id)
+    assert lane.failures == STOP_AT - 1
+
+
+async def test_the_lane_of_a_source_goes_when_the_source_is_no_longer_known(
+    locks: SoftLocks,
+) -> None:
+    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    await locks.debit(ALICE.id, source=HOME, guess=guess(2), now=NOW)
+
+    assert await locks.sweep(before=NOW + KNOWN_FOR) == 2
+    assert await locks.lanes(ALICE.id) == ()
+
+
 async def test_a_closed_lane_of_an_account_is_not_swept(locks: SoftLocks) -> None:
     await guess_wrong(locks, STOP_AT)
 

@@ -84,12 +84,13 @@ class MemorySoftLocks:
         return bool(found)
 
     async def sweep(self, *, before: datetime) -> int:
-        """Forget what nobody has used since; a fake has no accounts, so closed lanes stay."""
+        """Forget sources and their lanes, and names that nobody has, unless used since."""
         self._answer()
         lanes = [
             key
-            for key, (lane, changed_at) in self._lanes.items()
-            if changed_at < before and not lane.closed
+            for key, (_, changed_at) in self._lanes.items()
+            # A name that nobody has stands there with its kind: see `check.account_of`.
+            if changed_at < before and (key[1] or ":" in key[0])
         ]
         sources = [key for key, seen_at in self._known.items() if seen_at < before]
         for key in lanes:

@@ -15,7 +15,6 @@ from lalepass_service.core.softlock import (
     FRESH,
     GUESS_BYTES,
     KNOWN_FOR,
-    STOP_AT,
     Debited,
     Lane,
     Repeated,
@@ -48,7 +47,7 @@ _FORGET: Final = "DELETE FROM lanes WHERE account = ? AND lane = ?"
 _FORGET_ALL: Final = "DELETE FROM lanes WHERE account = ?"
 _SWEEP_LANES: Final = """
     DELETE FROM lanes WHERE changed_at < ?
-    AND (failures < ? OR account NOT IN (SELECT id FROM users))
+    AND (lane != ? OR account NOT IN (SELECT id FROM users))
 """
 _SWEEP_SOURCES: Final = "DELETE FROM known_sources WHERE seen_at < ?"
 
@@ -133,10 +132,10 @@ class SqlSoftLocks:
         return await self._hot.write(work)
 
     async def sweep(self, *, before: datetime) -> int:
-        """Forget lanes and sources that nobody has used since, except closed ones of accounts."""
+        """Forget sources and their lanes, and names that nobody has, unless used since."""
 
         def work(connection: sqlite3.Connection) -> int:
-            lanes = connection.execute(_SWEEP_LANES, (_text(before), STOP_AT)).rowcount
+            lanes = connection.execute(_SWEEP_LANES, (_text(before), _EVERYBODY)).rowcount
             return lanes + connection.execute(_SWEEP_SOURCES, (_text(before),)).rowcount
 
         return await self._hot.write(work)
