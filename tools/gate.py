@@ -17,6 +17,7 @@ from tools.processes import LOOPBACK
 
 _CHECK: Final = b"POST /v1/credentials/check "
 _TOKEN_ID: Final = re.compile(rb"(Bearer lalepass_)[0-9a-f]{12}")
+_TURNS: Final = 10
 _CHUNK: Final = 64 * 1024
 
 
@@ -95,10 +96,13 @@ class Gate:
         if self._server is not None:
             self._server.close()
             self._server = None
-        connections = list(self._connections)
-        for connection in connections:
-            connection.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        # A connection that the system had accepted already is handed over a few turns later.
+        for _ in range(_TURNS):
+            connections = list(self._connections)
+            for connection in connections:
+                connection.cancel()
+            await asyncio.gather(*connections, return_exceptions=True)
+            await asyncio.sleep(0)
 
     async def _change(self, mode: Mode) -> None:
         await self._shut()
@@ -106,17 +110,19 @@ class Gate:
         if mode is not Mode.SHUT:
             await self._listen()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("connections are served by tasks")
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Closed by the end of the task and not within it: one that is cancelled before it has
+        # begun runs none of its own code.
+        task = asyncio.ensure_future(self._serve_quietly(reader, writer))
         self._connections.add(task)
-        try:
-            with suppress(OSError, asyncio.CancelledError):
-                await self._serve(reader, writer)
-        finally:
-            self._connections.discard(task)
-            writer.close()
+        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: writer.close())
+
+    async def _serve_quietly(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with suppress(OSError, asyncio.CancelledError):
+            await self._serve(reader, writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._mode is Mode.HUNG:
