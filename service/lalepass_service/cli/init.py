@@ -31,8 +31,7 @@ def init(
     config = directory / _CONFIG
     # Everything new is taken back if a later step fails, so that the next try begins clean.
     with ExitStack() as steps:
-        steps.enter_context(_folder(directory))
-        steps.enter_context(_alone(directory))
+        steps.enter_context(folder_of_its_own(directory))
         if config.exists():
             raise Conflict(
                 f"{config} is there already: edit it, or move it away, or choose another "
@@ -46,30 +45,35 @@ def init(
 
 
 @contextmanager
-def _folder(path: Path) -> Iterator[None]:
+def folder_of_its_own(path: Path) -> Iterator[None]:
+    """Make the folder if it is not there, and have it for this `init` alone.
+
+    A second one at the same time would take back what the first has made. Only who holds the lock
+    removes the folder: whoever comes too late has nothing in it.
+    """
     missing = not path.exists()
     path.mkdir(mode=0o700, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        if missing:
-            # Not ours alone any more if somebody has put something there: then it stays.
-            with suppress(OSError):
-                path.rmdir()
-        raise
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep a second `init` away: each would take back what the other has made."""
     folder = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise Conflict(f"another `lalepass init` is at work in {path}") from error
+        _lock(folder, path)
+        try:
+            yield
+        except BaseException:
+            if missing:
+                # Not ours alone any more if somebody has put something there: then it stays.
+                with suppress(OSError):
+                    path.rmdir()
+            raise
     finally:
         os.close(folder)
+
+
+def _lock(folder: int, path: Path) -> None:
+    """Take the lock on an open folder. Closing it gives the lock back."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Conflict(f"another `lalepass init` is at work in {path}") from error
 
 
 @contextmanager

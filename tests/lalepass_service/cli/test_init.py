@@ -1,10 +1,14 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from lalepass_service.cli.console import ExitCode
+from lalepass_service.cli.init import folder_of_its_own
 from lalepass_service.config import Config, Keys, load
+from lalepass_service.core.errors import Conflict
 from tests.lalepass_service.cli.operator import Operator
 
 
@@ -164,3 +168,27 @@ def test_where_there_is_no_place_it_says_so(operator: Operator, tmp_path: Path, 
 
     said.refused(ExitCode.OUTSIDE)
     assert not (tmp_path / "missing").exists()
+
+
+def test_who_comes_second_never_removes_the_folder_of_the_first(tmp_path: Path) -> None:
+    # Both find no folder; one makes it, and the other must not take it away again as "new".
+    for turn in range(200):
+        folder = tmp_path / str(turn)
+        together = Barrier(2)
+
+        with ThreadPoolExecutor(max_workers=2) as threads:
+            both = [threads.submit(_take, folder, together) for _ in range(2)]
+        faults = [done.exception() for done in both]
+
+        assert None in faults
+        assert {type(fault) for fault in faults} <= {type(None), Conflict}
+        assert (folder / "made").exists()
+
+
+def _take(folder: Path, together: Barrier) -> None:
+    together.wait(timeout=10)
+    with folder_of_its_own(folder):
+        made = folder / "made"
+        if made.exists():
+            raise Conflict("the first has done it all")
+        made.touch()
