@@ -25,6 +25,8 @@ class ErrorCode(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     # 408: the request did not arrive in time
     REQUEST_TIMEOUT = "request_timeout"
+    # 410: the cursor is of another database, or of one that was restored: begin anew
+    CURSOR_UNKNOWN = "cursor_unknown"
     # 413: the body is longer than limits.MAX_REQUEST_BYTES
     BODY_TOO_LARGE = "body_too_large"
     # 415: the body is not declared as application/json

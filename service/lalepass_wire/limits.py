@@ -39,3 +39,24 @@ PHONE_PATTERN: Final = r"^[1-9][0-9]{4,14}$"
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 REQUEST_ID_PATTERN: Final = r"^[A-Za-z0-9._\-]{1,64}$"
 """A request id of any other shape is replaced by one of the service's own."""
+
+CURSOR_PATTERN: Final = r"^[a-z0-9]{1,32}-[0-9]{1,19}$"
+"""Which database, and how far in its feed."""
+
+MAX_FEED_WAIT_SECONDS: Final = 30
+"""How long the service may keep a request for changes waiting for one."""
+
+MAX_CHANGES: Final = 200
+"""Accounts in one answer of the feed: with the longest names and addresses each, they fit into
+`MAX_FEED_ANSWER_BYTES`."""
+
+MAX_ORDERS: Final = 100
+MAX_LOCKED_PAGE: Final = 10_000
+MAX_REPORTS: Final = 32
+"""In one request, which also has to keep within `MAX_REQUEST_BYTES`."""
+
+MAX_FEED_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""`MAX_ANSWER_BYTES` for the feed and the locked accounts."""
+
+MAX_DEVICE_ID_LENGTH: Final = 255
+REPORT_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{16,64}$"

@@ -3,6 +3,10 @@
 from typing import Final
 
 CHECK_CREDENTIALS: Final = "/v1/credentials/check"
+CHANGES: Final = "/v1/changes"
+LOCKED: Final = "/v1/locked"
+ACKNOWLEDGE_ORDERS: Final = "/v1/orders/acknowledge"
+REPORTS: Final = "/v1/reports"
 HEALTH_LIVE: Final = "/health/live"
 HEALTH_READY: Final = "/health/ready"
 METRICS: Final = "/metrics"

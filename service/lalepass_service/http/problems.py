@@ -36,6 +36,7 @@ KINDS: Final[Mapping[ErrorCode, Kind]] = {
     ErrorCode.NOT_FOUND: Kind(404, "There is no such path"),
     ErrorCode.METHOD_NOT_ALLOWED: Kind(405, "This path has other methods"),
     ErrorCode.REQUEST_TIMEOUT: Kind(408, "The request did not arrive in time"),
+    ErrorCode.CURSOR_UNKNOWN: Kind(410, "The cursor is of another database: begin anew"),
     ErrorCode.BODY_TOO_LARGE: Kind(413, "The body is too long"),
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: Kind(415, "The body has to be application/json"),
     ErrorCode.THROTTLED: Kind(429, "Too many tries"),
