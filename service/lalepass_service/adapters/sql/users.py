@@ -1,46 +1,25 @@
-"""Accounts in the database."""
+"""Accounts in the database. What is done inside the transactions is in `changes`."""
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Row,
-    ScalarSelect,
-    Select,
-    Table,
-    bindparam,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from lalepass_service.adapters.keys import NullVault, Vault
-from lalepass_service.adapters.sql.compiled import Compiled
+from lalepass_service.adapters.sql.accounts import ACCOUNTS, HOT, matching, user_of
+from lalepass_service.adapters.sql.changes import (
+    claim_name,
+    forget_guesses,
+    insert_account,
+    insert_password,
+    put_password,
+    taken,
+)
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.hot import HotPath
-from lalepass_service.adapters.sql.tables import (
-    known_sources,
-    lanes,
-    passwords,
-    retired_names,
-    user_emails,
-    user_phones,
-    users,
-)
-from lalepass_service.core.errors import AlreadyTaken, NameRetired, StoreUnavailable
-from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
+from lalepass_service.adapters.sql.tables import passwords, retired_names, users
+from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.model import (
     Credentials,
     NormalForm,
@@ -49,51 +28,6 @@ from lalepass_service.core.model import (
     UserId,
     UserState,
 )
-
-_TAKEN: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "users.id": "id",
-        "users.localpart": "user name",
-        "user_emails.address": "e-mail address",
-        "user_phones.number": "phone number",
-    }
-)
-"""By the column that SQLite names in "UNIQUE constraint failed: ..."."""
-
-
-def _listed(table: Table, value: Column[Any]) -> ScalarSelect[str]:
-    """Gather one account's addresses into a JSON array of [position, value].
-
-    One statement then reads the whole account. The order inside the array is SQLite's choice, so
-    the position comes along.
-    """
-    pairs = func.json_group_array(func.json_array(table.c.position, value))
-    return select(pairs).where(table.c.user_id == users.c.id).scalar_subquery()
-
-
-_ACCOUNTS: Final = select(
-    users,
-    passwords.c.phc,
-    passwords.c.changed_at,
-    passwords.c.normal_form,
-    passwords.c.scheme,
-    passwords.c.must_change,
-    passwords.c.expires_at,
-    _listed(user_emails, user_emails.c.address).label("emails"),
-    _listed(user_phones, user_phones.c.number).label("phones"),
-).select_from(users.outerjoin(passwords))
-
-
-def _owning(table: Table, value: Column[Any]) -> Select[Any]:
-    owner = select(table.c.user_id).where(value == bindparam("value")).scalar_subquery()
-    return _ACCOUNTS.where(users.c.id == owner)
-
-
-# Built once: to put a statement together takes as long as to run it, and every check runs one.
-_BY_LOCALPART: Final = _ACCOUNTS.where(users.c.localpart == bindparam("value"))
-_BY_EMAIL: Final = _owning(user_emails, user_emails.c.address)
-_BY_PHONE: Final = _owning(user_phones, user_phones.c.number)
-_HOT: Final = {each: Compiled(each) for each in (_BY_LOCALPART, _BY_EMAIL, _BY_PHONE)}
 
 
 class SqlUsers:
@@ -113,17 +47,17 @@ class SqlUsers:
             AlreadyTaken: another account has its localpart, an e-mail address or a phone number.
             NameRetired: the localpart belonged to a deleted account, and not `reuse_name`.
         """
-        with _taken():
+        with taken():
             async with self._database.write() as connection:
-                await _claim_name(connection, user.localpart, reuse=reuse_name)
-                await _insert_account(connection, user)
+                await claim_name(connection, user.localpart, reuse=reuse_name)
+                await insert_account(connection, user)
                 if record is not None:
-                    await _insert_password(connection, user, self._sealed(user.id, record))
+                    await insert_password(connection, user, self._sealed(user.id, record))
 
     async def find(self, identifier: Identifier) -> User | None:
         """Return the account, if there is one. Also when its record can't be read."""
         row = await self._row(identifier)
-        return None if row is None else _user(row)
+        return None if row is None else user_of(row)
 
     async def credentials(self, identifier: Identifier) -> Credentials | None:
         """Return what a check needs, if there is such an account. One statement.
@@ -132,20 +66,20 @@ class SqlUsers:
             UnreadableRecord: the record can't be unwrapped.
         """
         row = await self._row(identifier)
-        return None if row is None else Credentials(user=_user(row), record=self._record(row))
+        return None if row is None else Credentials(user=user_of(row), record=self._record(row))
 
     async def page(
         self, *, after: str | None, limit: int, state: UserState | None
     ) -> tuple[User, ...]:
         """Return up to `limit` accounts behind `after`, in the order of their localparts."""
         # SQLite compares the bytes of UTF-8, which is the order of code points.
-        query = _ACCOUNTS.order_by(users.c.localpart).limit(limit)
+        query = ACCOUNTS.order_by(users.c.localpart).limit(limit)
         if after is not None:
             query = query.where(users.c.localpart > after)
         if state is not None:
             query = query.where(users.c.state == state.value)
         async with self._database.read() as connection:
-            return tuple(map(_user, await connection.execute(query)))
+            return tuple(map(user_of, await connection.execute(query)))
 
     async def set_password(
         self,
@@ -170,21 +104,9 @@ class SqlUsers:
                 "expires_at": expires_at,
                 **self._sealed(user_id, record),
             }
-            # literal() with the column's type, or times and flags would be bound as they are
-            owner = select(
-                users.c.id,
-                *(literal(value, passwords.c[name].type) for name, value in values.items()),
-            ).where(users.c.id == user_id)
-            new = sqlite.insert(passwords).from_select(["user_id", *values], owner)
-            upsert = new.on_conflict_do_update(
-                index_elements=[passwords.c.user_id],
-                set_={name: new.excluded[name] for name in values},
-            )
-            await connection.execute(delete(lanes).where(lanes.c.account == user_id))
-            await connection.execute(
-                delete(known_sources).where(known_sources.c.user_id == user_id)
-            )
-            return (await connection.execute(upsert)).rowcount > 0
+            found = await put_password(connection, user_id, values)
+            await forget_guesses(connection, user_id)
+        return found
 
     async def replace_record(
         self, user_id: UserId, *, old: PasswordRecord, new: PasswordRecord
@@ -223,10 +145,10 @@ class SqlUsers:
 
     async def _row(self, identifier: Identifier) -> Row[Any] | None:
         """Look the account up: on the hot path where there is one, since every check does it."""
-        statement, value = _matching(identifier)
+        statement, value = matching(identifier)
         row: Row[Any] | None
         if self._hot is not None:
-            row = await self._hot.read(partial(_HOT[statement].one_or_none, value=value))
+            row = await self._hot.read(partial(HOT[statement].one_or_none, value=value))
             return row
         async with self._database.read() as connection:
             row = (await connection.execute(statement, {"value": value})).one_or_none()
@@ -248,101 +170,3 @@ class SqlUsers:
             "normal_form": record.form.value,
             "scheme": record.scheme,
         }
-
-
-async def _claim_name(connection: AsyncConnection, localpart: str, *, reuse: bool) -> None:
-    """Take the name off the list of the retired, or find out that one may not.
-
-    In the transaction of the account itself, which holds the write lock.
-    """
-    name = retired_names.c.localpart == localpart
-    if reuse:
-        await connection.execute(delete(retired_names).where(name))
-    elif (await connection.execute(select(retired_names).where(name))).first():
-        raise NameRetired(localpart)
-
-
-async def _insert_account(connection: AsyncConnection, user: User) -> None:
-    await connection.execute(
-        insert(users).values(
-            id=user.id,
-            localpart=user.localpart,
-            display_name=user.display_name,
-            state=user.state.value,
-            admin=user.admin,
-            created_at=user.created_at,
-        )
-    )
-    for table, column, values in (
-        (user_emails, "address", user.emails),
-        (user_phones, "number", user.phones),
-    ):
-        if values:
-            await connection.execute(
-                insert(table),
-                [
-                    {"user_id": user.id, "position": position, column: value}
-                    for position, value in enumerate(values)
-                ],
-            )
-
-
-async def _insert_password(
-    connection: AsyncConnection, user: User, sealed: Mapping[str, str | None]
-) -> None:
-    await connection.execute(
-        insert(passwords).values(
-            user_id=user.id,
-            changed_at=user.password_changed_at or user.created_at,
-            must_change=user.password_must_change,
-            expires_at=user.password_expires_at,
-            **sealed,
-        )
-    )
-
-
-def _matching(identifier: Identifier) -> tuple[Select[Any], str]:
-    match identifier:
-        case ByLocalpart(localpart):
-            return _BY_LOCALPART, localpart
-        case ByEmail(address):
-            return _BY_EMAIL, address
-        case ByPhone(number):
-            return _BY_PHONE, number
-
-
-def _user(row: Row[Any]) -> User:
-    return User(
-        id=UserId(row.id),
-        localpart=row.localpart,
-        display_name=row.display_name,
-        emails=_in_order(row.emails),
-        phones=_in_order(row.phones),
-        state=UserState(row.state),
-        admin=row.admin,
-        created_at=row.created_at,
-        password_changed_at=row.changed_at,
-        password_must_change=bool(row.must_change),  # NULL without a password
-        password_expires_at=row.expires_at,
-        password_scheme=row.scheme,
-    )
-
-
-def _in_order(listed: str) -> tuple[str, ...]:
-    return tuple(value for _, value in sorted(json.loads(listed)))
-
-
-@contextmanager
-def _taken() -> Iterator[None]:
-    """Say which value another account has.
-
-    SQLite checks while it writes, so there is no moment between a look and a change; and it names
-    the column but never the value.
-    """
-    try:
-        yield
-    except IntegrityError as exc:
-        for column, what in _TAKEN.items():
-            if str(exc.orig).endswith(f"UNIQUE constraint failed: {column}"):
-                raise AlreadyTaken(what) from exc
-        raise StoreUnavailable from exc

@@ -1,0 +1,125 @@
+"""The parts of a change of an account, each of them inside a transaction of `users`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from sqlalchemy import delete, insert, literal, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lalepass_service.adapters.sql.tables import (
+    known_sources,
+    lanes,
+    passwords,
+    retired_names,
+    user_emails,
+    user_phones,
+    users,
+)
+from lalepass_service.core.errors import AlreadyTaken, NameRetired, StoreUnavailable
+from lalepass_service.core.model import User, UserId
+
+_TAKEN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "users.id": "id",
+        "users.localpart": "user name",
+        "user_emails.address": "e-mail address",
+        "user_phones.number": "phone number",
+    }
+)
+"""By the column that SQLite names in "UNIQUE constraint failed: ..."."""
+
+
+async def claim_name(connection: AsyncConnection, localpart: str, *, reuse: bool) -> None:
+    """Take the name off the list of the retired, or find out that one may not.
+
+    In the transaction of the account itself, which holds the write lock.
+    """
+    name = retired_names.c.localpart == localpart
+    if reuse:
+        await connection.execute(delete(retired_names).where(name))
+    elif (await connection.execute(select(retired_names).where(name))).first():
+        raise NameRetired(localpart)
+
+
+async def insert_account(connection: AsyncConnection, user: User) -> None:
+    """Store an account with its addresses and numbers."""
+    await connection.execute(
+        insert(users).values(
+            id=user.id,
+            localpart=user.localpart,
+            display_name=user.display_name,
+            state=user.state.value,
+            admin=user.admin,
+            created_at=user.created_at,
+        )
+    )
+    for table, column, values in (
+        (user_emails, "address", user.emails),
+        (user_phones, "number", user.phones),
+    ):
+        if values:
+            await connection.execute(
+                insert(table),
+                [
+                    {"user_id": user.id, "position": position, column: value}
+                    for position, value in enumerate(values)
+                ],
+            )
+
+
+async def insert_password(
+    connection: AsyncConnection, user: User, sealed: Mapping[str, str | None]
+) -> None:
+    """Store the password of a new account."""
+    await connection.execute(
+        insert(passwords).values(
+            user_id=user.id,
+            changed_at=user.password_changed_at or user.created_at,
+            must_change=user.password_must_change,
+            expires_at=user.password_expires_at,
+            **sealed,
+        )
+    )
+
+
+async def put_password(
+    connection: AsyncConnection, user_id: UserId, values: Mapping[str, datetime | bool | str | None]
+) -> bool:
+    """Replace a password, or set the first one. Returns False if there is no such account."""
+    # literal() with the column's type, or times and flags would be bound as they are
+    owner = select(
+        users.c.id, *(literal(value, passwords.c[name].type) for name, value in values.items())
+    ).where(users.c.id == user_id)
+    new = sqlite.insert(passwords).from_select(["user_id", *values], owner)
+    upsert = new.on_conflict_do_update(
+        index_elements=[passwords.c.user_id],
+        set_={name: new.excluded[name] for name in values},
+    )
+    return (await connection.execute(upsert)).rowcount > 0
+
+
+async def forget_guesses(connection: AsyncConnection, user_id: UserId) -> None:
+    """Forget what was wrong, and who was known by what was right: that may have been a thief."""
+    await connection.execute(delete(lanes).where(lanes.c.account == user_id))
+    await connection.execute(delete(known_sources).where(known_sources.c.user_id == user_id))
+
+
+@contextmanager
+def taken() -> Iterator[None]:
+    """Say which value another account has.
+
+    SQLite checks while it writes, so there is no moment between a look and a change; and it names
+    the column but never the value.
+    """
+    try:
+        yield
+    except IntegrityError as exc:
+        for column, what in _TAKEN.items():
+            if str(exc.orig).endswith(f"UNIQUE constraint failed: {column}"):
+                raise AlreadyTaken(what) from exc
+        raise StoreUnavailable from exc
