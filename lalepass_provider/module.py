@@ -14,6 +14,7 @@ from twisted.internet import defer, reactor
 
 from lalepass_provider import config as configuration
 from lalepass_provider.accounts import AccountRefused, MatrixAccounts
+from lalepass_provider.calls import Calls
 from lalepass_provider.client import LalepassClient
 from lalepass_provider.config import ProviderConfig
 from lalepass_provider.errors import CallerRejected, ContractBroken, NoAnswer, Throttled
@@ -40,6 +41,8 @@ Login = tuple[str, Callable[[LoginResponse], Awaitable[None]] | None] | None
 
 _DEFAULT_RETRY_AFTER: Final = 5.0
 _IDLE_CONNECTIONS: Final = 32
+_MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""Of any answer; a check has a far lower cap of its own."""
 
 
 class HonestError(SynapseError, defer.CancelledError):
@@ -135,15 +138,18 @@ def _client(config: ProviderConfig, *, token: SecretStr) -> LalepassClient:
         reactor=reactor,
         connect_timeout=min(config.connect_timeout, config.timeout),
         deadline=config.timeout,
-        max_answer_bytes=limits.MAX_ANSWER_BYTES,
+        max_answer_bytes=_MAX_ANSWER_BYTES,
         max_idle_connections=_IDLE_CONNECTIONS,
         yieldable=make_deferred_yieldable,
     )
     return LalepassClient(
-        base_url=config.url,
-        token=token,
-        transport=transport,
-        max_in_flight=config.max_in_flight,
+        Calls(
+            base_url=config.url,
+            token=token,
+            transport=transport,
+            deadline=config.timeout,
+            max_in_flight=config.max_in_flight,
+        )
     )
 
 

@@ -70,8 +70,10 @@ class TwistedTransport(httpx.AsyncBaseTransport):
         Args:
             reactor: Twisted's reactor.
             connect_timeout: seconds for one connection to be made.
-            deadline: seconds for everything, from the call to the last byte of the answer.
-            max_answer_bytes: a longer answer is cut off and raises AnswerTooLarge.
+            deadline: seconds for everything, from the call to the last byte of the answer. A
+                request may bring its own as `extensions["deadline"]`.
+            max_answer_bytes: a longer answer is cut off and raises AnswerTooLarge. A request may
+                have a lower cap as `extensions["max_answer_bytes"]`.
             max_idle_connections: how many unused connections are kept for each host.
             tls_policy: whom to trust; the platform's certificates if not given.
             yieldable: what to wrap a Deferred with before it is awaited.
@@ -95,7 +97,8 @@ class TwistedTransport(httpx.AsyncBaseTransport):
         """Send one request and read its whole answer, or raise within the deadline."""
         body = b"".join([part async for part in request.stream])  # type: ignore[union-attr]  # async
         exchange = defer.Deferred.fromCoroutine(self._exchange(request, body))
-        exchange.addTimeout(self._deadline, self._clock, onTimeoutCancel=_timed_out(request))
+        deadline = request.extensions.get("deadline", self._deadline)
+        exchange.addTimeout(deadline, self._clock, onTimeoutCancel=_timed_out(request))
         return await self._yieldable(exchange)
 
     async def aclose(self) -> None:
@@ -154,7 +157,8 @@ class TwistedTransport(httpx.AsyncBaseTransport):
             # Not asked for; httpx would unpack it, and a small answer could become a large one.
             response.deliverBody(_Discard())
             raise httpx.RemoteProtocolError("the answer is compressed", request=request)
-        reader = _Reader(self._max_answer_bytes)
+        cap = request.extensions.get("max_answer_bytes", self._max_answer_bytes)
+        reader = _Reader(min(cap, self._max_answer_bytes))
         response.deliverBody(reader)
         body = await reader.finished
         return httpx.Response(response.code, headers=headers, content=body, request=request)

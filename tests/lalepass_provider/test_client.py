@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 from twisted.internet import defer
 
+from lalepass_provider.calls import Calls
 from lalepass_provider.client import LalepassClient
 from lalepass_provider.errors import (
     CallerRejected,
@@ -37,10 +38,13 @@ def make_client(
     if not isinstance(transport, httpx.AsyncBaseTransport):
         transport = httpx.MockTransport(transport)
     return LalepassClient(
-        base_url="https://auth.example",
-        token=SecretStr(TOKEN),
-        transport=transport,
-        max_in_flight=max_in_flight,
+        Calls(
+            base_url="https://auth.example",
+            token=SecretStr(TOKEN),
+            transport=transport,
+            deadline=5.0,
+            max_in_flight=max_in_flight,
+        )
     )
 
 
