@@ -21,6 +21,7 @@ from lalepass_service.config import Config, Server
 from lalepass_service.faults import OutsideFault
 from lalepass_service.http import api
 from lalepass_service.http.protocol import BoundedProtocol
+from lalepass_service.version import installed_version
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
@@ -91,6 +92,8 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             ping=partial(service.database.ping, _PING_SECONDS),
             load=service.hasher.load,
             request_timeout=config.server.request_timeout,
+            clock=service.clock,
+            service_version=installed_version(),
         )
         server = _Server(uvicorn_settings(config.server, application))
         server.url = f"http://{address(config.server)}"
@@ -167,7 +170,13 @@ class _Server(uvicorn.Server):
 def openapi_document() -> dict[str, Any]:
     """Return the description of the API, without opening anything."""
     application = api.build(
-        check=_absent(), registry=_absent(), ping=_absent(), load=_absent(), request_timeout=1
+        check=_absent(),
+        registry=_absent(),
+        ping=_absent(),
+        load=_absent(),
+        request_timeout=1,
+        clock=_absent(),
+        service_version="",
     )
     return application.openapi()
 

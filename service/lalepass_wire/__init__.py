@@ -8,6 +8,7 @@ from lalepass_wire.errors import PROBLEM_MEDIA_TYPE, ErrorCode, Problem
 from lalepass_wire.models import (
     Accepted,
     AcceptedUser,
+    CallerFacts,
     CheckAnswer,
     CheckRequest,
     EmailIdentifier,
@@ -18,12 +19,14 @@ from lalepass_wire.models import (
     Source,
     UserIdentifier,
     parse_answer,
+    parse_caller,
 )
 
 __all__ = [
     "PROBLEM_MEDIA_TYPE",
     "Accepted",
     "AcceptedUser",
+    "CallerFacts",
     "CheckAnswer",
     "CheckRequest",
     "EmailIdentifier",
@@ -36,4 +39,5 @@ __all__ = [
     "Source",
     "UserIdentifier",
     "parse_answer",
+    "parse_caller",
 ]

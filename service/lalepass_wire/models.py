@@ -1,4 +1,4 @@
-"""`POST /v1/credentials/check`: request and answer.
+"""Requests and answers: `POST /v1/credentials/check`, `GET /v1/caller`.
 
 Requests are strict: an unknown field is a mistake of the caller and is refused. Answers are
 tolerant: a newer service may add fields and reasons that an older caller does not know.
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -175,3 +176,28 @@ def parse_answer(body: bytes) -> Accepted | Refused:
             repeat the input.
     """
     return _ANSWER.validate_json(body)
+
+
+class CallerFacts(_Answer):
+    """Whom the service takes a caller for: the answer to `GET /v1/caller`.
+
+    Example: `{"name": "my-homeserver", "scopes": ["check"], "service_version": "0.1.0",
+    "server_time": "2026-11-23T08:28:10Z"}`.
+    """
+
+    name: str = Field(min_length=1, max_length=64)
+    """Of the token: what it was called when it was made."""
+    scopes: tuple[str, ...]
+    """What the token is good for. A newer service may know scopes that an older caller does not."""
+    service_version: str = Field(min_length=1, max_length=64)
+    server_time: AwareDatetime
+    """The service's clock."""
+
+
+def parse_caller(body: bytes) -> CallerFacts:
+    """Read the body of a 200 answer to `GET /v1/caller`.
+
+    Raises:
+        pydantic.ValidationError: the body is not an answer of this contract.
+    """
+    return CallerFacts.model_validate_json(body)

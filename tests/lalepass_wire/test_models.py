@@ -14,6 +14,7 @@ from lalepass_wire import (
     UserIdentifier,
     limits,
     parse_answer,
+    parse_caller,
 )
 
 CANARY = "canary-7f3a"
@@ -152,3 +153,41 @@ def test_a_reason_of_a_newer_service_is_a_refusal_like_any_other(reason: object)
 def test_what_is_neither_yes_nor_no_is_no_answer(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         answer(**body)
+
+
+def caller(**change: Any) -> bytes:
+    body = {
+        "name": "hs",
+        "scopes": ["check"],
+        "service_version": "0.1.0",
+        "server_time": "2026-11-23T08:28:10Z",
+        **change,
+    }
+    return json.dumps({key: value for key, value in body.items() if value is not ...}).encode()
+
+
+def test_a_newer_service_may_tell_a_caller_more() -> None:
+    facts = parse_caller(caller(scopes=["check", "telepathy"], mood="good"))
+
+    assert facts.scopes == ("check", "telepathy")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ...},
+        {"name": ""},
+        {"name": "x" * 65},
+        {"scopes": "check"},
+        {"scopes": [1]},
+        {"service_version": None},
+        {"service_version": "x" * 65},
+        {"server_time": "2026-11-23T08:28:10"},
+        {"server_time": "noon"},
+        {"server_time": ...},
+    ],
+    ids=str,
+)
+def test_what_says_no_caller_is_no_answer(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        parse_caller(caller(**change))

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -24,20 +23,13 @@ from lalepass_service.cli import (
     user,
 )
 from lalepass_service.cli.session import Session, session
+from lalepass_service.version import installed_version
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - called by typer
     if asked:
-        console.say(f"lalepass {_installed_version()}")
+        console.say(f"lalepass {installed_version()}")
         raise typer.Exit
-
-
-def _installed_version() -> str:
-    try:
-        return metadata.version("lalepass")
-    except metadata.PackageNotFoundError:
-        # Run from a source tree.
-        return "unknown"
 
 
 app = typer.Typer(

@@ -70,6 +70,17 @@ class CallerRegistry:
             CallerUnknown: the token is malformed, unknown or revoked: the caller can't tell which.
             ScopeMissing: it is good, but not for `scope`.
         """
+        caller = await self.recognise(token)
+        if scope not in caller.scopes:
+            raise ScopeMissing(scope)
+        return caller
+
+    async def recognise(self, token: str) -> Caller:
+        """Return the caller behind a token, whatever it is good for.
+
+        Raises:
+            CallerUnknown: the token is malformed, unknown or revoked: the caller can't tell which.
+        """
         parts = _TOKEN.fullmatch(token)
         if parts is None:
             raise CallerUnknown
@@ -80,8 +91,6 @@ class CallerRegistry:
         genuine = hmac.compare_digest(digest, _digest(secret))
         if caller is None or not genuine or caller.revoked_at is not None:
             raise CallerUnknown
-        if scope not in caller.scopes:
-            raise ScopeMissing(scope)
         return caller
 
     async def all(self) -> Sequence[Caller]:

@@ -8,10 +8,12 @@ from fastapi import FastAPI
 from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.guard import GuardedCheck
 from lalepass_service.core.model import Scope
+from lalepass_service.core.ports import Clock
+from lalepass_service.http import caller as caller_route
 from lalepass_service.http import check as check_route
 from lalepass_service.http import health, metrics, openapi, problems
 from lalepass_service.http.access import AccessLog
-from lalepass_service.http.callers import caller_with
+from lalepass_service.http.callers import any_caller, caller_with
 from lalepass_service.http.limits import Limits
 from lalepass_service.http.request_id import RequestId
 from lalepass_service.http.unforeseen import Unforeseen
@@ -38,6 +40,8 @@ def build(
     ping: Callable[[], Awaitable[None]],
     load: Callable[[], metrics.Load],
     request_timeout: float,
+    clock: Clock,
+    service_version: str,
 ) -> FastAPI:
     """Build the application.
 
@@ -47,11 +51,17 @@ def build(
         ping: asks the database, within a time limit; raises StoreUnavailable.
         load: how busy the hasher is.
         request_timeout: seconds for one request, from its head to its answer.
+        clock: says what time it is here.
+        service_version: which release this is.
     """
     counted = metrics.Metrics(load=load)
     app = _bare()
     asking = caller_with(Scope.CHECK, registry=registry)
     app.include_router(check_route.router(check=check, authenticate=asking, metrics=counted))
+    known = any_caller(registry=registry)
+    app.include_router(
+        caller_route.router(authenticate=known, clock=clock, service_version=service_version)
+    )
     app.include_router(health.router(ping=ping))
     app.include_router(metrics.router(counted))
     for error in problems.HANDLED:

@@ -24,13 +24,29 @@ Authenticate = Callable[..., Awaitable[Caller]]
 def caller_with(scope: Scope, *, registry: CallerRegistry) -> Authenticate:
     """Return a dependency that lets in callers with `scope`, and nobody else."""
 
+    async def authenticate(token: str) -> Caller:
+        return await registry.authenticate(token, scope)
+
+    return _let_in(authenticate)
+
+
+def any_caller(*, registry: CallerRegistry) -> Authenticate:
+    """Return a dependency that lets in every caller with a token, whatever it is good for."""
+
+    async def recognise(token: str) -> Caller:
+        return await registry.recognise(token)
+
+    return _let_in(recognise)
+
+
+def _let_in(caller_of: Callable[[str], Awaitable[Caller]]) -> Authenticate:
     async def authenticate(
         request: Request,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     ) -> Caller:
         if credentials is None:
             raise CallerUnknown
-        caller = await registry.authenticate(credentials.credentials, scope)
+        caller = await caller_of(credentials.credentials)
         request.state.caller = caller.name
         return caller
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
     from lalepass_service.core.guard import GuardedCheck
-    from lalepass_service.core.ports import Hasher, SoftLocks, Trail, Users
+    from lalepass_service.core.ports import Clock, Hasher, SoftLocks, Trail, Users
 
 _MIX_SECONDS: Final = 600.0
 """How often the decoys are spread anew."""
@@ -38,11 +38,13 @@ class Service:
     registry: "CallerRegistry"
     hasher: "PasswordHasher"
     database: "Database"
+    clock: "Clock"
 
 
 @asynccontextmanager
 async def open_service(config: "Config") -> AsyncIterator[Service]:
     """Open what answers requests."""
+    from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.hashing import usable_cores
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
@@ -70,6 +72,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
                 registry=registry(database, hot),
                 hasher=hasher,
                 database=database,
+                clock=SystemClock(),
             )
 
 

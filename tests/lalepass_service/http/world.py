@@ -32,6 +32,7 @@ from tests.lalepass_service.accounts import NOW, a_user
 
 PASSWORD = "correct horse"
 WRONG = "battery staple"
+VERSION = "1.2.3"
 
 LOAD = HasherLoad(slots=2, busy=1, waiting=3, shed=4, completed=5)
 
@@ -81,6 +82,8 @@ class World:
             ping=self._ping,
             load=lambda: LOAD,
             request_timeout=request_timeout,
+            clock=FixedClock(NOW),
+            service_version=VERSION,
         )
 
     async def _ping(self) -> None:
