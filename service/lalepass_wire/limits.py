@@ -30,8 +30,9 @@ MAX_PHONES: Final = 16
 LOCALPART_PATTERN: Final = r"^[a-z0-9._=\-/+]+$"
 """The grammar for new localparts, https://spec.matrix.org/v1.16/appendices/#user-identifiers."""
 
-EMAIL_PATTERN: Final = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
-"""Only the shape: one `@`, something on both sides, no blanks and no control characters."""
+EMAIL_PATTERN: Final = r"^[^@\s\x00-\x1f\x7f-\x9f\ufeff]+@[^@\s\x00-\x1f\x7f-\x9f\ufeff]+$"
+"""Only the shape: one `@`, something on both sides, no blanks and no control characters. U+0085 and
+U+FEFF are blanks in some dialects of regular expressions and not in others: here they are named."""
 
 PHONE_PATTERN: Final = r"^[1-9][0-9]{4,14}$"
 """E.164 without the `+`, as Matrix writes an `msisdn`."""

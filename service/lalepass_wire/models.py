@@ -7,7 +7,7 @@ No model here shows a secret in its `repr` or in a validation error.
 
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
     field_serializer,
     field_validator,
 )
+from pydantic.config import JsonDict
 
 from lalepass_wire import limits
 
@@ -49,21 +50,30 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
-class UserIdentifier(_Request):
+def _require_the_kind(schema: JsonDict) -> None:
+    # It has a default for who makes one in Python. On the wire it says which of the three it is.
+    schema["required"] = sorted({"kind", *schema["required"]})  # type: ignore[misc] # its type is any JSON
+
+
+class _Identifier(_Request):
+    model_config = ConfigDict(json_schema_extra=_require_the_kind)
+
+
+class UserIdentifier(_Identifier):
     """An account by its localpart: lower case, without `@` and without a server name."""
 
     kind: Literal["user"] = "user"
     localpart: Localpart
 
 
-class EmailIdentifier(_Request):
+class EmailIdentifier(_Identifier):
     """An account by one of its e-mail addresses. The service compares without regard to case."""
 
     kind: Literal["email"] = "email"
     address: Email
 
 
-class PhoneIdentifier(_Request):
+class PhoneIdentifier(_Identifier):
     """An account by one of its phone numbers: E.164 digits without the `+`."""
 
     kind: Literal["phone"] = "phone"
@@ -73,6 +83,11 @@ class PhoneIdentifier(_Request):
 Identifier = Annotated[
     UserIdentifier | EmailIdentifier | PhoneIdentifier, Field(discriminator="kind")
 ]
+
+
+_IP_SCHEMA: Final = Field(
+    max_length=45, json_schema_extra={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
+)
 
 
 def _ip_address(text: str) -> str:
@@ -85,7 +100,7 @@ def _ip_address(text: str) -> str:
 class Source(_Request):
     """Where the person sits who typed the password, as far as the caller knows it."""
 
-    ip: Annotated[str, AfterValidator(_ip_address), Field(max_length=45)] | None = None
+    ip: Annotated[str, AfterValidator(_ip_address), _IP_SCHEMA] | None = None
     user_agent: (
         Annotated[str, StringConstraints(max_length=limits.MAX_USER_AGENT_LENGTH)] | None
     ) = None
@@ -99,7 +114,11 @@ class CheckRequest(_Request):
     """
 
     identifier: Identifier
-    password: SecretStr = Field(min_length=1, max_length=limits.MAX_PASSWORD_LENGTH)
+    password: SecretStr = Field(
+        min_length=1,
+        max_length=limits.MAX_PASSWORD_LENGTH,
+        json_schema_extra={"pattern": r"^[^\u0000]*$"},
+    )
     source: Source | None = None
 
     @field_validator("password")
