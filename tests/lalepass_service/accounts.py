@@ -1,10 +1,16 @@
-"""People for the tests."""
+"""People for the tests, and who changes something about them."""
 
 from datetime import UTC, datetime
 
+from lalepass_service.core.audit import Actor, Event
 from lalepass_service.core.model import User, UserId, UserState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+BY = Actor(name="operator:root")
+
+ACT = BY.act(Event.USER_ADDED, at=NOW)
+"""For tests that are not about the trail."""
 
 
 def a_user(

@@ -29,7 +29,7 @@ from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.model import Scope
 from lalepass_service.http import api
 from lalepass_wire import PROBLEM_MEDIA_TYPE, ErrorCode, Problem, paths
-from tests.lalepass_service.accounts import NOW, a_user
+from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
 from tools.processes import free_port
 from tools.service import Service
 
@@ -94,9 +94,9 @@ async def _settle(path: Path) -> tuple[str, dict[Scope, str]]:
     """Make an account and tokens."""
     database = Database.open(path)
     registry = CallerRegistry(callers=SqlCallers(database), clock=FixedClock(NOW))
-    await SqlUsers(database).add(a_user("canary"), None, reuse_name=False)
-    _, everything = await registry.create("everything", list(Scope))
-    narrow = {scope: (await registry.create(scope, [scope]))[1] for scope in Scope}
+    await SqlUsers(database).add(a_user("canary"), None, reuse_name=False, act=ACT)
+    _, everything = await registry.create("everything", list(Scope), by=BY)
+    narrow = {scope: (await registry.create(scope, [scope], by=BY))[1] for scope in Scope}
     await database.close()
     return everything, narrow
 

@@ -12,6 +12,7 @@ from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import NormalForm, Password
 from lalepass_service.faults import ConfigFault
+from tests.lalepass_service.accounts import BY
 from tests.lalepass_service.adapters.hashing.golden import GOLDEN, PASSWORD, PEPPER
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +76,7 @@ async def test_where_hashes_were_brought_along_names_that_are_not_there_are_like
     config = configured(tmp_path, PEPPER)
     parts.migrate(config.database.path)
     record = parts.foreign_record(GOLDEN["Synapse"], form=NormalForm.NONE, synapse=True)
-    async with parts.open_directory(config) as directory:
+    async with parts.open_directory(config, by=BY) as directory:
         await directory.add(NewUser(localpart="alice"), record)
 
     async with parts.open_service(config) as service:

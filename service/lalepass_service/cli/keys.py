@@ -8,6 +8,7 @@ import typer
 
 from lalepass_service.cli import console, operate
 from lalepass_service.cli.session import session
+from lalepass_service.core.audit import Event
 from lalepass_service.core.errors import UnreadableRecord
 
 if TYPE_CHECKING:
@@ -29,10 +30,13 @@ def add(context: typer.Context) -> None:
     # Here and below: the cipher and the database take their time to import.
     from lalepass_service import parts  # noqa: PLC0415
 
-    directory = parts.key_directory(session(context).load())
+    config = session(context).load()
+    directory = parts.key_directory(config)
+    record = operate.acts_on_files(config)
     key_id = directory.add()
     active = directory.load().active
     console.say(key_id)
+    record(Event.KEY_ADDED, {"key_id": key_id, "active": key_id == active})
     if active == key_id:
         console.explain(f"This is the first key in {directory.path}: it is active.")
     else:
@@ -46,8 +50,12 @@ def promote(context: typer.Context, key_id: _KeyId) -> None:
     """Wrap new records with this key, from now on. A running service notices by itself."""
     from lalepass_service import parts  # noqa: PLC0415
 
-    parts.key_directory(session(context).load()).promote(key_id)
+    config = session(context).load()
+    directory = parts.key_directory(config)
+    record = operate.acts_on_files(config)
+    directory.promote(key_id)
     console.say(f"the key {key_id} is active")
+    record(Event.KEY_PROMOTED, {"key_id": key_id})
     console.explain("Older records keep their keys until: lalepass keys rewrap")
 
 
@@ -61,7 +69,14 @@ def rewrap(context: typer.Context) -> None:
 
     config = session(context).load()
     vault = parts.key_vault(config)
-    done, left = operate.on_database(config, lambda database: _rewrap(database, vault))
+    record = operate.acts_on_files(config)
+    active, counts = vault.ring.active, _Counts()
+    try:
+        done, left = operate.on_database(config, lambda database: _rewrap(database, vault, counts))
+    finally:
+        # Also when it was interrupted: what was moved is moved.
+        if counts.moved:
+            record(Event.KEYS_REWRAPPED, {"key_id": active, "moved": counts.moved})
     console.say(f"records moved to the key {vault.ring.active}: {done.moved}")
     if done.unreadable:
         raise UnreadableRecord(
@@ -88,7 +103,8 @@ def retire(
     directory.require(key_id)
     if not yes:
         _confirm(key_id)
-    operate.on_database(config, lambda database: remove(database, directory, key_id))
+    act = operate.act_now(Event.KEY_RETIRED, {"key_id": key_id})
+    operate.on_database(config, lambda database: remove(database, directory, key_id, act=act))
     console.say(f"the key {key_id} is removed")
 
 
@@ -153,7 +169,14 @@ def _state(config: "Config") -> _State:
     return _State(directory=str(directory.path), active=ring.active, ids=ring.ids, usage=usage)
 
 
-async def _rewrap(database: "Database", vault: "KeyVault") -> "tuple[Progress, int]":
+@dataclass(slots=True)
+class _Counts:
+    moved: int = 0
+
+
+async def _rewrap(
+    database: "Database", vault: "KeyVault", counts: _Counts
+) -> "tuple[Progress, int]":
     """Return what was done, and how many records need another key all the same."""
     from lalepass_service.adapters.sql.rewrap import Rewrap  # noqa: PLC0415
 
@@ -161,6 +184,7 @@ async def _rewrap(database: "Database", vault: "KeyVault") -> "tuple[Progress, i
     total = await work.pending()
 
     def report(progress: "Progress") -> None:
+        counts.moved = progress.moved
         console.explain(f"{progress.seen} of {total}")
 
     return await work.run(report), await work.pending()

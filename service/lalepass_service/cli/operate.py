@@ -1,11 +1,15 @@
 """Runs one piece of work against the database, and closes everything behind it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from lalepass_service.cli import console
-from lalepass_service.core.errors import BreachRangeUnavailable
+from lalepass_service.cli.acting import operator
+from lalepass_service.core.audit import Entry, Event, Fact
+from lalepass_service.core.errors import BreachRangeUnavailable, NoAnswer
+from lalepass_service.faults import OutsideFault
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.audit import SqlTrail
@@ -63,12 +67,56 @@ def on_database(config: "Config", work: Callable[["Database"], Awaitable[_Result
     return asyncio.run(run())
 
 
+def acts_on_files(config: "Config") -> Callable[[Event, Mapping[str, Fact]], None]:
+    """Return what writes an act on files into the trail. To be called when the act is done.
+
+    Files and the database can't change in one step. So it is found out before the act whether the
+    trail can be written; should that fail afterwards all the same, the operator is told.
+
+    Raises:
+        OutsideFault: the database is not one of this program.
+    """
+    from lalepass_service import parts  # noqa: PLC0415
+    from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
+
+    if parts.schema_of(config.database.path) is SchemaState.EMPTY:
+        return _say_that_there_is_no_trail
+    parts.require_current_schema(config)
+    return partial(_record, config)
+
+
+def _record(config: "Config", event: Event, details: Mapping[str, Fact]) -> None:
+    from lalepass_service.parts import open_acts  # noqa: PLC0415
+
+    async def run() -> None:
+        async with open_acts(config) as acts:
+            await acts.record(act_now(event, details))
+
+    try:
+        asyncio.run(run())
+    except NoAnswer as error:
+        raise OutsideFault(
+            f"it is done, but could not be written into the trail: {error}"
+        ) from error
+
+
+def act_now(event: Event, details: Mapping[str, Fact]) -> Entry:
+    """Return the entry of something that the operator does now."""
+    from lalepass_service.adapters.clock import SystemClock  # noqa: PLC0415
+
+    return operator().act(event, at=SystemClock().now(), details=details)
+
+
+def _say_that_there_is_no_trail(_event: Event, _details: Mapping[str, Fact]) -> None:
+    console.explain("lalepass: warning: there is no database yet, and so no trail of this")
+
+
 def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Result]]) -> _Result:
     """Do something with the accounts."""
     from lalepass_service.parts import open_directory  # noqa: PLC0415
 
     async def run() -> _Result:
-        async with open_directory(config, unanswered=_warn) as directory:
+        async with open_directory(config, by=operator(), unanswered=_warn) as directory:
             return await work(directory)
 
     return asyncio.run(run())
@@ -80,7 +128,7 @@ def _warn(error: BreachRangeUnavailable) -> None:
 
 
 def on_trail(config: "Config", work: Callable[["SqlTrail"], Awaitable[_Result]]) -> _Result:
-    """Do something with the trail of checks."""
+    """Do something with the trail."""
     from lalepass_service.parts import open_trail  # noqa: PLC0415
 
     async def run() -> _Result:

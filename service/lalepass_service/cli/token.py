@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lalepass_service.cli import console, operate
+from lalepass_service.cli.acting import operator
 from lalepass_service.cli.files import new_private_file
 from lalepass_service.cli.session import session
 from lalepass_service.core.errors import TokenNotFound
@@ -90,7 +91,7 @@ def revoke(
     if not token_id.isascii():
         # Bytes that are no text can't even be looked up.
         raise TokenNotFound(token_id)
-    operate.on_registry(config, lambda registry: registry.revoke(token_id))
+    operate.on_registry(config, lambda registry: registry.revoke(token_id, by=operator()))
     console.say(f"token {token_id} is revoked")
 
 
@@ -104,8 +105,14 @@ def _document(caller: Caller) -> dict[str, object]:
     }
 
 
+def _create(config: "Config", name: str, scopes: list[Scope]) -> tuple[Caller, str]:
+    return operate.on_registry(
+        config, lambda registry: registry.create(name, scopes, by=operator())
+    )
+
+
 def _create_and_show(config: "Config", name: str, scopes: list[Scope]) -> Caller:
-    caller, text = operate.on_registry(config, lambda registry: registry.create(name, scopes))
+    caller, text = _create(config, name, scopes)
     with _revoked_unless_delivered(config, caller):
         console.say(text)
         sys.stdout.flush()
@@ -114,7 +121,7 @@ def _create_and_show(config: "Config", name: str, scopes: list[Scope]) -> Caller
 
 def _create_in_file(config: "Config", name: str, scopes: list[Scope], file: Path) -> Caller:
     with new_private_file(file) as opened:
-        caller, text = operate.on_registry(config, lambda registry: registry.create(name, scopes))
+        caller, text = _create(config, name, scopes)
         with _revoked_unless_delivered(config, caller):
             opened.write(f"{text}\n")
             opened.flush()
@@ -128,5 +135,7 @@ def _revoked_unless_delivered(config: "Config", caller: Caller) -> Iterator[None
     try:
         yield
     except BaseException:
-        operate.on_registry(config, lambda registry: registry.revoke(caller.token_id))
+        operate.on_registry(
+            config, lambda registry: registry.revoke(caller.token_id, by=operator())
+        )
         raise

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from lalepass_service.core.audit import Actor, Event
 from lalepass_service.core.errors import (
     CallerUnknown,
     InvalidInput,
@@ -42,7 +43,7 @@ class CallerRegistry:
         self._clock = clock
         self._random_bytes = random_bytes
 
-    async def create(self, name: str, scopes: Iterable[Scope]) -> tuple[Caller, str]:
+    async def create(self, name: str, scopes: Iterable[Scope], *, by: Actor) -> tuple[Caller, str]:
         """Make a token, and return it with its text, which can't be had again.
 
         Raises:
@@ -60,7 +61,16 @@ class CallerRegistry:
         if not caller.scopes:
             raise InvalidInput("a token needs at least one scope")
         secret = _url_safe(self._random_bytes(_SECRET_BYTES))
-        await self._callers.add(caller, _digest(secret), limit=LIVE_TOKENS_PER_NAME)
+        act = by.act(
+            Event.TOKEN_CREATED,
+            at=caller.created_at,
+            details={
+                "token_id": caller.token_id,
+                "name": name,
+                "scopes": " ".join(sorted(caller.scopes)),
+            },
+        )
+        await self._callers.add(caller, _digest(secret), limit=LIVE_TOKENS_PER_NAME, act=act)
         return caller, f"lalepass_{caller.token_id}_{secret}"
 
     async def authenticate(self, token: str, scope: Scope) -> Caller:
@@ -97,13 +107,15 @@ class CallerRegistry:
         """Return every token, the oldest first."""
         return await self._callers.all()
 
-    async def revoke(self, token_id: str) -> None:
+    async def revoke(self, token_id: str, *, by: Actor) -> None:
         """Revoke a token, from now on.
 
         Raises:
             TokenNotFound: there is no such token.
         """
-        if not await self._callers.revoke(token_id, at=self._clock.now()):
+        now = self._clock.now()
+        act = by.act(Event.TOKEN_REVOKED, at=now, details={"token_id": token_id})
+        if not await self._callers.revoke(token_id, at=now, act=act):
             raise TokenNotFound(token_id)
 
 

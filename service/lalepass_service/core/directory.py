@@ -1,11 +1,12 @@
 """What an operator does with accounts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
 
+from lalepass_service.core.audit import Actor, Entry, Event, Fact
 from lalepass_service.core.errors import AlreadyTaken, NoAnswer, UserNotFound
 from lalepass_service.core.identifiers import (
     ByLocalpart,
@@ -39,7 +40,10 @@ class NewUser:
 
 
 class Directory:
-    """Makes, shows, changes and removes accounts. Every method may raise NoAnswer."""
+    """Makes, shows, changes and removes accounts, on behalf of somebody: see `audit.Actor`.
+
+    Every method may raise NoAnswer.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Directory:
         locks: SoftLocks,
         clock: Clock,
         policy: PasswordPolicy,
+        by: Actor,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         self._users = users
@@ -56,6 +61,7 @@ class Directory:
         self._locks = locks
         self._clock = clock
         self._policy = policy
+        self._by = by
         self._new_id = new_id
 
     async def add(
@@ -76,13 +82,7 @@ class Directory:
             NameRetired: the localpart belonged to a deleted account, and not `reuse_name`.
             BlocklistUnavailable: a blocklist can't be read any more.
         """
-        user = self._canonical(new)
-        record = None
-        if password is not None:
-            record = await self._record_of(password, user)
-            user = replace(user, password_changed_at=user.created_at)
-        await self._users.add(user, record, reuse_name=reuse_name)
-        return user
+        return await self._add(new, password, reuse_name=reuse_name, event=Event.USER_ADDED)
 
     async def bring(self, new: NewUser, record: PasswordRecord | None) -> bool:
         """Make an account that comes from elsewhere. Returns False if it is there already.
@@ -95,7 +95,7 @@ class Directory:
             NameRetired: the localpart belonged to a deleted account.
         """
         try:
-            await self.add(new, record)
+            await self._add(new, record, reuse_name=False, event=Event.USER_IMPORTED)
         except AlreadyTaken:
             wanted = self._canonical(new)
             there = await self._users.credentials(ByLocalpart(wanted.localpart))
@@ -148,18 +148,24 @@ class Directory:
         user = await self.get(localpart)
         record = await self._record_of(password, user)
         now = self._clock.now()
+        must_change = must_change or valid_for is not None
+        expires_at = None if valid_for is None else now + valid_for
+        details = _about_password(password) | {"must_change": must_change}
+        if expires_at is not None:
+            details["expires_at"] = expires_at.isoformat(timespec="seconds")
         changed = await self._users.set_password(
             user.id,
             record,
             changed_at=now,
-            must_change=must_change or valid_for is not None,
-            expires_at=None if valid_for is None else now + valid_for,
+            must_change=must_change,
+            expires_at=expires_at,
+            act=self._act(Event.PASSWORD_SET, user, details),
         )
         _require(changed, localpart)
         # A reset opens what wrong passwords have closed, and what was wrong may be right now.
         # The password is set, whatever becomes of this; the store has forgotten the lanes with it.
         with suppress(NoAnswer):
-            await self._locks.unlock(user.id)
+            await self._locks.unlock(user.id, act=None)
 
     async def failures(self, localpart: str) -> int:
         """Return how many wrong passwords in a row stand against an account, in its worst lane.
@@ -177,7 +183,7 @@ class Directory:
             UserNotFound: nobody has this localpart.
         """
         user = await self.get(localpart)
-        return await self._locks.unlock(user.id)
+        return await self._locks.unlock(user.id, act=self._act(Event.USER_UNLOCKED, user))
 
     async def set_state(self, localpart: str, state: UserState) -> None:
         """Enable or disable an account. Its password stays as it is.
@@ -186,7 +192,9 @@ class Directory:
             UserNotFound: nobody has this localpart.
         """
         user = await self.get(localpart)
-        _require(await self._users.set_state(user.id, state), localpart)
+        event = Event.USER_DISABLED if state is UserState.DISABLED else Event.USER_ENABLED
+        changed = await self._users.set_state(user.id, state, act=self._act(event, user))
+        _require(changed, localpart)
 
     async def delete(self, localpart: str) -> None:
         """Remove an account for good. Its localpart stays retired: see `errors.NameRetired`.
@@ -195,7 +203,40 @@ class Directory:
             UserNotFound: nobody has this localpart.
         """
         user = await self.get(localpart)
-        _require(await self._users.delete(user.id, deleted_at=self._clock.now()), localpart)
+        act = self._act(Event.USER_DELETED, user)
+        _require(await self._users.delete(user.id, deleted_at=act.at, act=act), localpart)
+
+    async def _add(
+        self,
+        new: NewUser,
+        password: Password | PasswordRecord | None,
+        *,
+        reuse_name: bool,
+        event: Event,
+    ) -> User:
+        user = self._canonical(new)
+        record = None
+        if password is not None:
+            record = await self._record_of(password, user)
+            user = replace(user, password_changed_at=user.created_at)
+        details = _about_password(password) | {
+            "admin": user.admin,
+            "state": user.state.value,
+            "reused_name": reuse_name,
+        }
+        await self._users.add(
+            user, record, reuse_name=reuse_name, act=self._act(event, user, details)
+        )
+        return user
+
+    def _act(self, event: Event, user: User, details: Mapping[str, Fact] | None = None) -> Entry:
+        return self._by.act(
+            event,
+            at=self._clock.now(),
+            user_id=user.id,
+            localpart=user.localpart,
+            details=details or {},
+        )
 
     def _canonical(self, new: NewUser) -> User:
         return User(
@@ -230,6 +271,17 @@ class Directory:
         if there.record is None or record is None:
             return there.record is record
         return there.record == record or not self._hasher.outdated(there.record)
+
+
+def _about_password(password: Password | PasswordRecord | None) -> dict[str, Fact]:
+    """Say where a password came from: never what it is, nor of which length or hash."""
+    match password:
+        case None:
+            return {"password": "none"}
+        case Password():
+            return {"password": "given"}
+        case PasswordRecord():
+            return {"password": "hash of another program"}
 
 
 def _require(found: bool, localpart: str) -> None:  # noqa: FBT001 - the answer of a store

@@ -33,10 +33,13 @@ class Users(Protocol):
     """Where accounts are kept.
 
     Every method may raise StoreUnavailable, and a change that was acknowledged by returning is
-    durable.
+    durable. Where an act is given, it is written into the trail in one step with the change: there
+    is never one of them without the other, and no entry where nothing was changed.
     """
 
-    async def add(self, user: User, record: PasswordRecord | None, *, reuse_name: bool) -> None:
+    async def add(
+        self, user: User, record: PasswordRecord | None, *, reuse_name: bool, act: Entry
+    ) -> None:
         """Store a new account.
 
         Raises:
@@ -70,6 +73,7 @@ class Users(Protocol):
         changed_at: datetime,
         must_change: bool = False,
         expires_at: datetime | None = None,
+        act: Entry,
     ) -> bool:
         """Replace the password, and on what terms it is given.
 
@@ -92,11 +96,11 @@ class Users(Protocol):
         """Return how many records there are of each scheme."""
         ...
 
-    async def set_state(self, user_id: UserId, state: UserState) -> bool:
+    async def set_state(self, user_id: UserId, state: UserState, *, act: Entry) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
         ...
 
-    async def delete(self, user_id: UserId, *, deleted_at: datetime) -> bool:
+    async def delete(self, user_id: UserId, *, deleted_at: datetime, act: Entry) -> bool:
         """Remove the account with all that is known of the person.
 
         Only the localpart is kept, as retired. Returns False if there is no such account any
@@ -108,10 +112,10 @@ class Users(Protocol):
 class Callers(Protocol):
     """Where tokens are kept: a digest each, never the token.
 
-    Every method may raise StoreUnavailable.
+    Every method may raise StoreUnavailable. Acts are written as `Users` does.
     """
 
-    async def add(self, caller: Caller, digest: bytes, *, limit: int) -> None:
+    async def add(self, caller: Caller, digest: bytes, *, limit: int, act: Entry) -> None:
         """Store a new token.
 
         Raises:
@@ -127,7 +131,7 @@ class Callers(Protocol):
         """Return every token, the oldest first."""
         ...
 
-    async def revoke(self, token_id: str, *, at: datetime) -> bool:
+    async def revoke(self, token_id: str, *, at: datetime, act: Entry) -> bool:
         """Revoke a token; doing it again changes nothing.
 
         Returns False if there is no such token.
@@ -167,8 +171,11 @@ class SoftLocks(Protocol):
         """Return what is remembered of wrong passwords, for every lane that has any."""
         ...
 
-    async def unlock(self, account: str) -> bool:
-        """Forget all wrong passwords. Returns False if there were none."""
+    async def unlock(self, account: str, *, act: Entry | None) -> bool:
+        """Forget all wrong passwords. Returns False if there were none.
+
+        The act is written as `Users` does; None where this is a part of another one.
+        """
         ...
 
     async def sweep(self, *, before: datetime) -> int:
@@ -181,7 +188,7 @@ class SoftLocks(Protocol):
 
 
 class Trail(Protocol):
-    """Where the trail of checks goes. It never makes anybody wait and never fails."""
+    """Where checks leave their trail. It never makes anybody wait and never fails."""
 
     def record(self, entry: Entry) -> None:
         """Take an entry, to be written soon."""

@@ -13,7 +13,7 @@ from lalepass_service.parts.database import (
 )
 from lalepass_service.parts.hashing import check_hashing, foreign_record, open_hasher, read_pepper
 from lalepass_service.parts.keys import key_directory, key_vault, require_keys, vault
-from lalepass_service.parts.operators import open_directory, open_registry, open_trail
+from lalepass_service.parts.operators import open_acts, open_directory, open_registry, open_trail
 from lalepass_service.parts.policy import check_passwords, open_policy
 from lalepass_service.parts.service import Service, open_service
 
@@ -25,6 +25,7 @@ __all__ = [
     "key_directory",
     "key_vault",
     "migrate",
+    "open_acts",
     "open_database",
     "open_directory",
     "open_hasher",

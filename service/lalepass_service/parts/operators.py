@@ -12,10 +12,12 @@ from lalepass_service.parts.keys import vault
 from lalepass_service.parts.policy import open_policy
 
 if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.acts import SqlActs
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.hot import HotPath
     from lalepass_service.config import Config
+    from lalepass_service.core.audit import Actor
     from lalepass_service.core.callers import CallerRegistry
     from lalepass_service.core.directory import Directory
     from lalepass_service.core.policy import Unanswered
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_directory(
-    config: "Config", *, unanswered: "Unanswered | None" = None
+    config: "Config", *, by: "Actor", unanswered: "Unanswered | None" = None
 ) -> AsyncIterator["Directory"]:
     """Open what an operator changes accounts with.
 
     Args:
         config: the settings.
+        by: the operator, for the trail.
         unanswered: told when a password is taken without the answer of the range host; by default
             that is logged.
     """
@@ -49,6 +52,7 @@ async def open_directory(
                 locks=SqlSoftLocks(hot),
                 clock=SystemClock(),
                 policy=policy,
+                by=by,
             )
 
 
@@ -60,8 +64,17 @@ async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
 
 
 @asynccontextmanager
+async def open_acts(config: "Config") -> AsyncIterator["SqlActs"]:
+    """Open what takes down acts on files."""
+    from lalepass_service.adapters.sql.acts import SqlActs
+
+    async with open_database(config) as database:
+        yield SqlActs(database)
+
+
+@asynccontextmanager
 async def open_trail(config: "Config") -> AsyncIterator["SqlTrail"]:
-    """Open the trail of checks, to read it."""
+    """Open the trail, to read it."""
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.parts.database import require_current_schema
 

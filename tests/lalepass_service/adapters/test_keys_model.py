@@ -20,7 +20,7 @@ from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import Conflict, UnreadableRecord
 from lalepass_service.core.model import PasswordRecord, UserId
-from tests.lalepass_service.accounts import NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user
 
 T = TypeVar("T")
 PEOPLE = ["a", "b", "c", "d", "e"]
@@ -60,7 +60,7 @@ class Keys(RuleBasedStateMachine):
             self.records[name] = f"${name}$"
             self.wrapped[name] = None
             record = PasswordRecord(f"${name}$")
-            self.run(before.add(a_user(name), record, reuse_name=False))
+            self.run(before.add(a_user(name), record, reuse_name=False, act=ACT))
 
     def teardown(self) -> None:
         if self.ids:
@@ -80,7 +80,7 @@ class Keys(RuleBasedStateMachine):
     @rule(choice=st.integers(0, 99))
     def retire(self, choice: int) -> None:
         key_id = self.ids[choice % len(self.ids)]
-        retiring = retire(self.database, self.directory, key_id)
+        retiring = retire(self.database, self.directory, key_id, act=ACT)
         if key_id == self.active or key_id in self.wrapped.values():
             with pytest.raises(Conflict):
                 self.run(retiring)
@@ -93,7 +93,7 @@ class Keys(RuleBasedStateMachine):
         self.changes += 1
         record = PasswordRecord(f"${name}-{self.changes}$")
         users = SqlUsers(self.database, self.vault)
-        assert self.run(users.set_password(a_user(name).id, record, changed_at=NOW))
+        assert self.run(users.set_password(a_user(name).id, record, changed_at=NOW, act=ACT))
         self.records[name], self.wrapped[name] = record.phc, self.active
 
     @rule(stop_after=st.none() | st.integers(1, 5), batch=st.integers(1, 3))

@@ -15,7 +15,7 @@ from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import Throttled
 from lalepass_service.core.ports import SoftLocks
 from lalepass_service.core.softlock import KNOWN_FOR, STOP_AT, Lane
-from tests.lalepass_service.accounts import NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ async def locks(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     path = tmp_path / "lalepass.db"
     upgrade(path)
     database = Database.open(path)
-    await SqlUsers(database).add(ALICE, None, reuse_name=False)
+    await SqlUsers(database).add(ALICE, None, reuse_name=False, act=ACT)
     await database.close()
     hot = HotPath.open(path)
     yield SqlSoftLocks(hot)
@@ -129,11 +129,11 @@ async def test_a_hundred_close_the_lane_until_it_is_unlocked(locks: SoftLocks) -
     with pytest.raises(Throttled):
         await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
 
-    assert await locks.unlock(ALICE.id)
+    assert await locks.unlock(ALICE.id, act=ACT)
 
     await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
-    await locks.unlock(ALICE.id)
-    assert not await locks.unlock(ALICE.id)
+    await locks.unlock(ALICE.id, act=ACT)
+    assert not await locks.unlock(ALICE.id, act=ACT)
 
 
 async def test_what_was_not_verified_is_given_back(locks: SoftLocks) -> None:

@@ -14,7 +14,7 @@ from lalepass_service.core.errors import (
     TooManyTokens,
 )
 from lalepass_service.core.model import Scope
-from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.accounts import BY, NOW
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ def registry(callers: MemoryCallers, clock: FixedClock) -> CallerRegistry:
 
 
 async def test_a_token_is_recognised(registry: CallerRegistry) -> None:
-    made, token = await registry.create("synapse", [Scope.CHECK])
+    made, token = await registry.create("synapse", [Scope.CHECK], by=BY)
 
     assert made == await registry.authenticate(token, Scope.CHECK)
 
@@ -43,7 +43,7 @@ async def test_a_token_is_recognised(registry: CallerRegistry) -> None:
 async def test_the_token_itself_is_not_stored(
     registry: CallerRegistry, callers: MemoryCallers
 ) -> None:
-    made, token = await registry.create("synapse", [Scope.CHECK])
+    made, token = await registry.create("synapse", [Scope.CHECK], by=BY)
 
     stored = repr(await callers.find(made.token_id))
 
@@ -51,14 +51,14 @@ async def test_the_token_itself_is_not_stored(
 
 
 async def test_no_two_tokens_are_alike(registry: CallerRegistry) -> None:
-    _, first = await registry.create("synapse", [Scope.CHECK])
-    _, second = await registry.create("synapse", [Scope.CHECK])
+    _, first = await registry.create("synapse", [Scope.CHECK], by=BY)
+    _, second = await registry.create("synapse", [Scope.CHECK], by=BY)
 
     assert first != second
 
 
 async def test_a_token_is_good_for_its_scopes_only(registry: CallerRegistry) -> None:
-    _, token = await registry.create("synapse", [Scope.CHECK])
+    _, token = await registry.create("synapse", [Scope.CHECK], by=BY)
 
     with pytest.raises(ScopeMissing):
         await registry.authenticate(token, Scope.ADMIN)
@@ -82,7 +82,7 @@ FORGERIES: dict[str, Callable[[str], str]] = {
 async def test_anything_else_is_unknown(
     registry: CallerRegistry, forge: Callable[[str], str]
 ) -> None:
-    _, token = await registry.create("synapse", [Scope.CHECK])
+    _, token = await registry.create("synapse", [Scope.CHECK], by=BY)
 
     with pytest.raises(CallerUnknown):
         await registry.authenticate(forge(token), Scope.CHECK)
@@ -91,11 +91,11 @@ async def test_anything_else_is_unknown(
 async def test_a_revoked_token_is_unknown_and_stays_listed(
     registry: CallerRegistry, clock: FixedClock
 ) -> None:
-    made, token = await registry.create("synapse", [Scope.CHECK])
+    made, token = await registry.create("synapse", [Scope.CHECK], by=BY)
     clock.time += timedelta(hours=1)
-    await registry.revoke(made.token_id)
+    await registry.revoke(made.token_id, by=BY)
     clock.time += timedelta(hours=1)
-    await registry.revoke(made.token_id)
+    await registry.revoke(made.token_id, by=BY)
 
     with pytest.raises(CallerUnknown):
         await registry.authenticate(token, Scope.CHECK)
@@ -104,40 +104,40 @@ async def test_a_revoked_token_is_unknown_and_stays_listed(
 
 
 async def test_a_rotation_has_room_for_two(registry: CallerRegistry) -> None:
-    oldest, _ = await registry.create("synapse", [Scope.CHECK])
-    await registry.create("synapse", [Scope.CHECK])
+    oldest, _ = await registry.create("synapse", [Scope.CHECK], by=BY)
+    await registry.create("synapse", [Scope.CHECK], by=BY)
 
     with pytest.raises(TooManyTokens):
-        await registry.create("synapse", [Scope.CHECK])
-    await registry.create("another", [Scope.CHECK])
-    await registry.revoke(oldest.token_id)
-    await registry.create("synapse", [Scope.CHECK])
+        await registry.create("synapse", [Scope.CHECK], by=BY)
+    await registry.create("another", [Scope.CHECK], by=BY)
+    await registry.revoke(oldest.token_id, by=BY)
+    await registry.create("synapse", [Scope.CHECK], by=BY)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "x" * 65, "a\n", "\ud800"])
 async def test_an_odd_name_gets_no_token(registry: CallerRegistry, name: str) -> None:
     with pytest.raises(InvalidInput):
-        await registry.create(name, [Scope.CHECK])
+        await registry.create(name, [Scope.CHECK], by=BY)
 
 
 async def test_a_token_without_a_scope_is_not_made(
     registry: CallerRegistry, callers: MemoryCallers
 ) -> None:
     with pytest.raises(InvalidInput):
-        await registry.create("synapse", [])
+        await registry.create("synapse", [], by=BY)
 
     assert await callers.all() == ()
 
 
 async def test_what_does_not_exist_is_not_revoked(registry: CallerRegistry) -> None:
     with pytest.raises(TokenNotFound):
-        await registry.revoke("000000000000")
+        await registry.revoke("000000000000", by=BY)
 
 
 async def test_a_store_without_an_answer_does_not_make_a_caller_unknown(
     registry: CallerRegistry, callers: MemoryCallers
 ) -> None:
-    _, token = await registry.create("synapse", [Scope.CHECK])
+    _, token = await registry.create("synapse", [Scope.CHECK], by=BY)
     callers.failure = StoreUnavailable()
 
     with pytest.raises(StoreUnavailable):

@@ -21,7 +21,7 @@ from lalepass_service.core.model import (
     UserId,
     UserState,
 )
-from tests.lalepass_service.accounts import NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user
 
 pytestmark = pytest.mark.anyio
 
@@ -52,15 +52,15 @@ async def users(hasher: InstantHasher) -> MemoryUsers:
         a_user("alice", emails=("alice@example.org",), phones=("491701234567",)),
         a_user("disabled", state=UserState.DISABLED),
     ):
-        await users.add(user, record, reuse_name=False)
+        await users.add(user, record, reuse_name=False, act=ACT)
     for user in (
         replace(a_user("must-change"), password_must_change=True),
         replace(a_user("temporary"), password_must_change=True, password_expires_at=EXPIRY),
         replace(a_user("expired"), password_must_change=True, password_expires_at=NOW),
         replace(a_user("disabled-too", state=UserState.DISABLED), password_must_change=True),
     ):
-        await users.add(user, record, reuse_name=False)
-    await users.add(a_user("no-password"), None, reuse_name=False)
+        await users.add(user, record, reuse_name=False, act=ACT)
+    await users.add(a_user("no-password"), None, reuse_name=False, act=ACT)
     hasher.calls = 0
     return users
 
@@ -170,7 +170,7 @@ async def test_an_overloaded_hasher_is_no_refusal(
 async def test_an_unreadable_record_is_no_refusal(
     check: CredentialCheck, users: MemoryUsers
 ) -> None:
-    await users.add(a_user("broken"), PasswordRecord("rubbish"), reuse_name=False)
+    await users.add(a_user("broken"), PasswordRecord("rubbish"), reuse_name=False, act=ACT)
 
     with pytest.raises(UnreadableRecord) as caught:
         await check.check(ByLocalpart("broken"), RIGHT)
@@ -182,7 +182,7 @@ async def test_a_change_of_password_takes_effect_at_once(
     check: CredentialCheck, users: MemoryUsers, hasher: InstantHasher
 ) -> None:
     record = await hasher.hash(WRONG)
-    await users.set_password(a_user("alice").id, record, changed_at=NOW)
+    await users.set_password(a_user("alice").id, record, changed_at=NOW, act=ACT)
 
     assert isinstance(await check.check(ByLocalpart("alice"), WRONG), Accepted)
     assert await check.check(ByLocalpart("alice"), RIGHT) == Refused(Refusal.CREDENTIALS)
@@ -208,7 +208,7 @@ class HeldUsers(MemoryUsers):
         if self.replace_failure is not None:
             raise self.replace_failure
         if self.meanwhile is not None:
-            await self.set_password(user_id, self.meanwhile, changed_at=NOW)
+            await self.set_password(user_id, self.meanwhile, changed_at=NOW, act=ACT)
         self.replaced.append(await super().replace_record(user_id, old=old, new=new))
         return self.replaced[-1]
 
@@ -229,7 +229,7 @@ async def _with_old_record(
     form: NormalForm = NormalForm.NFC,
 ) -> tuple[HeldUsers, SlowHasher, CredentialCheck]:
     users, hasher = HeldUsers(), SlowHasher()
-    await users.add(a_user("alice"), hasher.stale(RIGHT, form), reuse_name=False)
+    await users.add(a_user("alice"), hasher.stale(RIGHT, form), reuse_name=False, act=ACT)
     return users, hasher, CredentialCheck(users=users, hasher=hasher, clock=FixedClock(NOW))
 
 
@@ -274,7 +274,7 @@ async def test_a_renewal_never_undoes_a_change_made_meanwhile() -> None:
 @pytest.mark.parametrize("state", [UserState.ACTIVE, UserState.DISABLED])
 async def test_only_who_gets_in_has_a_record_renewed(state: UserState) -> None:
     users, _, check = await _with_old_record()
-    await users.set_state(a_user("alice").id, state)
+    await users.set_state(a_user("alice").id, state, act=ACT)
     password = WRONG if state is UserState.ACTIVE else RIGHT
 
     assert isinstance(await check.check(ByLocalpart("alice"), password), Refused)
@@ -289,7 +289,7 @@ async def test_a_password_that_lets_nobody_in_has_no_record_renewed(
     users, hasher, check = await _with_old_record()
     record = await _record(users)
     await users.set_password(
-        a_user("alice").id, record, changed_at=NOW, must_change=True, expires_at=expires_at
+        a_user("alice").id, record, changed_at=NOW, must_change=True, expires_at=expires_at, act=ACT
     )
 
     assert isinstance(await check.check(ByLocalpart("alice"), RIGHT), Refused)

@@ -22,7 +22,7 @@ from lalepass_service.core.errors import (
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import Password, UserState
 from lalepass_service.core.policy import PasswordPolicy
-from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.accounts import BY, NOW
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +47,7 @@ def directory(users: MemoryUsers, hasher: InstantHasher) -> Directory:
         hasher=hasher,
         clock=FixedClock(NOW),
         policy=PasswordPolicy(min_length=8),
+        by=BY,
     )
 
 

@@ -26,7 +26,7 @@ from lalepass_service.core.guard import Attempt, GuardedCheck
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import Password, UserId, UserState
 from lalepass_service.core.softlock import STOP_AT
-from tests.lalepass_service.accounts import NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user
 
 pytestmark = pytest.mark.anyio
 
@@ -77,8 +77,10 @@ async def world() -> World:
     world = World()
     record = await world.hasher.hash(Password(RIGHT))
     alice = a_user("alice", emails=("alice@example.org",), phones=("491701234567",))
-    await world.users.add(alice, record, reuse_name=False)
-    await world.users.add(a_user("gone", state=UserState.DISABLED), record, reuse_name=False)
+    await world.users.add(alice, record, reuse_name=False, act=ACT)
+    await world.users.add(
+        a_user("gone", state=UserState.DISABLED), record, reuse_name=False, act=ACT
+    )
     world.hasher.calls = 0
     return world
 
@@ -235,7 +237,7 @@ async def test_who_asks_after_a_change_gets_no_answer_from_before_it(world: Worl
     world.hasher.pause = asyncio.Event()
     before = asyncio.create_task(world.check(RIGHT))
     await world.hashes(1)
-    await world.users.set_state(UserId("id-alice"), UserState.DISABLED)
+    await world.users.set_state(UserId("id-alice"), UserState.DISABLED, act=ACT)
     after = asyncio.create_task(world.check(RIGHT))
     await world.hashes(2)
     world.hasher.pause.set()

@@ -3,7 +3,7 @@ import pytest
 
 from lalepass_service.core.model import Scope
 from lalepass_wire import CallerFacts, parse_caller, paths
-from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.accounts import BY, NOW
 from tests.lalepass_service.http.world import VERSION, World, assert_problem
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ async def test_a_caller_learns_whom_it_is_taken_for(client: httpx.AsyncClient) -
 async def test_any_token_will_do_and_its_scopes_are_named(
     world: World, scopes: list[Scope]
 ) -> None:
-    _, token = await world.registry.create("other", scopes)
+    _, token = await world.registry.create("other", scopes, by=BY)
     async with world.client() as client:
         answer = await client.get(paths.CALLER, headers={"Authorization": f"Bearer {token}"})
 
@@ -43,7 +43,7 @@ async def test_a_stranger_learns_nothing(world: World, authorization: str) -> No
 
 
 async def test_a_revoked_token_is_told_so(client: httpx.AsyncClient, world: World) -> None:
-    await world.registry.revoke(world.token.split("_")[1])
+    await world.registry.revoke(world.token.split("_")[1], by=BY)
 
     assert_problem(await client.get(paths.CALLER), 401, "caller_unknown")
 

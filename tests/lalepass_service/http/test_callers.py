@@ -3,6 +3,7 @@ import pytest
 
 from lalepass_service.core.model import Scope
 from lalepass_wire import paths
+from tests.lalepass_service.accounts import BY
 from tests.lalepass_service.http.world import World, assert_problem, check
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +59,7 @@ async def test_a_stranger_does_not_learn_what_is_wrong_with_the_body(
 
 async def test_a_revoked_token_is_an_unknown_one(client: httpx.AsyncClient, world: World) -> None:
     assert (await check(client)).status_code == 200
-    await world.registry.revoke(world.token.split("_")[1])
+    await world.registry.revoke(world.token.split("_")[1], by=BY)
 
     assert_problem(await check(client), 401, "caller_unknown")
 
@@ -66,7 +67,7 @@ async def test_a_revoked_token_is_an_unknown_one(client: httpx.AsyncClient, worl
 async def test_a_token_for_something_else_is_not_enough(
     client: httpx.AsyncClient, world: World
 ) -> None:
-    _, feed = await world.registry.create("follower", [Scope.FEED])
+    _, feed = await world.registry.create("follower", [Scope.FEED], by=BY)
     answer = await check(client, headers={"Authorization": f"Bearer {feed}"})
 
     assert_problem(answer, 403, "scope_missing")

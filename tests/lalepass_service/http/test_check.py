@@ -4,7 +4,7 @@ import pytest
 from lalepass_service.core.errors import Overloaded, StoreUnavailable, UnreadableRecord
 from lalepass_service.core.model import Password, PasswordRecord
 from lalepass_wire import parse_answer
-from tests.lalepass_service.accounts import a_user
+from tests.lalepass_service.accounts import ACT, a_user
 from tests.lalepass_service.http.world import (
     PASSWORD,
     WRONG,
@@ -120,7 +120,7 @@ async def test_a_broken_record_is_a_fault_of_the_service(
     client: httpx.AsyncClient, world: World
 ) -> None:
     record = PasswordRecord("$unknown$")
-    await world.users.add(a_user("broken"), record, reuse_name=False)
+    await world.users.add(a_user("broken"), record, reuse_name=False, act=ACT)
     answer = await check(client, a_check("broken"))
 
     problem = assert_problem(answer, 500, "internal")

@@ -28,7 +28,7 @@ from lalepass_service.core.guard import GuardedCheck
 from lalepass_service.core.model import Password, Scope, UserState
 from lalepass_service.http import api
 from lalepass_wire import paths
-from tests.lalepass_service.accounts import NOW, a_user
+from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
 
 PASSWORD = "correct horse"
 WRONG = "battery staple"
@@ -59,13 +59,15 @@ class World:
         record = await self.hasher.hash(Password(PASSWORD))
         alice = a_user("alice", emails=("alice@example.org",), phones=("491701234567",))
         await self.users.add(
-            replace(alice, display_name="Alice", admin=True), record, reuse_name=False
+            replace(alice, display_name="Alice", admin=True), record, reuse_name=False, act=ACT
         )
-        await self.users.add(a_user("gone", state=UserState.DISABLED), record, reuse_name=False)
+        await self.users.add(
+            a_user("gone", state=UserState.DISABLED), record, reuse_name=False, act=ACT
+        )
         stale = replace(a_user("stale"), password_must_change=True)
-        await self.users.add(stale, record, reuse_name=False)
+        await self.users.add(stale, record, reuse_name=False, act=ACT)
         self.hasher.calls = 0
-        _, self.token = await self.registry.create("homeserver", [Scope.CHECK])
+        _, self.token = await self.registry.create("homeserver", [Scope.CHECK], by=BY)
 
     def app(self, *, request_timeout: float = 30) -> FastAPI:
         return api.build(

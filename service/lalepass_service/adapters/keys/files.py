@@ -16,7 +16,8 @@ import os
 import secrets
 import stat
 import string
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -41,10 +42,15 @@ class BrokenKeys(OutsideFault):
 
 
 class KeyDirectory:
-    """A folder with keys. Every method may raise OSError when it changes something."""
+    """A folder with keys. Every method may raise OSError when it changes something.
 
-    def __init__(self, path: Path) -> None:
+    Those that do so wait for their turn in the calling thread, `patience` seconds at most, and
+    then raise OutsideFault.
+    """
+
+    def __init__(self, path: Path, *, patience: float = 10.0) -> None:
         self.path = path
+        self._patience = patience
 
     def load(self) -> KeyRing:
         """Read all keys.
@@ -117,8 +123,8 @@ class KeyDirectory:
             self._write(folder, _ACTIVE, f"{key_id}\n")
 
     @contextmanager
-    def retiring(self, key_id: str) -> Iterator[None]:
-        """Remove a key when the body succeeds. Until then nobody else changes the folder.
+    def retiring(self, key_id: str) -> Iterator[Callable[[], None]]:
+        """Lend what removes a key. As long as the body runs nobody else changes the folder.
 
         Raises:
             NotFound: there is no such key.
@@ -129,9 +135,12 @@ class KeyDirectory:
             self.require(key_id)
             if key_id == self.load().active:
                 raise Conflict(f"the key {key_id} is the active one: promote another one first")
-            yield
-            self._file_of(key_id).unlink()
-            os.fsync(folder)
+
+            def remove() -> None:
+                self._file_of(key_id).unlink()
+                os.fsync(folder)
+
+            yield remove
 
     def require(self, key_id: str) -> None:
         """Find out that there is such a key.
@@ -162,10 +171,36 @@ class KeyDirectory:
         """Wait for one's turn. The lock is the folder's, and ends with the process."""
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            self._lock(folder)
             yield folder
         finally:
             os.close(folder)
+
+    def _lock(self, folder: int) -> None:
+        """Take the lock on the open folder. Who holds it may be stopped, so not for ever.
+
+        The system has no time limit for this, and whoever asks again and again gets no turn among
+        those who wait. So a thread waits, and is left behind if it takes too long; what it gets
+        then is given back at once, since the folder has been closed.
+        """
+        failures: list[OSError] = []
+
+        def wait() -> None:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            except OSError as error:
+                failures.append(error)
+
+        waiting = threading.Thread(target=wait, name="keys", daemon=True)
+        waiting.start()
+        waiting.join(self._patience)
+        if waiting.is_alive():
+            raise OutsideFault(
+                f"somebody else has been changing the keys in {self.path} for more than "
+                f"{self._patience:g} seconds: try again when they are done"
+            )
+        if failures:
+            raise failures[0]
 
     def _write(self, folder: int, name: str, text: str) -> None:
         """Make a file, or replace it, in one step. To be called with the lock."""

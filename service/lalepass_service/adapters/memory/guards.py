@@ -29,6 +29,8 @@ class MemorySoftLocks:
     def __init__(self) -> None:
         self._lanes: dict[tuple[str, bytes], tuple[Lane, datetime]] = {}
         self._known: dict[tuple[str, bytes], datetime] = {}
+        self.acts: list[Entry] = []
+        """What was written into the trail."""
         self.failure: NoAnswer | None = None
         """Raised by every call while it is set, such as StoreUnavailable."""
 
@@ -75,12 +77,14 @@ class MemorySoftLocks:
         found = sorted(key for key in self._lanes if key[0] == account)
         return tuple(self._lanes[key][0] for key in found)
 
-    async def unlock(self, account: str) -> bool:
+    async def unlock(self, account: str, *, act: Entry | None) -> bool:
         """Forget all wrong passwords. Returns False if there were none."""
         self._answer()
         found = [key for key in self._lanes if key[0] == account]
         for key in found:
             del self._lanes[key]
+        if found and act is not None:
+            self.acts.append(act)
         return bool(found)
 
     async def sweep(self, *, before: datetime) -> int:

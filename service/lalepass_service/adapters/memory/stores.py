@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import (
     AlreadyTaken,
     NameRetired,
@@ -28,10 +29,14 @@ class MemoryUsers:
     def __init__(self) -> None:
         self._accounts: dict[UserId, Credentials] = {}
         self._retired: set[str] = set()
+        self.acts: list[Entry] = []
+        """What was written into the trail."""
         self.failure: NoAnswer | None = None
         """Raised by every call while it is set, such as StoreUnavailable."""
 
-    async def add(self, user: User, record: PasswordRecord | None, *, reuse_name: bool) -> None:
+    async def add(
+        self, user: User, record: PasswordRecord | None, *, reuse_name: bool, act: Entry
+    ) -> None:
         """Store a new account.
 
         Raises:
@@ -51,6 +56,7 @@ class MemoryUsers:
             password_expires_at=user.password_expires_at if record else None,
         )
         self._accounts[user.id] = _with(stored, record)
+        self.acts.append(act)
 
     async def find(self, identifier: Identifier) -> User | None:
         """Return the account, if there is one."""
@@ -86,6 +92,7 @@ class MemoryUsers:
         changed_at: datetime,
         must_change: bool = False,
         expires_at: datetime | None = None,
+        act: Entry,
     ) -> bool:
         """Replace the password. Returns False if there is no such account (any more)."""
         self._answer()
@@ -99,6 +106,7 @@ class MemoryUsers:
             password_expires_at=expires_at,
         )
         self._accounts[user_id] = _with(user, record)
+        self.acts.append(act)
         return True
 
     async def replace_record(
@@ -118,22 +126,31 @@ class MemoryUsers:
         records = (each.record for each in self._accounts.values())
         return dict(Counter(record.scheme for record in records if record))
 
-    async def set_state(self, user_id: UserId, state: UserState) -> bool:
+    async def set_state(self, user_id: UserId, state: UserState, *, act: Entry) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
         self._answer()
         account = self._accounts.get(user_id)
         if account is None:
             return False
-        self._accounts[user_id] = replace(account, user=replace(account.user, state=state))
+        if account.user.state is not state:
+            self._accounts[user_id] = replace(account, user=replace(account.user, state=state))
+            self.acts.append(act)
         return True
 
-    async def delete(self, user_id: UserId, *, deleted_at: datetime) -> bool:  # noqa: ARG002 - of the port; nothing reads it yet
+    async def delete(
+        self,
+        user_id: UserId,
+        *,
+        deleted_at: datetime,  # noqa: ARG002 - of the port; nothing reads it yet
+        act: Entry,
+    ) -> bool:
         """Remove the account; keep its localpart as retired."""
         self._answer()
         account = self._accounts.pop(user_id, None)
         if account is None:
             return False
         self._retired.add(account.user.localpart)
+        self.acts.append(act)
         return True
 
     def _answer(self) -> None:
@@ -146,10 +163,12 @@ class MemoryCallers:
 
     def __init__(self) -> None:
         self._tokens: dict[str, tuple[Caller, bytes]] = {}
+        self.acts: list[Entry] = []
+        """What was written into the trail."""
         self.failure: NoAnswer | None = None
         """Raised by every call while it is set, such as StoreUnavailable."""
 
-    async def add(self, caller: Caller, digest: bytes, *, limit: int) -> None:
+    async def add(self, caller: Caller, digest: bytes, *, limit: int, act: Entry) -> None:
         """Store a new token.
 
         Raises:
@@ -163,6 +182,7 @@ class MemoryCallers:
         if live >= limit:
             raise TooManyTokens(name=caller.name, limit=limit)
         self._tokens[caller.token_id] = (caller, digest)
+        self.acts.append(act)
 
     async def find(self, token_id: str) -> tuple[Caller, bytes] | None:
         """Return a token and its digest, also when it is revoked."""
@@ -175,13 +195,15 @@ class MemoryCallers:
         callers = (caller for caller, _ in self._tokens.values())
         return tuple(sorted(callers, key=lambda each: (each.created_at, each.token_id)))
 
-    async def revoke(self, token_id: str, *, at: datetime) -> bool:
+    async def revoke(self, token_id: str, *, at: datetime, act: Entry) -> bool:
         """Revoke a token; doing it again changes nothing. Returns False if there is none."""
         self._answer()
         if token_id not in self._tokens:
             return False
         caller, digest = self._tokens[token_id]
-        self._tokens[token_id] = (replace(caller, revoked_at=caller.revoked_at or at), digest)
+        if caller.revoked_at is None:
+            self._tokens[token_id] = (replace(caller, revoked_at=at), digest)
+            self.acts.append(act)
         return True
 
     def _answer(self) -> None:

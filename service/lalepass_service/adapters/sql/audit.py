@@ -5,12 +5,13 @@ import json
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
+from lalepass_service.adapters.sql.acts import Copy, no_copy
 from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.errors import StoreUnavailable
@@ -30,6 +31,9 @@ _COLUMNS: Final = (
     "at, event, outcome, actor, user_id, localpart, source_ip, user_agent, request_id, details"
 )
 INSERT: Final = f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant
+
+
+_EVENTS: Final[Mapping[str, Event]] = {event.value: event for event in Event}
 
 
 def row_of(entry: Entry) -> tuple[str | None, ...]:
@@ -56,7 +60,7 @@ def text_of(moment: datetime) -> str:
 class SqlTrail:
     """Implements `core.ports.Trail`, and reads what it has written."""
 
-    def __init__(self, hot: HotPath, *, copy: Callable[[Entry], None] = lambda _: None) -> None:
+    def __init__(self, hot: HotPath, *, copy: Copy = no_copy) -> None:
         """Make a trail.
 
         Args:
@@ -178,7 +182,7 @@ def _entry(row: tuple[Any, ...]) -> tuple[int, Entry]:
     localpart, source_ip, user_agent, request_id, details = rest
     entry = Entry(
         at=datetime.fromisoformat(at),
-        event=Event(event),
+        event=_EVENTS.get(event, event),
         outcome=outcome,
         actor=actor,
         user_id=None if user_id is None else UserId(user_id),

@@ -4,13 +4,15 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, func, insert, literal, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from lalepass_service.adapters.sql.acts import Copy, no_copy, note
 from lalepass_service.adapters.sql.compiled import Compiled
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.adapters.sql.tables import tokens
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import StoreUnavailable, TooManyTokens
 from lalepass_service.core.model import Caller, Scope
 
@@ -21,11 +23,14 @@ _HOT_BY_ID: Final = Compiled(_BY_ID)
 class SqlCallers:
     """Implements `core.ports.Callers`."""
 
-    def __init__(self, database: Database, hot: HotPath | None = None) -> None:
+    def __init__(
+        self, database: Database, hot: HotPath | None = None, *, copy: Copy = no_copy
+    ) -> None:
         self._database = database
         self._hot = hot
+        self._copy = copy
 
-    async def add(self, caller: Caller, digest: bytes, *, limit: int) -> None:
+    async def add(self, caller: Caller, digest: bytes, *, limit: int, act: Entry) -> None:
         """Store a new token.
 
         Raises:
@@ -48,9 +53,11 @@ class SqlCallers:
                 if (await connection.execute(live)).scalar_one() >= limit:
                     raise TooManyTokens(name=caller.name, limit=limit)
                 await connection.execute(new)
+                await note(connection, act)
         except IntegrityError as exc:
             # Two ids out of 2^48 are the same, which is not worth an error of its own.
             raise StoreUnavailable from exc
+        self._copy(act)
 
     async def find(self, token_id: str) -> tuple[Caller, bytes] | None:
         """Return a token and its digest, also when it is revoked."""
@@ -67,16 +74,17 @@ class SqlCallers:
         async with self._database.read() as connection:
             return tuple(map(_caller, await connection.execute(query)))
 
-    async def revoke(self, token_id: str, *, at: datetime) -> bool:
+    async def revoke(self, token_id: str, *, at: datetime, act: Entry) -> bool:
         """Revoke a token; doing it again changes nothing. Returns False if there is none."""
-        moment = literal(at, tokens.c.revoked_at.type)
-        change = (
-            update(tokens)
-            .where(tokens.c.id == token_id)
-            .values(revoked_at=func.coalesce(tokens.c.revoked_at, moment))
-        )
+        token = tokens.c.id == token_id
+        change = update(tokens).where(token, tokens.c.revoked_at.is_(None)).values(revoked_at=at)
         async with self._database.write() as connection:
-            return (await connection.execute(change)).rowcount > 0
+            if (await connection.execute(change)).rowcount == 0:
+                found = await connection.execute(select(tokens.c.id).where(token))
+                return found.first() is not None
+            await note(connection, act)
+        self._copy(act)
+        return True
 
 
 def _caller(row: Row[Any]) -> Caller:

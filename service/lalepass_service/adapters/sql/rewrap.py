@@ -5,19 +5,24 @@ key. So it can be interrupted anywhere and begun again.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Row, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lalepass_service.adapters.keys import KeyDirectory, KeyVault
 from lalepass_service.adapters.keys.ring import head_of
+from lalepass_service.adapters.sql.acts import note
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.tables import passwords
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import Conflict, UnreadableRecord
 from lalepass_service.core.model import UserId
+
+_Lent = TypeVar("_Lent")
 
 _BATCH: Final = 200
 _PAUSE_SECONDS: Final = 0.02
@@ -60,30 +65,53 @@ async def key_usage(database: Database) -> Mapping[str | None, int]:
         return dict(map(tuple, await connection.execute(query)))
 
 
-async def retire(database: Database, directory: KeyDirectory, key_id: str) -> None:
-    """Remove a key that no record needs.
+async def retire(database: Database, directory: KeyDirectory, key_id: str, *, act: Entry) -> None:
+    """Remove a key that no record needs, and write the act into the trail.
 
     In a transaction, which holds the write lock: whoever stores a record chooses the key inside
     one, too, and looks at the files then. So either the record is counted here, or it finds that
-    the key is gone.
+    the key is gone. One's turn in the folder is waited for before that, so that nobody who stores
+    a password waits along.
+
+    Should the commit fail after all, the key is gone and the trail does not know.
 
     Raises:
         NotFound: there is no such key.
         Conflict: it is the active one, or a record needs it.
         BrokenKeys: the folder is not as it has to be.
+        OutsideFault: somebody else is changing the folder for too long.
         StoreUnavailable: the database did not answer, or not in time.
     """
     # The text decides, and not only the column beside it: a key that is gone does not come back.
     named = passwords.c.phc.startswith(head_of(key_id), autoescape=True)
     query = select(func.count()).where(or_(passwords.c.key_id == key_id, named))
-    async with database.write() as connection:
-        with directory.retiring(key_id):
-            count = (await connection.execute(query)).scalar_one()
-            if count:
-                raise Conflict(
-                    f"records that need the key {key_id}: {count}; "
-                    "run `lalepass keys rewrap` first, with another key active"
-                )
+    async with (
+        _in_a_thread(directory.retiring(key_id)) as remove,
+        database.write() as connection,
+    ):
+        count = (await connection.execute(query)).scalar_one()
+        if count:
+            raise Conflict(
+                f"records that need the key {key_id}: {count}; "
+                "run `lalepass keys rewrap` first, with another key active"
+            )
+        await note(connection, act)
+        await asyncio.to_thread(remove)
+
+
+@asynccontextmanager
+async def _in_a_thread(manager: AbstractContextManager[_Lent]) -> AsyncIterator[_Lent]:
+    """Enter what may have to wait without keeping the loop from its work."""
+    with ExitStack() as stack:
+        entering = asyncio.create_task(asyncio.to_thread(stack.enter_context, manager))
+        try:
+            lent = await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            # The thread goes on, for as long as its patience lasts: what it gets is given back.
+            with suppress(Exception):
+                await entering
+            raise
+        yield lent
 
 
 class Rewrap:

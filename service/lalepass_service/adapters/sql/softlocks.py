@@ -8,7 +8,10 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from lalepass_service.adapters.sql.acts import Copy, no_copy
+from lalepass_service.adapters.sql.audit import INSERT, row_of
 from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import Throttled
 from lalepass_service.core.model import UserId
 from lalepass_service.core.softlock import (
@@ -55,8 +58,9 @@ _SWEEP_SOURCES: Final = "DELETE FROM known_sources WHERE seen_at < ?"
 class SqlSoftLocks:
     """Implements `core.ports.SoftLocks`."""
 
-    def __init__(self, hot: HotPath) -> None:
+    def __init__(self, hot: HotPath, *, copy: Copy = no_copy) -> None:
         self._hot = hot
+        self._copy = copy
 
     async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
         """Pay for a guess before it is made.
@@ -123,13 +127,19 @@ class SqlSoftLocks:
 
         return await self._hot.read(work)
 
-    async def unlock(self, account: str) -> bool:
+    async def unlock(self, account: str, *, act: Entry | None) -> bool:
         """Forget all wrong passwords. Returns False if there were none."""
 
         def work(connection: sqlite3.Connection) -> bool:
-            return connection.execute(_FORGET_ALL, (account,)).rowcount > 0
+            locked = connection.execute(_FORGET_ALL, (account,)).rowcount > 0
+            if locked and act is not None:
+                connection.execute(INSERT, row_of(act))
+            return locked
 
-        return await self._hot.write(work)
+        unlocked = await self._hot.write(work)
+        if unlocked and act is not None:
+            self._copy(act)
+        return unlocked
 
     async def sweep(self, *, before: datetime) -> int:
         """Forget sources and their lanes, and names that nobody has, unless used since."""

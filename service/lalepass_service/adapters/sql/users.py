@@ -8,6 +8,7 @@ from sqlalchemy import Row, delete, func, insert, select, update
 
 from lalepass_service.adapters.keys import NullVault, Vault
 from lalepass_service.adapters.sql.accounts import ACCOUNTS, HOT, matching, user_of
+from lalepass_service.adapters.sql.acts import Copy, no_copy, note
 from lalepass_service.adapters.sql.changes import (
     claim_name,
     forget_guesses,
@@ -19,6 +20,7 @@ from lalepass_service.adapters.sql.changes import (
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.adapters.sql.tables import passwords, retired_names, users
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.model import (
     Credentials,
@@ -34,13 +36,21 @@ class SqlUsers:
     """Implements `core.ports.Users`."""
 
     def __init__(
-        self, database: Database, vault: Vault | None = None, hot: HotPath | None = None
+        self,
+        database: Database,
+        vault: Vault | None = None,
+        hot: HotPath | None = None,
+        *,
+        copy: Copy = no_copy,
     ) -> None:
         self._database = database
         self._vault = vault or NullVault()
         self._hot = hot
+        self._copy = copy
 
-    async def add(self, user: User, record: PasswordRecord | None, *, reuse_name: bool) -> None:
+    async def add(
+        self, user: User, record: PasswordRecord | None, *, reuse_name: bool, act: Entry
+    ) -> None:
         """Store a new account.
 
         Raises:
@@ -53,6 +63,8 @@ class SqlUsers:
                 await insert_account(connection, user)
                 if record is not None:
                     await insert_password(connection, user, self._sealed(user.id, record))
+                await note(connection, act)
+        self._copy(act)
 
     async def find(self, identifier: Identifier) -> User | None:
         """Return the account, if there is one. Also when its record can't be read."""
@@ -89,6 +101,7 @@ class SqlUsers:
         changed_at: datetime,
         must_change: bool = False,
         expires_at: datetime | None = None,
+        act: Entry,
     ) -> bool:
         """Replace the password, and on what terms it is given.
 
@@ -104,9 +117,12 @@ class SqlUsers:
                 "expires_at": expires_at,
                 **self._sealed(user_id, record),
             }
-            found = await put_password(connection, user_id, values)
+            if not await put_password(connection, user_id, values):
+                return False
             await forget_guesses(connection, user_id)
-        return found
+            await note(connection, act)
+        self._copy(act)
+        return True
 
     async def replace_record(
         self, user_id: UserId, *, old: PasswordRecord, new: PasswordRecord
@@ -125,13 +141,20 @@ class SqlUsers:
         async with self._database.read() as connection:
             return dict((await connection.execute(counting)).all())
 
-    async def set_state(self, user_id: UserId, state: UserState) -> bool:
+    async def set_state(self, user_id: UserId, state: UserState, *, act: Entry) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
-        change = update(users).where(users.c.id == user_id).values(state=state.value)
+        owner = users.c.id == user_id
         async with self._database.write() as connection:
-            return (await connection.execute(change)).rowcount > 0
+            before = (await connection.execute(select(users.c.state).where(owner))).scalar()
+            if before is None or before == state:
+                # Said already: no change, and so no entry.
+                return before is not None
+            await connection.execute(update(users).where(owner).values(state=state.value))
+            await note(connection, act)
+        self._copy(act)
+        return True
 
-    async def delete(self, user_id: UserId, *, deleted_at: datetime) -> bool:
+    async def delete(self, user_id: UserId, *, deleted_at: datetime, act: Entry) -> bool:
         """Remove the account and all that refers to it; keep its localpart as retired."""
         removal = delete(users).where(users.c.id == user_id).returning(users.c.localpart)
         async with self._database.write() as connection:
@@ -141,6 +164,8 @@ class SqlUsers:
             await connection.execute(
                 insert(retired_names).values(localpart=localpart, retired_at=deleted_at)
             )
+            await note(connection, act)
+        self._copy(act)
         return True
 
     async def _row(self, identifier: Identifier) -> Row[Any] | None:

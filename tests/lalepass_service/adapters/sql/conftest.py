@@ -24,3 +24,10 @@ async def site(path: Path) -> AsyncIterator[Site]:
     database = Database.open(path)
     yield Site(database=database, directory=directory, vault=KeyVault(directory))
     await database.close()
+
+
+@pytest.fixture
+async def database(path: Path) -> AsyncIterator[Database]:
+    database = Database.open(path)
+    yield database
+    await database.close()

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.users import SqlUsers
+from lalepass_service.core.audit import Actor, Event
 from lalepass_service.core.model import PasswordRecord, User, UserId
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -22,7 +23,10 @@ async def main(path, prefix, count):
     for number in range(int(count)):
         name = f"{prefix}-{number}"
         user = User(id=UserId(name), localpart=name, emails=(f"{name}@x",), created_at=NOW)
-        await users.add(user, PasswordRecord("$"), reuse_name=False)
+        act = Actor(name="operator:root").act(
+            Event.USER_ADDED, at=NOW, user_id=user.id, localpart=name
+        )
+        await users.add(user, PasswordRecord("$"), reuse_name=False, act=act)
         print(name, flush=True)
     await database.close()
 

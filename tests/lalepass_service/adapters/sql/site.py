@@ -11,7 +11,7 @@ from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import PasswordRecord
-from tests.lalepass_service.accounts import NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user
 
 PEOPLE = [f"user-{number:03}" for number in range(60)]
 
@@ -35,7 +35,9 @@ class Site:
         users = SqlUsers(self.database, vault or self.vault)
         for name in PEOPLE:
             record = PasswordRecord(f"${name}$")
-            await users.add(a_user(name, password_changed_at=NOW), record, reuse_name=False)
+            await users.add(
+                a_user(name, password_changed_at=NOW), record, reuse_name=False, act=ACT
+            )
 
     def rotate(self) -> tuple[str, str]:
         """Promote a new key, and return the old one and the new one."""

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from lalepass_service.adapters.sql.rewrap import retire
 from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.core.errors import Conflict, NotFound
-from tests.lalepass_service.accounts import a_user
+from tests.lalepass_service.accounts import ACT, a_user
 from tests.lalepass_service.adapters.sql.site import PEOPLE, UNCHANGED, Site
 
 pytestmark = pytest.mark.anyio
@@ -18,14 +18,14 @@ async def test_a_key_is_retired_when_no_record_needs_it(site: Site) -> None:
     await site.settle()
     old, new = site.rotate()
     with pytest.raises(Conflict, match=f"{old}: 60"):
-        await retire(site.database, site.directory, old)
+        await retire(site.database, site.directory, old, act=ACT)
     with pytest.raises(Conflict, match=f"{new} is the active one"):
-        await retire(site.database, site.directory, new)
+        await retire(site.database, site.directory, new, act=ACT)
     with pytest.raises(NotFound):
-        await retire(site.database, site.directory, "zzzz")
+        await retire(site.database, site.directory, "zzzz", act=ACT)
     await site.rewrap().run(lambda _: None)
 
-    await retire(site.database, site.directory, old)
+    await retire(site.database, site.directory, old, act=ACT)
 
     assert site.directory.load().ids == {new}
     assert await site.records() == UNCHANGED
@@ -38,7 +38,7 @@ async def test_the_text_of_a_record_keeps_its_key_also_against_the_column(site: 
         await connection.execute(update(passwords).values(key_id=new))
 
     with pytest.raises(Conflict, match=f"{old}: 60"):
-        await retire(site.database, site.directory, old)
+        await retire(site.database, site.directory, old, act=ACT)
     assert site.directory.has(old)
 
 
@@ -63,7 +63,7 @@ async def test_a_record_that_is_being_stored_keeps_its_key(site: Site) -> None:
     async def rotate() -> None:
         await chosen.wait()
         site.rotate()
-        retiring = asyncio.create_task(retire(site.database, site.directory, old))
+        retiring = asyncio.create_task(retire(site.database, site.directory, old, act=ACT))
         await asyncio.sleep(0)
         go.set()
         with pytest.raises(Conflict):

@@ -15,7 +15,7 @@ from lalepass_service.adapters.sql.rewrap import Progress, Rewrap, retire
 from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.model import PasswordRecord, UserId
-from tests.lalepass_service.accounts import NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user
 from tests.lalepass_service.adapters.killing import Nursery, rounds
 from tests.lalepass_service.adapters.sql.site import PEOPLE, UNCHANGED, Site
 
@@ -117,7 +117,7 @@ async def test_a_password_that_is_changed_meanwhile_stays_changed(site: Site) ->
             rows = await super()._next(after)
             for row in rows:
                 record = PasswordRecord("$new$")
-                await site.users.set_password(UserId(row.user_id), record, changed_at=NOW)
+                await site.users.set_password(UserId(row.user_id), record, changed_at=NOW, act=ACT)
             return rows
 
     work = Meddled(database=site.database, vault=site.vault, batch=7, pause=0)
@@ -140,7 +140,7 @@ async def test_a_race_with_changes_loses_nothing(site: Site, path: Path) -> None
             name = PEOPLE[number * 7 % len(PEOPLE)]
             record = PasswordRecord(f"${name}-{number}$")
             moment = NOW + timedelta(seconds=number)
-            assert await changing.set_password(a_user(name).id, record, changed_at=moment)
+            assert await changing.set_password(a_user(name).id, record, changed_at=moment, act=ACT)
             acknowledged[name] = record.phc
 
     async def rotate() -> None:
@@ -148,7 +148,7 @@ async def test_a_race_with_changes_loses_nothing(site: Site, path: Path) -> None
             old, _ = site.rotate()
             while await site.rewrap().pending():
                 await site.rewrap().run(lambda _: None)
-            await retire(site.database, site.directory, old)
+            await retire(site.database, site.directory, old, act=ACT)
         done.set()
 
     await asyncio.gather(change(), rotate())

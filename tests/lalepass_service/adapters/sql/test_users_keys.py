@@ -8,7 +8,7 @@ from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.core.errors import NoAnswer, UnreadableRecord
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import PasswordRecord
-from tests.lalepass_service.accounts import NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user
 from tests.lalepass_service.adapters.sql.site import PEOPLE, UNCHANGED, Site
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ async def test_a_changed_password_is_wrapped_with_the_key_that_is_active_now(sit
     await site.settle()
     _, new = site.rotate()
     owner = a_user(PEOPLE[0]).id
-    await site.users.set_password(owner, PasswordRecord("$new$"), changed_at=NOW)
+    await site.users.set_password(owner, PasswordRecord("$new$"), changed_at=NOW, act=ACT)
 
     assert (await key_usage(site.database))[new] == 1
     assert (await site.records())[PEOPLE[0]] == "$new$"
@@ -66,7 +66,7 @@ async def test_an_account_whose_record_can_not_be_read_can_still_be_mended(site:
 
     user = await site.users.find(ByLocalpart(PEOPLE[0]))
     assert user is not None
-    await site.users.set_password(user.id, PasswordRecord("$new$"), changed_at=NOW)
+    await site.users.set_password(user.id, PasswordRecord("$new$"), changed_at=NOW, act=ACT)
     found = await site.users.credentials(ByLocalpart(PEOPLE[0]))
     assert found is not None
     assert found.record == PasswordRecord("$new$")
@@ -78,6 +78,8 @@ async def test_without_its_file_the_active_key_wraps_nothing(site: Site) -> None
     assert site.vault.ring.active == new
     (site.directory.path / f"{new}.key").unlink()
     with pytest.raises(NoAnswer, match=new):
-        await site.users.set_password(a_user(PEOPLE[0]).id, PasswordRecord("$new$"), changed_at=NOW)
+        await site.users.set_password(
+            a_user(PEOPLE[0]).id, PasswordRecord("$new$"), changed_at=NOW, act=ACT
+        )
 
     assert await site.records() == UNCHANGED

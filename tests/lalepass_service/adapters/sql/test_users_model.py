@@ -19,7 +19,7 @@ from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import AlreadyTaken, Conflict, NameRetired
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart
 from lalepass_service.core.model import PasswordRecord, User, UserId, UserState
-from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.accounts import ACT, NOW
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class Accounts(RuleBasedStateMachine):
             password_changed_at=NOW if record else None,
         )
         expected = self.expected(localpart, emails, reuse=reuse)
-        adding = self.users.add(user, record, reuse_name=reuse)
+        adding = self.users.add(user, record, reuse_name=reuse, act=ACT)
         if expected is not None:
             with pytest.raises(expected):
                 self.run(adding)
@@ -93,7 +93,9 @@ class Accounts(RuleBasedStateMachine):
     @rule(localpart=names, record=records.filter(bool), days=st.integers(0, 9))
     def set_password(self, localpart: str, record: PasswordRecord, days: int) -> None:
         moment = NOW + timedelta(days=days)
-        done = self.run(self.users.set_password(self.id_of(localpart), record, changed_at=moment))
+        done = self.run(
+            self.users.set_password(self.id_of(localpart), record, changed_at=moment, act=ACT)
+        )
         assert done == (localpart in self.model)
         if done:
             user, _ = self.model[localpart]
@@ -101,7 +103,7 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(localpart=names, state=st.sampled_from(UserState))
     def set_state(self, localpart: str, state: UserState) -> None:
-        done = self.run(self.users.set_state(self.id_of(localpart), state))
+        done = self.run(self.users.set_state(self.id_of(localpart), state, act=ACT))
         assert done == (localpart in self.model)
         if done:
             user, record = self.model[localpart]
@@ -109,7 +111,7 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(localpart=names)
     def delete(self, localpart: str) -> None:
-        done = self.run(self.users.delete(self.id_of(localpart), deleted_at=NOW))
+        done = self.run(self.users.delete(self.id_of(localpart), deleted_at=NOW, act=ACT))
         assert done == (localpart in self.model)
         if done:
             del self.model[localpart]

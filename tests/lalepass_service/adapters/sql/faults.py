@@ -1,0 +1,27 @@
+"""What can go wrong with a database, on demand."""
+
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from lalepass_service.adapters.sql.engine import Database
+
+
+@asynccontextmanager
+async def impatient(path: Path) -> AsyncIterator[Database]:
+    """A database that waits for nobody."""
+    database = Database.open(path, busy_timeout=0.1)
+    yield database
+    await database.close()
+
+
+@contextmanager
+def no_file_grows() -> Iterator[None]:
+    """Let this process write nothing, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
