@@ -10,13 +10,16 @@ VENV_PYTHON := .venv/bin/python
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: run test check bench lock openapi format setup clean help
+.PHONY: run test synapses check bench lock openapi format setup clean help
 
 run: setup ## Log in to a real Synapse with Lalepass, until Ctrl-C (ARGS=--once)
 	@$(VENV_PYTHON) -m tools.run $(ARGS)
 
 test: setup ## Run the tests; the end says what was left out (ARGS: for pytest)
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+synapses: setup ## Run the end-to-end tests on every supported Synapse
+	@$(VENV_PYTHON) -m tools.synapses $(ARGS)
 
 check: setup ## Check everything that needs no run of the code (ARGS: the steps)
 	@$(VENV_PYTHON) -m tools.check $(ARGS)

@@ -8,11 +8,13 @@ from lalepass_provider.calls import Calls, understood
 from lalepass_provider.errors import ContractBroken
 from lalepass_wire import (
     Accepted,
+    CallerFacts,
     CheckRequest,
     Identifier,
     Refused,
     UserIdentifier,
     parse_answer,
+    parse_caller,
     paths,
 )
 
@@ -39,6 +41,15 @@ class LalepassClient:
         if not _about(answer, request.identifier):
             raise ContractBroken("the service answered for another account")
         return answer
+
+    async def caller(self) -> CallerFacts:
+        """Ask whom the service takes us for. It changes nothing.
+
+        Raises:
+            NoAnswer: it could not be found out.
+        """
+        body = await self._calls.call("GET", paths.CALLER, background=True)
+        return understood(parse_caller, body, as_what="an answer about a caller")
 
     async def aclose(self) -> None:
         """Close the connections that are not in use."""

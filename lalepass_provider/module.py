@@ -9,15 +9,17 @@ from typing import Any, Final
 from pydantic import SecretStr
 from synapse.logging.context import current_context, make_deferred_yieldable
 from synapse.module_api import JsonDict, LoginResponse, ModuleApi
-from synapse.module_api.errors import Codes, SynapseError
+from synapse.module_api.errors import Codes
 from twisted.internet import defer, reactor
 
 from lalepass_provider import config as configuration
+from lalepass_provider import selftest
 from lalepass_provider.accounts import AccountRefused, MatrixAccounts
 from lalepass_provider.calls import Calls
 from lalepass_provider.client import LalepassClient
 from lalepass_provider.config import ProviderConfig
 from lalepass_provider.errors import CallerRejected, ContractBroken, NoAnswer, Throttled
+from lalepass_provider.honest import HonestError
 from lalepass_provider.identity import (
     can_be_password,
     is_storable,
@@ -43,18 +45,6 @@ _DEFAULT_RETRY_AFTER: Final = 5.0
 _IDLE_CONNECTIONS: Final = 32
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """Of any answer; a check has a far lower cap of its own."""
-
-
-class HonestError(SynapseError, defer.CancelledError):
-    """An error that reaches the client as it is.
-
-    Synapse turns whatever an auth checker raises into "Invalid username or password", so that an
-    outage looks like a wrong password and counts as one. It lets one thing pass: a cancellation
-    (`handlers/auth.py`, PasswordAuthProvider.check_auth). And it renders a SynapseError with its
-    own status before it looks for cancellations (`http/server.py`, return_json_error). So an
-    exception that is both tells the truth. The price: the modules behind this one and the local
-    database are not asked. This is behaviour and no promise; a test on a real Synapse holds it.
-    """
 
 
 class LalepassProvider:
@@ -83,11 +73,15 @@ class LalepassProvider:
         self._accounts = MatrixAccounts(homeserver)
         self._account_page = config.account_page
         self._client = _client(config, token=config.bearer_token())
+        telling = selftest.telling()
         homeserver.register_password_auth_provider_callbacks(
-            auth_checkers={("m.login.password", ("password",)): self._by_name},
-            check_3pid_auth=self._by_threepid,
+            auth_checkers={("m.login.password", ("password",)): telling(self._by_name)},
+            check_3pid_auth=telling(self._by_threepid),
         )
-        logger.info("The Lalepass service at %s will be asked about every password", config.url)
+        # In the background: a homeserver starts whether or not the service is there.
+        homeserver.delayed_background_call(
+            0, selftest.say_what_it_is_connected_to, self._client, config.url, desc="lalepass_start"
+        )
 
     async def _by_name(self, username: str, _login_type: str, login_dict: JsonDict) -> Login:
         """Synapse's auth checker: `username` is what was typed, a name or an MXID."""

@@ -17,7 +17,7 @@ from typing import Final, Self
 from packaging.utils import canonicalize_name
 from pydantic import BaseModel, ConfigDict
 
-from tools.locks import LOCKS, ROOT, pins
+from tools.locks import DEV, PARTS, ROOT, pins
 
 _SOURCES: Final = ("License-Expression", "License-Classifier", "License-Metadata")
 """Where a package may state its licence, the most exact first."""
@@ -120,7 +120,8 @@ def _stated(entry: Mapping[str, str]) -> str:
 def main() -> int:
     """Print what is wrong and return the exit code."""
     policy = Policy.read(ROOT / "requirements" / "licences.toml")
-    locks = {lock.name: pins((ROOT / lock.file).read_text()) for lock in LOCKS}
+    # Those with an older Synapse are for tests that ask for them, and nobody is given them.
+    locks = {lock.name: pins((ROOT / lock.file).read_text()) for lock in (DEV, *PARTS)}
     audit = examine(policy, locks, installed_licences())
     for complaint in audit.complaints:
         print(complaint)

@@ -3,8 +3,8 @@
     python -m tools.locks [--upgrade]
     python -m tools.locks --check
 
-`dev` holds everything and is made first. The others are parts of it and take their versions from
-it, so what is tested is what is installed.
+`dev` holds everything and is made first. Its parts take their versions from it, so what is tested
+is what is installed. The environments with older releases of Synapse stand on their own.
 """
 
 import argparse
@@ -57,7 +57,11 @@ PARTS: Final = (
     Lock("provider", ("--extra", "provider", "pyproject.toml")),
     Lock("service", ("--extra", "service", "pyproject.toml")),
 )
-LOCKS: Final = (DEV, *PARTS)
+OLDER_SYNAPSES: Final = tuple(
+    Lock(name, ("--group", f"pyproject.toml:{name}", "--extra", "provider", "pyproject.toml"))
+    for name in ("synapse-oldest", "synapse-between")
+)
+LOCKS: Final = (DEV, *PARTS, *OLDER_SYNAPSES)
 
 
 class CompileFailed(Exception):
@@ -75,7 +79,7 @@ def compile_locks(root: Path, *, upgrade: bool = False) -> None:
         CompileFailed: uv could not.
     """
     for lock in LOCKS:
-        _compile(root, lock, upgrade=upgrade and lock is DEV)
+        _compile(root, lock, upgrade=upgrade and lock not in PARTS)
 
 
 def _compile(root: Path, lock: Lock, *, upgrade: bool) -> None:
@@ -84,7 +88,7 @@ def _compile(root: Path, lock: Lock, *, upgrade: bool) -> None:
         *("--python-version", "3.11", "--generate-hashes", "--no-header"),
         *("--no-emit-index-url", "--no-emit-find-links"),
         *lock.source,
-        *(() if lock is DEV else ("-c", DEV.file)),
+        *(("-c", DEV.file) if lock in PARTS else ()),
         *(("--upgrade",) if upgrade else ()),
         *("-o", lock.file),
     ]
@@ -121,13 +125,19 @@ def wanted(pyproject: Mapping[str, object]) -> dict[str, list[Requirement]]:
     common = _strings(project["dependencies"])
     extras = _table(project["optional-dependencies"])
     bootstrap = _strings(groups["bootstrap"])
+    building = _strings(groups["building"])
     parts = {name: [*common, *_strings(extra)] for name, extra in extras.items()}
     dev = [
         *_strings(groups["dev"]),
         *bootstrap,
+        *building,
         *(text for part in parts.values() for text in part),
     ]
-    texts = {"bootstrap": bootstrap, **parts, "dev": dev}
+    older = {
+        lock.name: [*building, *parts["provider"], *_strings(groups[lock.name])]
+        for lock in OLDER_SYNAPSES
+    }
+    texts = {"bootstrap": bootstrap, **parts, "dev": dev, **older}
     return {name: [Requirement(text) for text in text_list] for name, text_list in texts.items()}
 
 

@@ -38,6 +38,8 @@ class SynapseConfig:
     """Further options of the provider, on top of `url` and `token_path`."""
     extra: Mapping[str, object] = field(default_factory=dict)
     """Top-level keys of `homeserver.yaml`, each in place of the one given here."""
+    python: str = sys.executable
+    """The interpreter that has the wanted release of Synapse."""
 
     @property
     def path(self) -> Path:
@@ -62,14 +64,11 @@ class SynapseConfig:
         write_private(self.path, _yaml({**self._homeserver(), **self.extra}))
         return self.path
 
-    def process(self, *, python: str = sys.executable) -> Process:
-        """Return the process that serves this configuration, not yet started.
-
-        `python` is the interpreter that has the wanted release of Synapse.
-        """
+    def process(self) -> Process:
+        """Return the process that serves this configuration, not yet started."""
         return Process(
             name="Synapse",
-            command=[python, "-m", "synapse.app.homeserver", "-c", str(self.path)],
+            command=[self.python, "-m", "synapse.app.homeserver", "-c", str(self.path)],
             log=self.log,
             health_url=f"{self.address}/health",
         )

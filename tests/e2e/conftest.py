@@ -1,5 +1,7 @@
 """One service and one homeserver for the whole run, with a gate between them."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +12,12 @@ from tools.gate import Gate, Mode
 from tools.processes import Process, free_port
 from tools.service import Service
 from tools.synapse import SynapseConfig
+from tools.synapses import ENVIRONMENT
 
 # A few wrong passwords in a row, and Synapse makes an account wait: what counts is seen at once.
 FAILED_ATTEMPTS = 5
+# The interpreter whose Synapse is started: `make synapses` names one after the other.
+SYNAPSE = os.environ.get(ENVIRONMENT) or sys.executable
 # Seconds that the provider waits for the service.
 TIMEOUT = 2.0
 _GENEROUS = {"per_second": 1000, "burst_count": 1000}
@@ -78,7 +83,12 @@ def gate(session_gate: Gate) -> Iterator[Gate]:
 
 
 def synapse_config(
-    directory: Path, service: Service, service_url: str, **extra: object
+    directory: Path,
+    service: Service,
+    service_url: str,
+    *,
+    python: str = SYNAPSE,
+    **extra: object,
 ) -> SynapseConfig:
     port = free_port()
     listener = {
@@ -89,6 +99,7 @@ def synapse_config(
     }
     return SynapseConfig(
         directory=directory,
+        python=python,
         port=port,
         service_url=service_url,
         token_path=token_path(service),

@@ -20,6 +20,7 @@ class FakeHomeserver:
         self.puppets: set[str] = set()
         self.refuse: SynapseError | None = None
         self.callbacks: dict[str, Any] = {}
+        self.background: dict[str, tuple[Callable[..., Any], tuple[object, ...]]] = {}
         self.before_registering: Callable[[], None] = lambda: None
 
     def check_user_exists(self, user_id: str) -> Awaitable[str | None]:
@@ -66,3 +67,9 @@ class FakeHomeserver:
 
     def register_password_auth_provider_callbacks(self, **callbacks: Any) -> None:
         self.callbacks = callbacks
+
+    def delayed_background_call(
+        self, _msec: float, f: Callable[..., Any], *args: object, desc: str
+    ) -> None:
+        """Keep it for the test that wants it."""
+        self.background[desc] = (f, args)

@@ -1,0 +1,113 @@
+"""The module on the oldest Synapse that is promised, and on one between: what matters most.
+
+All end-to-end tests on each of them are `make synapses`.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.conftest import FAILED_ATTEMPTS, password_of, synapse_config
+from tests.e2e.parts import SERVER_NAME, Homeserver, by_email, by_msisdn, by_name
+from tests.e2e.test_loading import legacy
+from tests.e2e.test_outage import assert_honest
+from tools.gate import Gate, Mode
+from tools.locks import DEV
+from tools.service import Service
+from tools.synapses import RELEASES, NotInstalled, Release
+
+pytestmark = pytest.mark.e2e
+
+ALICE = f"@alice:{SERVER_NAME}"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[release for release in RELEASES if release.lock is not DEV],
+    ids=lambda release: release.version,
+)
+def python(request: pytest.FixtureRequest) -> str:
+    """Return the interpreter that has an older Synapse."""
+    release: Release = request.param
+    try:
+        return release.install()
+    except NotInstalled as error:
+        pytest.skip(f"Synapse {release.version} can't be installed: {error}")
+
+
+@pytest.fixture(scope="module")
+def older(
+    python: str, tmp_path_factory: pytest.TempPathFactory, service: Service, session_gate: Gate
+) -> Iterator[Homeserver]:
+    config = synapse_config(
+        tmp_path_factory.mktemp("older"), service, session_gate.url, python=python
+    )
+    config.write()
+    with config.process() as process:
+        process.wait_until_healthy(timeout=120)
+        yield Homeserver(config)
+
+
+def test_it_finds_its_service_and_can_tell_the_truth(older: Homeserver) -> None:
+    assert older.log_in("alice", password_of("alice")).status_code == 200
+
+    log = older.config.log.read_text()
+    assert "as 'synapse' with the scopes check" in log
+    assert "does not pass on why a password was not checked" not in log
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [by_name("Alice"), by_name(ALICE), by_email("alice@x.org"), by_msisdn("491701234567")],
+    ids=["name", "mxid", "email", "phone"],
+)
+def test_yes_no_and_no_answer_are_three_things(
+    older: Homeserver, gate: Gate, identifier: dict[str, str]
+) -> None:
+    answer = older.log_in(identifier, password_of("alice"))
+    assert (answer.status_code, answer.json()["user_id"]) == (200, ALICE)
+    wrong = older.log_in(identifier, "wrong")
+    assert (wrong.status_code, wrong.json()["errcode"]) == (403, "M_FORBIDDEN")
+    for mode in (Mode.SHUT, Mode.GARBAGE, Mode.WRONG_TOKEN):
+        gate.mode = mode
+        assert_honest(older.log_in(identifier, "whatever it is"))
+
+
+def test_an_outage_counts_against_nobody(older: Homeserver, gate: Gate) -> None:
+    gate.mode = Mode.SHUT
+    for _ in range(FAILED_ATTEMPTS + 1):
+        assert_honest(older.log_in("carol", "a wrong one"))
+
+    gate.mode = Mode.OPEN
+    assert older.log_in("carol", password_of("carol")).status_code == 200
+
+
+def test_what_is_asked_again_is_told_the_truth_as_well(older: Homeserver, gate: Gate) -> None:
+    login = older.log_in("carol", password_of("carol")).json()
+    assert older.delete_device(login, "wrong").status_code == 401
+    gate.mode = Mode.SHUT
+    assert_honest(older.delete_device(login, password_of("carol")))
+    gate.mode = Mode.OPEN
+    assert older.delete_device(login, password_of("carol")).status_code == 200
+
+
+def test_it_starts_without_its_service_and_in_the_old_way(
+    python: str, tmp_path_factory: pytest.TempPathFactory, service: Service, gate: Gate
+) -> None:
+    gate.mode = Mode.SHUT
+    config = synapse_config(
+        tmp_path_factory.mktemp("legacy"),
+        service,
+        gate.url,
+        python=python,
+        **legacy(service, gate.url),
+    )
+    config.write()
+    with config.process() as process:
+        process.wait_until_healthy(timeout=120)
+        homeserver = Homeserver(config)
+        assert_honest(homeserver.log_in("alice", password_of("alice")))
+        assert "can't be reached just now" in config.log.read_text()
+
+        gate.mode = Mode.OPEN
+        assert homeserver.log_in("alice", password_of("alice")).status_code == 200
