@@ -1,41 +1,44 @@
-"""After an accepted check: the Matrix account of the person exists."""
+"""After an accepted check: the Matrix account of the person exists, and is theirs."""
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
-from synapse.module_api import UserInfo
 from synapse.module_api.errors import Codes, SynapseError
 
+from lalepass_provider.homeserver import Homeserver
+from lalepass_provider.policy import Keep, LinkExisting, LocalUsers
+from lalepass_provider.profile import acceptable_name
+from lalepass_provider.tables import LINK, Account, Tables
 from lalepass_wire import AcceptedUser
 
 logger = logging.getLogger(__name__)
 
+_MOMENTS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds to wait for another login of the same person to link the account it has just made."""
+_YOUNG: Final = 60
+"""Seconds in which an account may have been made by such a login."""
 
-_MAX_DISPLAY_NAME: Final = 256
-"""Synapse's (`handlers/profile.py`), which it does not check when an account is registered."""
+
+class _NoSingleSignOn(logging.Filter):
+    """Takes our links out of what Synapse says about single sign-on providers it does not know.
+
+    In each user-interactive auth it looks whether one of the person's links belongs to such a
+    provider, and warns about the others (`handlers/sso.py`, get_identity_providers_for_user).
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (isinstance(record.args, tuple) and record.args[-1:] == (LINK,))
 
 
-class Homeserver(Protocol):
-    """What is needed of Synapse's `ModuleApi`."""
+_NO_SINGLE_SIGN_ON: Final = _NoSingleSignOn()
 
-    @property
-    def server_name(self) -> str:
-        """The domain of this server's MXIDs."""
-        ...
 
-    def check_user_exists(self, user_id: str) -> Awaitable[str | None]:
-        """Return the MXID in its stored spelling; None for no match or several inexact ones."""
-        ...
-
-    def get_userinfo_by_id(self, user_id: str) -> Awaitable[UserInfo | None]:
-        """Return what is known of an account."""
-        ...
-
-    def register_user(self, localpart: str, displayname: str | None = None) -> Awaitable[str]:
-        """Make an account without a device, or raise SynapseError."""
-        ...
+def hush_synapse() -> None:
+    """Keep the links of accounts out of warnings that are not about them. Once is enough."""
+    logging.getLogger("synapse.handlers.sso").addFilter(_NO_SINGLE_SIGN_ON)
 
 
 class AccountRefused(Exception):
@@ -60,71 +63,164 @@ class AccountRefused(Exception):
         """What the homeserver's error says beside these, such as whom to ask."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ensured:
+    """The account that the person has."""
+
+    mxid: str
+    """As the homeserver spells it."""
+    created: bool
+    """It was made just now."""
+
+
 class MatrixAccounts:
-    """Finds or makes the account of an accepted user."""
+    """Finds or makes the account of an accepted user, and remembers whose it is.
 
-    def __init__(self, homeserver: Homeserver) -> None:
+    An account is linked to the id of its user at Lalepass, not to a name. Whoever gets the name of
+    somebody who was deleted does not get their account, and who is renamed keeps theirs.
+    """
+
+    def __init__(
+        self,
+        *,
+        homeserver: Homeserver,
+        tables: Tables,
+        link_existing: LinkExisting,
+        local_users: LocalUsers,
+        display_name: Keep,
+    ) -> None:
         self._homeserver = homeserver
+        self._tables = tables
+        self._link_existing = link_existing
+        self._local_users = local_users
+        self._gives_name = display_name is not Keep.NEVER
 
-    async def ensure(self, user: AcceptedUser) -> str:
-        """Return the MXID of the user's account, as the homeserver spells it.
+    async def ensure(self, user: AcceptedUser) -> Ensured:
+        """Return the user's account, which is made or linked if need be.
 
         An account from the time when MXIDs could have capitals is found by the same name in lower
-        case. E-mail addresses are not handed over here: `register_user` would take an address
-        away from the account that has it (Synapse, `user_add_threepid`).
+        case. E-mail addresses are not handed over when one is made: `register_user` would take an
+        address away from the account that has it (Synapse, `user_add_threepid`).
 
         Raises:
             AccountRefused: there is none and there will be none.
         """
-        mxid = f"@{user.localpart}:{self._homeserver.server_name}"
-        existing = await self._homeserver.check_user_exists(mxid)
-        if existing is not None:
-            return await self._a_persons(existing)
-        name = user.display_name
+        account = await self._tables.linked(user.id)
+        created = False
+        if account is None:
+            mxid = f"@{user.localpart}:{self._homeserver.server_name}"
+            self._not_local(mxid)
+            existing = await self._homeserver.check_user_exists(mxid)
+            if existing is None:
+                account, created = await self._make(mxid, user)
+            else:
+                account = await self._link(existing, user)
+        self._not_local(account.mxid)
+        return Ensured(mxid=self._usable(account), created=created)
+
+    async def _make(self, mxid: str, user: AcceptedUser) -> tuple[Account, bool]:
+        name = acceptable_name(user) if self._gives_name else None
         try:
-            created = await self._homeserver.register_user(
-                user.localpart, name if name and _acceptable(name) else None
-            )
+            created = await self._homeserver.register_user(user.localpart, name)
         except SynapseError as exc:
             if exc.errcode != Codes.USER_IN_USE:
-                raise _refused(exc) from exc
-            return await self._made_by_another(mxid)
+                raise _passed_on(exc) from exc
+            return await self._made_by_another(mxid, user), False
+        await self._homeserver.record_user_external_id(LINK, user.id, created)
         logger.info("Created the Matrix account %s at its first login", created)
-        return created
+        return Account(mxid=created, links=frozenset({user.id})), True
 
-    async def _a_persons(self, mxid: str) -> str:
-        """Return the MXID if the account is a person's: not a guest's, and not a bridge's puppet.
-
-        Synapse refuses to register such names, but asks nothing about one that exists already.
-        """
-        info = await self._homeserver.get_userinfo_by_id(mxid)
-        if info is not None and not info.is_guest and info.appservice_id is None:
-            return mxid
-        logger.error("%s belongs to a guest or to an application service: not logged in", mxid)
-        raise AccountRefused(
-            status=403,
-            errcode=Codes.FORBIDDEN.value,
-            message="The account of this name on this server is not a person's. "
-            "Please ask your administrator.",
-        )
-
-    async def _made_by_another(self, mxid: str) -> str:
+    async def _made_by_another(self, mxid: str, user: AcceptedUser) -> Account:
         """Somebody has the name: a login at the same moment, or several historic accounts."""
         existing = await self._homeserver.check_user_exists(mxid)
         if existing is not None:
-            return await self._a_persons(existing)
+            return await self._link(existing, user)
         logger.error(
             "%s could be any of several accounts that differ in capitals only: not logged in", mxid
         )
-        raise AccountRefused(
-            status=403,
-            errcode=Codes.FORBIDDEN.value,
-            message="More than one account of this server has this name. "
-            "Please ask your administrator.",
+        raise _refused("More than one account of this server has this name.")
+
+    async def _link(self, mxid: str, user: AcceptedUser) -> Account:
+        """Return an account that was there, if it may become this user's."""
+        account = await self._tables.account(mxid)
+        if account is None:
+            raise RuntimeError(f"{mxid} is gone from one moment to the next")
+        if account.links - {user.id}:
+            logger.error(
+                "%s belongs to another user of Lalepass, who had this name before: not logged in."
+                " If they are the same person, remove the %s entry of the account's external_ids"
+                " with Synapse's admin API",
+                mxid,
+                LINK,
+            )
+            raise _refused("The account of this name on this server belongs to somebody else.")
+        if account.deactivated:
+            raise AccountRefused(
+                status=403,
+                errcode=Codes.USER_DEACTIVATED.value,
+                message="This account has been deactivated on this server.",
+            )
+        self._usable(account)
+        if not account.links and not self._may_link(account):
+            return await self._linked_meanwhile(account, user)
+        await self._homeserver.record_user_external_id(LINK, user.id, mxid)
+        if not account.links:
+            logger.info("Linked the existing Matrix account %s to its user of Lalepass", mxid)
+        return account
+
+    def _may_link(self, account: Account) -> bool:
+        if self._link_existing is LinkExisting.IF_NO_PASSWORD:
+            return not account.has_password
+        return self._link_existing is LinkExisting.ALWAYS
+
+    async def _linked_meanwhile(self, account: Account, user: AcceptedUser) -> Account:
+        """Wait for the login that has just made the account, if there is one, to link it."""
+        now = self._homeserver.get_current_time_msec() / 1000
+        if not account.has_password and now - account.created_at < _YOUNG:
+            for moment in _MOMENTS:
+                await self._homeserver.sleep(moment)
+                linked = await self._tables.linked(user.id)
+                if linked is not None:
+                    return linked
+        logger.error(
+            "%s was there before Lalepass and is not linked to a user of it: not logged in"
+            " (link_existing: %s)",
+            account.mxid,
+            self._link_existing.value,
         )
+        raise _refused("The account of this name on this server is not yours, as far as is known.")
+
+    def _usable(self, account: Account) -> str:
+        """Return the MXID if the account is a person's: not a guest's, and not a bridge's puppet.
+
+        Synapse refuses to register such names, but asks nothing about one that exists already. And
+        it believes whatever MXID it is given.
+        """
+        if not account.exists or not account.mxid.endswith(f":{self._homeserver.server_name}"):
+            logger.error("A user of Lalepass is linked to %s, which is not here", account.mxid)
+            raise _refused("Your account is not on this server any more.")
+        if account.special:
+            logger.error(
+                "%s belongs to a guest or to an application service: not logged in", account.mxid
+            )
+            raise _refused("The account of this name on this server is not a person's.")
+        return account.mxid
+
+    def _not_local(self, mxid: str) -> None:
+        if self._local_users.match_mxid(mxid):
+            logger.error("Lalepass has a user for %s, who is one of local_users", mxid)
+            raise _refused("The account of this name has its password on this server alone.")
 
 
-def _refused(exc: SynapseError) -> AccountRefused:
+def _refused(message: str) -> AccountRefused:
+    return AccountRefused(
+        status=403,
+        errcode=Codes.FORBIDDEN.value,
+        message=f"{message} Please ask your administrator.",
+    )
+
+
+def _passed_on(exc: SynapseError) -> AccountRefused:
     said = dict(exc.error_dict(None))
     return AccountRefused(
         status=exc.code,
@@ -132,8 +228,3 @@ def _refused(exc: SynapseError) -> AccountRefused:
         message=said.pop("error"),
         fields=said,
     )
-
-
-def _acceptable(display_name: str) -> bool:
-    """Whether a homeserver can keep this name; PostgreSQL, for one, takes no NUL."""
-    return len(display_name) <= _MAX_DISPLAY_NAME and "\0" not in display_name

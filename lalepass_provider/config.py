@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,6 +20,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from synapse.module_api.errors import ConfigError
 
+from lalepass_provider.policy import (
+    Keep,
+    LinkExisting,
+    ProfilePolicy,
+    Unavailable,
+    check_pattern,
+)
+
 _MAX_TOKEN_FILE_BYTES: Final = 4096
 _TOKEN_PATTERN: Final = r"^[A-Za-z0-9._~+/=\-]{16,512}$"  # noqa: S105 - its shape: RFC 6750, b64token
 
@@ -28,6 +37,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "missing": "this option is needed",
     "string_type": "should be text",
     "bool_type": "should be true or false",
+    "list_type": "should be a list, each entry behind a dash",
+    "model_type": "should be options, each on a line of its own",
     "int_type": "should be a whole number",
     "int_from_float": "should be a whole number",
     "int_parsing": "should be a whole number",
@@ -35,6 +46,36 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "float_parsing": "should be a number of seconds, without a unit",
 }
 """By pydantic's name of the error. What is not here has a readable text of its own."""
+
+
+_Keep = Annotated[Keep, Field(strict=False)]
+
+
+class ProfileOptions(BaseModel):
+    """For each part of the profile, how long Lalepass decides about it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    display_name: _Keep = Keep.ON_CREATE
+    """The name that people see. `always` sets it back when the person changes it."""
+
+    emails: _Keep = Keep.ALWAYS
+    """Addresses, for mails about new messages. Logins by address need none of them."""
+
+    phones: _Keep = Keep.ALWAYS
+    """Phone numbers."""
+
+    admin: _Keep = Keep.NEVER
+    """Whether somebody administers the homeserver. Whoever rules Lalepass then rules Synapse."""
+
+    def policy(self) -> ProfilePolicy:
+        """Return the options as the other parts know them."""
+        return ProfilePolicy(
+            display_name=self.display_name,
+            emails=self.emails,
+            phones=self.phones,
+            admin=self.admin,
+        )
 
 
 class ProviderConfig(BaseModel):
@@ -65,6 +106,20 @@ class ProviderConfig(BaseModel):
 
     account_page: str | None = None
     """Where people change a password that has to be changed. They are told this address."""
+
+    local_users: list[Annotated[str, AfterValidator(check_pattern)]] = Field(
+        default=[], max_length=1000
+    )
+    """Localparts, with `*` for any characters, that are never sent out."""
+
+    unavailable: Annotated[Unavailable, Field(strict=False)] = Unavailable.ERROR
+    """What becomes of a login while Lalepass gives no answer."""
+
+    link_existing: Annotated[LinkExisting, Field(strict=False)] = LinkExisting.IF_NO_PASSWORD
+    """Which accounts that are there already may become those of Lalepass's users."""
+
+    profile: ProfileOptions = ProfileOptions()
+    """Which parts of the profile Lalepass decides about."""
 
     @field_validator("url")
     @classmethod

@@ -14,7 +14,8 @@ from twisted.internet import defer, reactor
 
 from lalepass_provider import config as configuration
 from lalepass_provider import selftest
-from lalepass_provider.accounts import AccountRefused, MatrixAccounts
+from lalepass_provider.accounts import AccountRefused, MatrixAccounts, hush_synapse
+from lalepass_provider.asked import AskedBefore
 from lalepass_provider.calls import Calls
 from lalepass_provider.client import LalepassClient
 from lalepass_provider.config import ProviderConfig
@@ -26,6 +27,9 @@ from lalepass_provider.identity import (
     threepid_identifier,
     user_identifier,
 )
+from lalepass_provider.policy import LocalUsers, Unavailable
+from lalepass_provider.profile import ProfileSync
+from lalepass_provider.tables import Tables
 from lalepass_provider.transport import TwistedTransport
 from lalepass_wire import (
     Accepted,
@@ -70,7 +74,25 @@ class LalepassProvider:
         if homeserver is None:
             raise TypeError("Synapse hands its module API over as api or account_handler")
         self._server_name = homeserver.server_name
-        self._accounts = MatrixAccounts(homeserver)
+        self._local_users = LocalUsers(config.local_users)
+        self._unavailable = config.unavailable
+        self._tables = Tables(homeserver)
+        self._accounts = MatrixAccounts(
+            homeserver=homeserver,
+            tables=self._tables,
+            link_existing=config.link_existing,
+            local_users=self._local_users,
+            display_name=config.profile.display_name,
+        )
+        self._profile = ProfileSync(
+            homeserver=homeserver,
+            tables=self._tables,
+            policy=config.profile.policy(),
+            local_users=self._local_users,
+            clock=reactor,
+        )
+        self._asked = AskedBefore()
+        hush_synapse()
         self._account_page = config.account_page
         self._client = _client(config, token=config.bearer_token())
         telling = selftest.telling()
@@ -87,21 +109,53 @@ class LalepassProvider:
         """Synapse's auth checker: `username` is what was typed, a name or an MXID."""
         password = login_dict.get("password")
         _refuse_what_breaks_synapse(username, password)
-        identifier = user_identifier(username, server_name=self._server_name)
-        return await self._login(identifier, password)
+        return await self._honestly(self._login_by_name(username, password))
 
     async def _by_threepid(self, medium: str, address: str, password: str) -> Login:
         """Synapse's `check_3pid_auth`."""
         _refuse_what_breaks_synapse(address, password)
-        return await self._login(threepid_identifier(medium, address), password)
+        return await self._honestly(self._login_by_threepid(medium, address, password))
 
-    async def _login(self, identifier: Identifier | None, password: object) -> Login:
+    async def _login_by_name(self, username: str, password: object) -> Login:
+        identifier = user_identifier(username, server_name=self._server_name)
         if identifier is None or not isinstance(password, str) or not can_be_password(password):
             return None
+        if self._local_users.match(identifier.localpart) or self._asked.about(username):
+            return None
+        return await self._decide(identifier, password)
+
+    async def _login_by_threepid(self, medium: str, address: str, password: object) -> Login:
+        identifier = threepid_identifier(medium, address)
+        if identifier is None or not isinstance(password, str) or not can_be_password(password):
+            return None
+        if self._local_users:
+            owner = await self._tables.owner_of(medium, address)
+            if owner is not None and self._local_users.match_mxid(owner):
+                return None  # Synapse asks for the owner by MXID, which is not sent out either
+        login = await self._decide(identifier, password)
+        if login is None:
+            await self._note_refusal(medium, address)
+        return login
+
+    async def _note_refusal(self, medium: str, address: str) -> None:
         try:
-            return await self._decide(identifier, password)
+            keeper = await self._tables.keeper_of(medium, address)
+        except Exception:
+            logger.exception("Lalepass may be asked twice about an address")
+            return
+        if keeper is not None:
+            self._asked.note(keeper)
+
+    async def _honestly(self, login: Awaitable[Login]) -> Login:
+        """Turn what comes instead of an answer into what the person has to know."""
+        try:
+            return await login
         except NoAnswer as exc:
-            raise _no_answer(exc) from exc
+            told = _no_answer(exc)
+            if self._unavailable is Unavailable.ERROR or isinstance(exc, Throttled):
+                raise told from exc
+            self._asked.note()
+            return None  # the local database is asked
         except AccountRefused as exc:
             raise HonestError(
                 exc.status, exc.message, exc.errcode, additional_fields=dict(exc.fields)
@@ -119,7 +173,9 @@ class LalepassProvider:
         check = CheckRequest(identifier=identifier, password=SecretStr(password), source=source)
         answer = await self._client.check(check, request_id=request_id)
         if isinstance(answer, Accepted):
-            return await self._accounts.ensure(answer.user), None
+            account = await self._accounts.ensure(answer.user)
+            await self._profile.after_login(account.mxid, answer.user, created=account.created)
+            return account.mxid, None
         if answer.reason is RefusalReason.DISABLED:
             raise HonestError(403, "This account has been disabled.", Codes.USER_DEACTIVATED)
         if answer.reason is RefusalReason.PASSWORD_CHANGE_REQUIRED:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lalepass_provider.config import ProviderConfig
+from lalepass_provider.config import ProfileOptions, ProviderConfig
+from lalepass_provider.policy import LinkExisting, Unavailable
 from lalepass_service.cli import keys
 from lalepass_service.config import Config
 from lalepass_wire import ErrorCode, RefusalReason
@@ -33,6 +34,16 @@ def test_the_fragment_in_the_readme_loads() -> None:
 
     assert module["module"] == "lalepass_provider.LalepassProvider"
     assert ProviderConfig.model_validate(module["config"]).url == "https://auth.example.org"
+
+
+def test_the_readme_shows_every_part_of_the_profile_with_its_default() -> None:
+    commented = re.sub(r"^      #(\w+:|  \w+:)", r"      \1", fragment(), flags=re.MULTILINE)
+    config = yaml.safe_load(commented.replace("#token:", "token:"))["modules"][0]["config"]
+
+    assert ProfileOptions.model_validate(config["profile"]) == ProfileOptions()
+    assert set(config["profile"]) == set(ProfileOptions.model_fields)
+    assert config["unavailable"] == Unavailable.ERROR
+    assert config["link_existing"] == LinkExisting.IF_NO_PASSWORD
 
 
 def test_the_defaults_in_the_readme_are_those_of_the_code() -> None:

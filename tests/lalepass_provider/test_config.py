@@ -7,6 +7,7 @@ import pytest
 from synapse.module_api.errors import ConfigError
 
 from lalepass_provider.config import parse
+from lalepass_provider.policy import Keep, LinkExisting, LocalUsers, ProfilePolicy, Unavailable
 
 TOKEN = "lalepass_0123456789ab_" + "x" * 43
 GOOD = {"url": "https://auth.example.org", "token": TOKEN}
@@ -65,6 +66,16 @@ def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
         ({"account_page": "https://a b"}, ["account_page"], "begins with https://"),
         ({"account_page": "javascript:alert(1)"}, ["account_page"], "begins with https://"),
         ({"allow_plaintext": "yes"}, ["allow_plaintext"], "should be true or false"),
+        ({"local_users": "admin"}, ["local_users"], "should be a list"),
+        ({"local_users": ["admin", "Bot"]}, ["local_users", "1"], "is a localpart such as"),
+        ({"local_users": ["*"]}, ["local_users", "0"], "matches everybody"),
+        ({"local_users": [7]}, ["local_users", "0"], "should be text"),
+        ({"local_users": ["a"] * 1001}, ["local_users"], "at most 1000"),
+        ({"unavailable": "local"}, ["unavailable"], "'error' or 'try_local'"),
+        ({"link_existing": True}, ["link_existing"], "'never', 'if_no_password' or 'always'"),
+        ({"profile": {"email": "always"}}, ["profile", "email"], "there is no such option"),
+        ({"profile": {"emails": "yes"}}, ["profile", "emails"], "'on_create' or 'always'"),
+        ({"profile": None}, ["profile"], "should be options, each on a line of its own"),
     ],
 )
 def test_what_can_not_be_is_refused_with_the_path_of_the_option(
@@ -76,6 +87,34 @@ def test_what_can_not_be_is_refused_with_the_path_of_the_option(
     assert list(refused.value.path or []) == path
     assert message in refused.value.msg
     assert "\n" not in refused.value.msg
+
+
+def test_policies_are_written_as_words() -> None:
+    config = parse(
+        {
+            **GOOD,
+            "local_users": ["admin", "bot-*"],
+            "unavailable": "try_local",
+            "link_existing": "never",
+            "profile": {"display_name": "always", "admin": "on_create"},
+        }
+    )
+
+    assert LocalUsers(config.local_users).match("bot-7")
+    assert config.unavailable is Unavailable.TRY_LOCAL
+    assert config.link_existing is LinkExisting.NEVER
+    assert config.profile.policy() == ProfilePolicy(
+        display_name=Keep.ALWAYS, emails=Keep.ALWAYS, phones=Keep.ALWAYS, admin=Keep.ON_CREATE
+    )
+
+
+def test_the_defaults_of_the_policies_are_the_careful_ones() -> None:
+    config = parse(GOOD)
+
+    assert config.local_users == []
+    assert config.unavailable is Unavailable.ERROR
+    assert config.link_existing is LinkExisting.IF_NO_PASSWORD
+    assert config.profile.policy() == ProfilePolicy()
 
 
 def test_what_is_missing_is_named() -> None:

@@ -177,6 +177,175 @@ async def test_an_outage_is_told_as_one(behaviour: Any, retry_after: str) -> Non
             assert "could not be checked" in told.value.msg
 
 
+@pytest.mark.parametrize(("behaviour", "_"), OUTAGES.values(), ids=OUTAGES)
+@on_reactor
+async def test_with_try_local_an_outage_sends_synapse_to_its_own_database(
+    behaviour: Any, _: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(behaviour) as server:
+        by_name, by_threepid = load(server, timeout=0.3, unavailable="try_local")
+
+        assert await log_in(by_name) is None
+        assert await by_threepid("email", "a@x.org", PASSWORD) is None
+
+    assert "No answer from Lalepass" in caplog.text
+
+
+@on_reactor
+async def test_with_try_local_who_has_to_wait_has_to_wait() -> None:
+    """It is an answer. And the homeserver's database would be a way round it."""
+    behaviour = problem(b"429 Slow", "throttled", b"Retry-After: 30\r\n")
+    async with serving(behaviour) as server:
+        by_name, _ = load(server, unavailable="try_local")
+
+        with pytest.raises(HonestError) as told:
+            await log_in(by_name)
+
+    assert told.value.code == 429
+
+
+@on_reactor
+async def test_with_try_local_a_fault_after_the_answer_is_told() -> None:
+    homeserver = FakeHomeserver()
+    homeserver.before_registering = lambda: fail(PASSWORD)
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server, homeserver, unavailable="try_local")
+
+        with pytest.raises(HonestError) as told:
+            await log_in(by_name)
+
+    assert told.value.code == 503
+
+
+async def in_one_request(*logins: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Call the checkers as Synapse does while it works on a request."""
+    request = ContextRequest("POST-1", "192.0.2.1", "", None, None, "POST", "/", "1.1", "")
+
+    async def as_synapse_does() -> list[Any]:
+        with LoggingContext(name="login", server_name="test", request=request):
+            return [await login() for login in logins]
+
+    return await defer.ensureDeferred(as_synapse_does())
+
+
+LOCAL = "@Admin:hs.example"
+
+
+@on_reactor
+async def test_s1_local_users_are_never_sent_out_by_name_or_address() -> None:
+    homeserver = FakeHomeserver(LOCAL)
+    homeserver.add_address(LOCAL, "email", "root@x.org")
+    homeserver.add_address(LOCAL, "msisdn", "4917012345")
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, by_threepid = load(server, homeserver, local_users=["admin", "bot-*"])
+
+        for typed in ("admin", "ADMIN", "@admin:hs.example", LOCAL, "bot-1"):
+            assert await log_in(by_name, typed) is None
+        assert await by_threepid("email", "root@x.org", PASSWORD) is None
+        assert await by_threepid("msisdn", "4917012345", PASSWORD) is None
+        assert server.requests == []
+        assert await by_threepid("email", "alice@x.org", PASSWORD) is not None
+        assert await log_in(by_name) is not None
+
+
+@on_reactor
+async def test_an_address_is_not_sent_out_while_its_owner_is_unknown() -> None:
+    homeserver = FakeHomeserver()
+    homeserver.database.execute("DROP TABLE user_threepids")
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        _, by_threepid = load(server, homeserver, local_users=["admin"])
+
+        with pytest.raises(HonestError) as told:
+            await by_threepid("email", "root@x.org", PASSWORD)
+
+        assert told.value.code == 503
+        assert server.requests == []
+
+
+@on_reactor
+async def test_s16_an_address_of_lalepass_is_refused_by_one_check() -> None:
+    """Synapse asks again with the MXID that has the address, within the same request."""
+    homeserver = FakeHomeserver()
+    async with serving(says(result="accepted", user={**ALICE, "emails": ["a@x.org"]})) as server:
+        by_name, by_threepid = load(server, homeserver)
+        assert await log_in(by_name) is not None
+
+        server.behaviour = says(result="refused")
+        asked = len(server.requests)
+
+        async def address() -> Any:
+            return await by_threepid("email", "a@x.org", "wrong")
+
+        async def mxid() -> Any:
+            return await log_in(by_name, "@alice:hs.example", "wrong")
+
+        async def another() -> Any:
+            return await log_in(by_name, "@bob:hs.example", "wrong")
+
+        assert await in_one_request(address, mxid) == [None, None]
+        assert len(server.requests) == asked + 1
+        # another request, and another account than that of the address
+        assert await in_one_request(mxid) == [None]
+        assert await in_one_request(address, another) == [None, None]
+        assert len(server.requests) == asked + 4
+
+
+@on_reactor
+async def test_s16_an_address_that_only_synapse_knows_is_still_a_login() -> None:
+    homeserver = FakeHomeserver("@alice:hs.example")
+    homeserver.add_address("@alice:hs.example", "email", "own@z.org")
+    async with serving(says(result="refused")) as server:
+        by_name, by_threepid = load(server, homeserver)
+
+        async def address() -> Any:
+            answer = await by_threepid("email", "own@z.org", PASSWORD)
+            server.behaviour = says(result="accepted", user=ALICE)
+            return answer
+
+        assert await in_one_request(address, lambda: log_in(by_name)) == [
+            None,
+            ("@alice:hs.example", None),
+        ]
+
+
+@on_reactor
+async def test_with_try_local_an_outage_is_waited_for_once_in_a_request() -> None:
+    async with serving(OUTAGES["talks nonsense"][0]) as server:
+        by_name, by_threepid = load(server, unavailable="try_local")
+
+        async def address() -> Any:
+            return await by_threepid("email", "a@x.org", PASSWORD)
+
+        assert await in_one_request(address, lambda: log_in(by_name)) == [None, None]
+        assert len(server.requests) == 1
+
+
+@on_reactor
+async def test_the_profile_of_who_logs_in_is_brought_in_step() -> None:
+    homeserver = FakeHomeserver()
+    user = {**ALICE, "emails": ["A@x.org"], "phones": ["4917012345"], "admin": True}
+    async with serving(says(result="accepted", user=user)) as server:
+        by_name, _ = load(server, homeserver, profile={"phones": "never"})
+        await log_in(by_name)
+
+    assert homeserver.addresses == [("@alice:hs.example", "email", "a@x.org")]
+    assert not homeserver.admin("@alice:hs.example")
+
+
+@on_reactor
+async def test_a_profile_that_can_not_be_written_fails_no_login(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    homeserver = FakeHomeserver()
+    homeserver.database.execute("DROP TABLE user_threepids")
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server, homeserver)
+
+        assert await log_in(by_name) == ("@alice:hs.example", None)
+
+    assert "could not be read" in caplog.text
+
+
 @on_reactor
 async def test_a_throttle_is_told_as_one() -> None:
     behaviour = problem(b"429 Slow", "throttled", b"Retry-After: 30\r\n")

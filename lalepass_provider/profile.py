@@ -1,0 +1,250 @@
+"""What Lalepass says of a person is what the homeserver says: name, addresses, administrator.
+
+Nothing is written that is so already. What Lalepass no longer says is taken away again, if it was
+Lalepass that said it; what the person or an administrator has put there by other ways stays.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from synapse.logging.context import make_deferred_yieldable
+from synapse.module_api import UserID
+from twisted.internet import defer
+from twisted.internet.interfaces import IReactorTime
+
+from lalepass_provider.homeserver import Homeserver
+from lalepass_provider.identity import is_storable, threepid_identifier
+from lalepass_provider.policy import LocalUsers, ProfilePolicy
+from lalepass_provider.tables import Profile, Tables
+from lalepass_wire import EmailIdentifier, limits
+
+logger = logging.getLogger(__name__)
+
+_FENCE: Final = 3.0
+"""Seconds that a login waits for its profile. What takes longer is done after it."""
+
+
+class Person(Protocol):
+    """What the service says of somebody, in the answer to a check or in the change feed."""
+
+    @property
+    def id(self) -> str:
+        """Stable for the life of the account at Lalepass."""
+        ...
+
+    @property
+    def display_name(self) -> str | None:
+        """None for nothing said."""
+        ...
+
+    @property
+    def emails(self) -> Sequence[str]:
+        """Addresses, in any case."""
+        ...
+
+    @property
+    def phones(self) -> Sequence[str]:
+        """Numbers, E.164 without the plus."""
+        ...
+
+    @property
+    def admin(self) -> bool:
+        """Whether this is an administrator."""
+        ...
+
+
+def acceptable_name(person: Person) -> str | None:
+    """Return the display name if a homeserver can keep it; PostgreSQL, for one, takes no NUL."""
+    name = (person.display_name or "").strip()
+    if not name or len(name) > limits.MAX_DISPLAY_NAME_LENGTH or not is_storable(name):
+        return None
+    return name
+
+
+def _nothing(_step: str) -> None:
+    pass
+
+
+class ProfileSync:
+    """Brings profiles in step, one at a time for each account and the newest state last.
+
+    Never raises: a profile that can't be written is a line in the log and a call of `failed`, and
+    is tried again at the next login or change.
+    """
+
+    def __init__(
+        self,
+        *,
+        homeserver: Homeserver,
+        tables: Tables,
+        policy: ProfilePolicy,
+        local_users: LocalUsers,
+        clock: IReactorTime,
+        failed: Callable[[str], None] = _nothing,
+    ) -> None:
+        """`failed` is called with the part that could not be written, for a metric."""
+        self._homeserver = homeserver
+        self._tables = tables
+        self._policy = policy
+        self._local_users = local_users
+        self._clock = clock
+        self._failed = failed
+        self._next: dict[str, tuple[Person, bool]] = {}
+        self._busy: set[str] = set()
+
+    async def after_login(self, mxid: str, person: Person, *, created: bool) -> None:
+        """Bring the profile in step, and go on without it if that takes long."""
+
+        async def work() -> None:
+            await self._bring_in_step(mxid, person, created=created)
+
+        # In a logging context of its own: it may go on when the request is over.
+        done = self._homeserver.run_as_background_process("lalepass_profile", work)
+        if not await make_deferred_yieldable(_within(done, _FENCE, self._clock)):
+            logger.warning("The profile of %s takes long: the login goes on without it", mxid)
+
+    async def apply(self, person: Person) -> None:
+        """Bring the profile of a user in step who has changed, if there is an account of theirs."""
+        try:
+            account = await self._tables.linked(person.id)
+        except Exception:
+            logger.exception("Whose profile has changed could not be found out")
+            self._failed("account")
+            return
+        if account is not None and account.exists:
+            await self._bring_in_step(account.mxid, person, created=False)
+
+    async def _bring_in_step(self, mxid: str, person: Person, *, created: bool) -> None:
+        if self._local_users.match_mxid(mxid):
+            return
+        waiting = self._next.get(mxid)
+        self._next[mxid] = (person, created or (waiting is not None and waiting[1]))
+        if mxid in self._busy:
+            return  # whoever is at it takes the newest next
+        self._busy.add(mxid)
+        try:
+            while (job := self._next.pop(mxid, None)) is not None:
+                await self._steps(mxid, job[0], created=job[1])
+        finally:
+            self._busy.discard(mxid)
+
+    async def _steps(self, mxid: str, person: Person, *, created: bool) -> None:
+        due = [
+            (name, step)
+            for name, step, keep in (
+                ("display_name", self._display_name, self._policy.display_name),
+                ("emails", self._emails, self._policy.emails),
+                ("phones", self._phones, self._policy.phones),
+                ("admin", self._admin, self._policy.admin),
+            )
+            if keep.due(created=created)
+        ]
+        if not due:
+            return
+        try:
+            now = await self._tables.profile(mxid)
+        except Exception:
+            logger.exception("The profile of %s could not be read", mxid)
+            self._failed("profile")
+            return
+        for name, step in due:
+            await self._carefully(name, mxid, step(mxid, person, now))
+
+    async def _carefully(self, name: str, mxid: str, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except Exception:
+            logger.exception("The %s of %s could not be brought in step", name, mxid)
+            self._failed(name)
+
+    async def _display_name(self, mxid: str, person: Person, now: Profile) -> None:
+        name = acceptable_name(person)
+        kept = now.kept.get("display_name", frozenset())
+        if name is None:
+            if not kept:
+                return
+            if now.display_name in kept:
+                # the name that an account has when nobody gives it one
+                await self._write_name(mxid, mxid[1:].partition(":")[0])
+            await self._tables.keep(mxid, "display_name", ())
+            return
+        if name != now.display_name:
+            await self._write_name(mxid, name)
+        if kept != {name}:
+            await self._tables.keep(mxid, "display_name", (name,))
+
+    async def _write_name(self, mxid: str, name: str) -> None:
+        await self._homeserver.set_displayname(UserID.from_string(mxid), name)
+        logger.info("Changed the display name of %s", mxid)
+
+    async def _emails(self, mxid: str, person: Person, now: Profile) -> None:
+        await self._addresses(mxid, "email", person.emails, now)
+
+    async def _phones(self, mxid: str, person: Person, now: Profile) -> None:
+        await self._addresses(mxid, "msisdn", person.phones, now)
+
+    async def _addresses(self, mxid: str, medium: str, said: Sequence[str], now: Profile) -> None:
+        wanted = {address for text in said if (address := _canonical(medium, text)) is not None}
+        kept = now.kept.get(medium, frozenset())
+        gone = kept - wanted
+        for address in sorted(gone):
+            await self._tables.remove_address(mxid, medium, address)
+        if gone:
+            # After the removal, so that it is done again if this process ends in between.
+            await self._tables.keep(mxid, medium, kept & wanted)
+            logger.info("Took %d addresses of kind %s from %s", len(gone), medium, mxid)
+        missing = wanted - (kept & now.addresses.get(medium, frozenset()))
+        if not missing:
+            return
+        others = await self._tables.add_addresses(mxid, medium, missing)
+        for address, owner in others.items():
+            logger.warning(
+                "%s is not given the %s %s, which %s has: change it there or in Lalepass",
+                mxid,
+                medium,
+                address,
+                owner,
+            )
+            self._failed("address_taken")
+
+    async def _admin(self, mxid: str, person: Person, now: Profile) -> None:
+        kept = bool(now.kept.get("admin"))
+        if person.admin and not (now.admin and kept):
+            if not now.admin:
+                await self._homeserver.set_user_admin(mxid, admin=True)
+                logger.warning("Made %s an administrator of this server", mxid)
+            await self._tables.keep(mxid, "admin", ("true",))
+        elif not person.admin and kept:
+            if now.admin:
+                await self._homeserver.set_user_admin(mxid, admin=False)
+                logger.warning("%s is no longer an administrator of this server", mxid)
+            await self._tables.keep(mxid, "admin", ())
+
+
+def _canonical(medium: str, text: str) -> str | None:
+    identifier = threepid_identifier(medium, text)
+    if identifier is None:
+        logger.warning("Lalepass names an address of kind %s that is none", medium)
+        return None
+    return identifier.address if isinstance(identifier, EmailIdentifier) else identifier.number
+
+
+def _within(
+    work: "defer.Deferred[None]", seconds: float, clock: IReactorTime
+) -> "defer.Deferred[bool]":
+    """Fire when the work is done, with True, or after so many seconds, with False.
+
+    The work itself goes on: a database thread can't be taken back.
+    """
+    waited: defer.Deferred[bool] = defer.Deferred()
+    timer = clock.callLater(seconds, lambda: waited.callback(False))  # noqa: FBT003 - a result
+
+    def done(result: object) -> None:
+        if timer.active():
+            timer.cancel()
+            waited.callback(True)  # noqa: FBT003 - a result
+        del result  # a fault is in the log already
+
+    work.addBoth(done)
+    return waited
