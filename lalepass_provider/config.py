@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -44,6 +45,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "int_parsing": "should be a whole number",
     "float_type": "should be a number of seconds",
     "float_parsing": "should be a number of seconds, without a unit",
+    "model_attributes_type": "should be options, each on a line of its own",
+    "invalid_key": "the names of options are text",
 }
 """By pydantic's name of the error. What is not here has a readable text of its own."""
 
@@ -175,23 +178,35 @@ class ProviderConfig(BaseModel):
         return _checked_token(raw.decode("utf-8", "replace").strip(), option="token_path")
 
 
-def parse(raw: Mapping[str, Any]) -> ProviderConfig:
+def parse(raw: object) -> ProviderConfig:
     """Check the options as Synapse read them from YAML.
 
     Raises:
         ConfigError: says in one sentence which option is wrong and why, without its value.
     """
+    if not isinstance(raw, Mapping):
+        raise ConfigError("should hold the options of the module")
     try:
         config = ProviderConfig.model_validate(dict(raw))
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
-        raise ConfigError(_sentence(first), path=[str(p) for p in first["loc"]]) from None
+        raise ConfigError(_sentence(first), path=list(map(_step, first["loc"]))) from None
     config.bearer_token()  # a missing file is found before the homeserver takes its port
     return config
 
 
+def _step(part: str | int) -> str:
+    # As Synapse counts: `modules.<item 0>.config.`, which comes before it.
+    return f"<item {part}>" if isinstance(part, int) else part
+
+
 def _sentence(error: ErrorDetails) -> str:
-    return _SENTENCES.get(error["type"], error["msg"].removeprefix("Value error, "))
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        # Not for options inside of others: their names are not known here.
+        similar = get_close_matches(str(error["loc"][0]), ProviderConfig.model_fields, n=1)
+        return _SENTENCES["extra_forbidden"] + "".join(f"; is it {name}?" for name in similar)
+    said = _SENTENCES.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return said.removeprefix("Input ")
 
 
 def _checked_token(text: str, *, option: str) -> SecretStr:

@@ -3,8 +3,8 @@
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from pydantic import SecretStr
 from synapse.logging.context import current_context, make_deferred_yieldable
@@ -60,7 +60,7 @@ class LalepassProvider:
     """
 
     @staticmethod
-    def parse_config(config: Mapping[str, Any]) -> ProviderConfig:
+    def parse_config(config: object) -> ProviderConfig:
         """Check the module's options. Raises ConfigError: see `config.parse`."""
         return configuration.parse(config)
 

@@ -52,7 +52,22 @@ def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
         ({"url": "https://auth.example.org:99999"}, ["url"], "port"),
         ({"url": "http://auth.example.org"}, [], "allow_plaintext: true"),
         ({"url": "http://localhost.evil.example"}, [], "allow_plaintext: true"),
-        ({"tokn": "x"}, ["tokn"], "there is no such option"),
+        ({"tokn": "x"}, ["tokn"], "there is no such option; is it token?"),
+        ({"tiemout": 5}, ["tiemout"], "there is no such option; is it timeout?"),
+        ({"colour": "red"}, ["colour"], "there is no such option"),
+        ({7: "x"}, ["<item 7>"], "the names of options are text"),
+        ({None: "x"}, ["None"], "the names of options are text"),
+        ({"url": ["https://a"]}, ["url"], "should be text"),
+        ({"url": {"https": "//a"}}, ["url"], "should be text"),
+        ({"token": 1234567890123456}, ["token"], "should be text"),
+        ({"token_path": True, "token": None}, ["token_path"], "should be text"),
+        ({"timeout": [5]}, ["timeout"], "should be a number of seconds"),
+        ({"timeout": None}, ["timeout"], "should be a number of seconds"),
+        ({"timeout": float("nan")}, ["timeout"], "less than or equal"),
+        ({"max_in_flight": 1.5}, ["max_in_flight"], "should be a whole number"),
+        ({"max_in_flight": True}, ["max_in_flight"], "should be a whole number"),
+        ({"max_in_flight": {}}, ["max_in_flight"], "should be a whole number"),
+        ({"allow_plaintext": 1}, ["allow_plaintext"], "should be true or false"),
         ({"token": None}, [], "exactly one of token and token_path"),
         ({"token_path": "/run/token"}, [], "exactly one of token and token_path"),
         ({"token": "changeme"}, ["token"], "this is no token"),
@@ -67,9 +82,9 @@ def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
         ({"account_page": "javascript:alert(1)"}, ["account_page"], "begins with https://"),
         ({"allow_plaintext": "yes"}, ["allow_plaintext"], "should be true or false"),
         ({"local_users": "admin"}, ["local_users"], "should be a list"),
-        ({"local_users": ["admin", "Bot"]}, ["local_users", "1"], "is a localpart such as"),
-        ({"local_users": ["*"]}, ["local_users", "0"], "matches everybody"),
-        ({"local_users": [7]}, ["local_users", "0"], "should be text"),
+        ({"local_users": ["admin", "Bot"]}, ["local_users", "<item 1>"], "is a localpart such as"),
+        ({"local_users": ["*"]}, ["local_users", "<item 0>"], "matches everybody"),
+        ({"local_users": [7]}, ["local_users", "<item 0>"], "should be text"),
         ({"local_users": ["a"] * 1001}, ["local_users"], "at most 1000"),
         ({"unavailable": "local"}, ["unavailable"], "'error' or 'try_local'"),
         ({"link_existing": True}, ["link_existing"], "'never', 'if_no_password' or 'always'"),
@@ -147,3 +162,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         parse({"url": "https://auth.example.org", "token_path": str(tmp_path / "none")})
 
     assert list(refused.value.path or []) == ["token_path"]
+
+
+@pytest.mark.parametrize("raw", [None, "", "url", [], [GOOD], 7, True], ids=repr)
+def test_what_holds_no_options_is_refused(raw: object) -> None:
+    with pytest.raises(ConfigError, match="should hold the options of the module"):
+        parse(raw)
