@@ -15,8 +15,10 @@ from pydantic import SecretStr, ValidationError
 from lalepass_provider.errors import (
     CallerRejected,
     ContractBroken,
+    CursorUnknown,
     NoAnswer,
     Overloaded,
+    ScopeMissing,
     Throttled,
     Unreachable,
 )
@@ -30,6 +32,10 @@ T = TypeVar("T")
 _MAX_BACKGROUND_CALLS: Final = 8
 _MAX_RETRY_AFTER: Final = 3600.0
 _MAX_CODE: Final = 64
+_BY_CODE: Final[Mapping[str, type[NoAnswer]]] = {
+    ErrorCode.SCOPE_MISSING: ScopeMissing,
+    ErrorCode.CURSOR_UNKNOWN: CursorUnknown,
+}
 _GOOD: Final = frozenset({httpx.codes.OK, httpx.codes.NO_CONTENT})
 
 
@@ -175,6 +181,8 @@ def _no_answer(response: httpx.Response) -> NoAnswer:
     why = f"the service answered {status} {code}".rstrip()
     if status == httpx.codes.TOO_MANY_REQUESTS:
         return Throttled(why, retry_after=retry_after)
+    if code in _BY_CODE:
+        return _BY_CODE[code](why)
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return CallerRejected(why)
     if code == ErrorCode.OVERLOADED:

@@ -4,6 +4,8 @@ What is said here is what is asked and what counts as an answer; how it is asked
 wrong, is in `calls.py`.
 """
 
+from typing import Final
+
 from lalepass_provider.calls import Calls, understood
 from lalepass_provider.errors import ContractBroken
 from lalepass_wire import (
@@ -13,10 +15,15 @@ from lalepass_wire import (
     Identifier,
     Refused,
     UserIdentifier,
+    limits,
     parse_answer,
     parse_caller,
     paths,
 )
+from lalepass_wire.feed import Acknowledgement, Changes, Done, LockedPage
+
+_FEED_DEADLINE: Final = 10.0
+"""Seconds for an answer in the background, on top of those that the service was told to wait."""
 
 
 class LalepassClient:
@@ -50,6 +57,68 @@ class LalepassClient:
         """
         body = await self._calls.call("GET", paths.CALLER, background=True)
         return understood(parse_caller, body, as_what="an answer about a caller")
+
+    async def changes(self, *, after: str, wait: int, orders: bool) -> Changes:
+        """Ask what has changed since a cursor, and wait some seconds if nothing has.
+
+        Args:
+            after: the cursor.
+            wait: at most `limits.MAX_FEED_WAIT_SECONDS`.
+            orders: also the orders that this token has not acknowledged.
+
+        Raises:
+            NoAnswer: CursorUnknown if the cursor is not of this feed.
+        """
+        body = await self._calls.call(
+            "GET",
+            paths.CHANGES,
+            params={
+                "after": after,
+                "wait": wait,
+                "limit": limits.MAX_CHANGES,
+                "orders": "true" if orders else "false",
+            },
+            deadline=wait + _FEED_DEADLINE,
+            max_answer_bytes=limits.MAX_FEED_ANSWER_BYTES,
+            background=True,
+        )
+        return understood(Changes.model_validate_json, body, as_what="a part of the feed")
+
+    async def locked(self, *, after: str | None) -> LockedPage:
+        """Ask for the accounts that are not active, behind this localpart.
+
+        Raises:
+            NoAnswer: there is none.
+        """
+        body = await self._calls.call(
+            "GET",
+            paths.LOCKED,
+            params={"limit": limits.MAX_LOCKED_PAGE} | ({} if after is None else {"after": after}),
+            deadline=_FEED_DEADLINE,
+            max_answer_bytes=limits.MAX_FEED_ANSWER_BYTES,
+            background=True,
+        )
+        return understood(LockedPage.model_validate_json, body, as_what="a page of names")
+
+    async def acknowledge(self, acknowledgement: Acknowledgement) -> None:
+        """Tell that orders are carried out. They are not repeated after this.
+
+        Raises:
+            NoAnswer: the service may not have noted it.
+        """
+        await self._tell(paths.ACKNOWLEDGE_ORDERS, acknowledgement.model_dump_json().encode())
+
+    async def report(self, reports: bytes) -> None:
+        """Tell what has happened: the JSON of a `Reports`, which whoever cuts it to size has.
+
+        Raises:
+            NoAnswer: the service may not have noted it.
+        """
+        await self._tell(paths.REPORTS, reports)
+
+    async def _tell(self, path: str, body: bytes) -> None:
+        answer = await self._calls.call("POST", path, body=body, background=True)
+        understood(Done.model_validate_json, answer, as_what="an acknowledgement")
 
     async def aclose(self) -> None:
         """Close the connections that are not in use."""

@@ -5,6 +5,8 @@
     ├── Overloaded       the service (or this process) has more checks than it can do
     ├── Throttled        the service wants this account, source or caller to wait
     ├── CallerRejected   our token is not accepted: an operator has to act
+    │   └── ScopeMissing it is, but not for this
+    ├── CursorUnknown    the feed that we have followed is not this one: begin anew
     └── ContractBroken   something answered that is not a Lalepass service we understand
 
 The texts are for the operator's log. They hold no secret and nothing that a person typed.
@@ -34,6 +36,14 @@ class Throttled(NoAnswer):
 
 class CallerRejected(NoAnswer):
     """The service does not accept our token."""
+
+
+class ScopeMissing(CallerRejected):
+    """The service accepts our token, but not for this."""
+
+
+class CursorUnknown(NoAnswer):
+    """The place in the change feed is of another database, or of one that was restored."""
 
 
 class ContractBroken(NoAnswer):

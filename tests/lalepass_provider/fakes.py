@@ -40,6 +40,8 @@ class FakeHomeserver:
 
     server_name = "hs.example"
     now_msec = 1_800_000_000_000
+    worker_app: str | None = None
+    worker_name: str | None = None
 
     def __init__(self, *existing: str) -> None:
         self.database = sqlite3.connect(":memory:")
@@ -179,10 +181,13 @@ class FakeHomeserver:
         self.while_sleeping()
 
     def register_password_auth_provider_callbacks(self, **callbacks: Any) -> None:
-        self.callbacks = callbacks
+        self.callbacks |= callbacks
 
     def delayed_background_call(
         self, _msec: float, f: Callable[..., Any], *args: object, desc: str
     ) -> None:
         """Keep it for the test that wants it."""
         self.background[desc] = (f, args)
+
+    def register_account_validity_callbacks(self, **callbacks: Any) -> None:
+        self.callbacks |= callbacks

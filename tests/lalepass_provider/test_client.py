@@ -15,6 +15,7 @@ from lalepass_provider.errors import (
     ContractBroken,
     NoAnswer,
     Overloaded,
+    ScopeMissing,
     Throttled,
     Unreachable,
 )
@@ -131,7 +132,7 @@ def problem(status: int, code: str, **more: Any) -> httpx.Response:
         (problem(500, "internal"), Unreachable, None),
         (httpx.Response(502, html="<h1>Bad gateway</h1>"), Unreachable, None),
         (problem(401, "caller_unknown"), CallerRejected, None),
-        (problem(403, "scope_missing"), CallerRejected, None),
+        (problem(403, "scope_missing"), ScopeMissing, None),
         (problem(400, "malformed_request"), ContractBroken, None),
         (problem(404, "not_found"), ContractBroken, None),
         (httpx.Response(302, headers={"Location": "https://evil.example"}), ContractBroken, None),

@@ -1,0 +1,159 @@
+"""Work that nobody waits for: how it is started, how it pauses, how it runs once at a time.
+
+Synapse accounts for the time of each piece of work to a logging context, so it has to be started
+through Synapse. What differs between its releases is known here and nowhere else.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar
+
+import synapse.module_api
+from synapse.logging.context import make_deferred_yieldable
+from synapse.module_api import ModuleApi
+from twisted.internet import defer, reactor
+from twisted.python.failure import Failure
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[], Awaitable[None]]
+
+
+class Background(Protocol):
+    """Starts work and lets it wait."""
+
+    def start(self, name: str, work: Work) -> None:
+        """Start it, and return at once. What it raises is written to the log."""
+        ...
+
+    def repeat(self, name: str, work: Work) -> None:
+        """Do it again and again for as long as this process lives, also after it has failed."""
+        ...
+
+    def pause(self, seconds: float) -> Awaitable[None]:
+        """Wait; 0 lets others have a turn."""
+        ...
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do what blocks on a disk."""
+        ...
+
+    def at_end(self, name: str, work: Work, *, seconds: float) -> None:
+        """Do it when the process is told to end, which waits for it so long and no longer."""
+        ...
+
+
+class SynapseBackground:
+    """`Background` in a homeserver's process."""
+
+    _BETWEEN_MSEC: Final = 10
+
+    def __init__(self, homeserver: ModuleApi) -> None:
+        self._homeserver = homeserver
+        # A method of the module API since some release after 1.140; the function before it still
+        # exists, and writes a warning each time it is used.
+        self._run: Callable[[str, Work], object] = getattr(
+            homeserver, "run_as_background_process", None
+        ) or getattr(synapse.module_api, "run_as_background_process")  # noqa: B009 - typed loosely
+
+    def start(self, name: str, work: Work) -> None:
+        """Start it in a logging context of its own."""
+        self._run(f"lalepass_{name}", work)
+
+    def repeat(self, name: str, work: Work) -> None:
+        """Do it in every process of the homeserver in which the module is loaded."""
+        self._homeserver.looping_background_call(
+            work, self._BETWEEN_MSEC, desc=f"lalepass_{name}", run_on_all_instances=True
+        )
+
+    async def pause(self, seconds: float) -> None:
+        """Wait on the reactor's clock."""
+        await self._homeserver.sleep(seconds)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Use a thread of its own: ten stuck calls in Synapse's pool freeze the homeserver.
+
+        It is a daemon, so a hung disk does not keep the homeserver from ending.
+        """
+        done: defer.Deferred[T] = defer.Deferred()
+        threads: Any = reactor
+        call_from_thread = threads.callFromThread
+
+        def run() -> None:
+            try:
+                result = work()
+            except BaseException:  # noqa: BLE001 - it is raised where it is waited for
+                call_from_thread(done.errback, Failure())
+            else:
+                call_from_thread(done.callback, result)
+
+        threading.Thread(target=run, name="lalepass", daemon=True).start()
+        return await make_deferred_yieldable(done)
+
+    def at_end(self, name: str, work: Work, *, seconds: float) -> None:
+        """Hold the reactor's end up for a moment."""
+        loop: Any = reactor
+
+        def end() -> "defer.Deferred[None]":
+            over: defer.Deferred[None] = defer.Deferred()
+
+            async def do() -> None:
+                try:
+                    await work()
+                finally:
+                    if not over.called:
+                        over.callback(None)
+
+            self.start(name, do)
+            loop.callLater(seconds, lambda: None if over.called else over.callback(None))
+            return over
+
+        loop.addSystemEventTrigger("before", "shutdown", end)
+
+
+class Chore:
+    """Work that is done whenever there is some, and never twice at the same time."""
+
+    def __init__(self, background: Background, name: str, work: Work) -> None:
+        """Make one. `work` returns when there is nothing left to do."""
+        self._background = background
+        self._name = name
+        self._work = work
+        self._at_work = False
+
+    def wake(self) -> None:
+        """Say that there is something to do."""
+        if not self._at_work:
+            self._at_work = True
+            self._background.start(self._name, self._do)
+
+    async def _do(self) -> None:
+        try:
+            await self._work()
+        finally:
+            self._at_work = False
+
+
+class Backoff:
+    """How long to wait after failures in a row: doubled each time, up to a limit, and spread.
+
+    Spread, so that the processes of a homeserver do not all come back in the same moment.
+    """
+
+    def __init__(self, *, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._next = first
+
+    def reset(self) -> None:
+        """Forget the failures."""
+        self._next = self._first
+
+    def failed(self, *, at_least: float | None = None) -> float:
+        """Return how many seconds to wait after one more failure."""
+        seconds = max(self._next, min(at_least or 0.0, self._longest))
+        self._next = min(2 * self._next, self._longest)
+        return seconds * random.uniform(0.6, 1.0)  # noqa: S311 - spread and not secret

@@ -1,0 +1,108 @@
+"""Keeps the file of `state.py` up to date, without writing all the time."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from lalepass_provider.background import Background, Chore
+from lalepass_provider.locks import Knowledge
+from lalepass_provider.state import State, UnusableState, load, save, written
+
+logger = logging.getLogger(__name__)
+
+_SETTLE: Final = 1.0
+"""Seconds from a change until it is written: many come together."""
+
+_BETWEEN: Final = 5.0
+"""Seconds between two writings. The file may be old: what came after it comes again."""
+
+_AFTER_FAILURE: Final = 60.0
+
+
+class StateKeeper:
+    """Reads the file at start, and writes it when something has changed."""
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        server_name: str,
+        knowledge: Knowledge,
+        background: Background,
+    ) -> None:
+        self._path = path
+        self._server_name = server_name
+        self._knowledge = knowledge
+        self._background = background
+        self._changed = False
+        self._failing = False
+        self._chore = Chore(background, "state", self._work)
+        self._orders_done = _none
+
+    def remember(self, orders_done: Callable[[], tuple[str, ...]]) -> None:
+        """Say who knows the orders that were done: they are written as well."""
+        self._orders_done = orders_done
+
+    def load(self) -> tuple[str, ...]:
+        """Put what the file holds into force, and return the orders that were done. Blocks.
+
+        A million names take a tenth of a second. A file that can't be used is none.
+        """
+        try:
+            state = load(self._path, server_name=self._server_name)
+        except UnusableState as exc:
+            logger.error(  # noqa: TRY400 - the sentence says it all
+                "%s is not used, so nobody is locked until Lalepass is reached: %s", self._path, exc
+            )
+            return ()
+        if state is None:
+            return ()
+        self._knowledge.locked, self._knowledge.cursor = state.locked(), state.cursor
+        logger.info("%d accounts are locked, says %s", len(self._knowledge.locked), self._path)
+        return state.orders_done
+
+    def changed(self) -> None:
+        """Say that the file is to be written soon."""
+        self._changed = True
+        self._chore.wake()
+
+    async def save(self) -> None:
+        """Write the file now, if there is something to write. A failure is only logged."""
+        cursor = self._knowledge.cursor
+        if cursor is None:
+            return
+        self._changed = False
+        locked = self._knowledge.locked
+        state = State(
+            cursor=cursor, key=locked.key, digests=locked.digests(), orders_done=self._orders_done()
+        )
+        path, server_name = self._path, self._server_name
+        try:
+            await self._background.in_thread(
+                lambda: save(path, written(state, server_name=server_name))
+            )
+        except OSError as exc:
+            self._changed = True
+            if not self._failing:
+                logger.error(  # noqa: TRY400 - the sentence says it all
+                    "%s can't be written: %s", path, exc.strerror
+                )
+            self._failing = True
+        else:
+            self._failing = False
+
+    async def end(self) -> None:
+        """Write what is not written yet."""
+        if self._changed:
+            await self.save()
+
+    async def _work(self) -> None:
+        while self._changed:
+            await self._background.pause(_SETTLE)
+            await self.save()
+            await self._background.pause(_AFTER_FAILURE if self._failing else _BETWEEN)
+
+
+def _none() -> tuple[str, ...]:
+    return ()

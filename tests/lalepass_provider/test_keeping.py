@@ -1,0 +1,130 @@
+"""When the file is written: soon, not all the time, and at the end."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from lalepass_provider.keeping import StateKeeper
+from lalepass_provider.locks import Knowledge
+from lalepass_provider.state import load
+from tests.lalepass_provider.fakes_lifecycle import FakeBackground
+
+
+class Keeping:
+    def __init__(self, path: Path, *, server_name: str = "hs.example") -> None:
+        self.path = path
+        self.background = FakeBackground()
+        self.knowledge = Knowledge()
+        self.keeper = StateKeeper(
+            path=path,
+            server_name=server_name,
+            knowledge=self.knowledge,
+            background=self.background,
+        )
+
+    def lock(self, name: str) -> None:
+        self.knowledge.locked.add(name)
+        self.keeper.changed()
+
+    def written(self) -> int | None:
+        """How many names are in the file."""
+        state = load(self.path, server_name="hs.example")
+        return None if state is None else len(state.locked())
+
+
+@pytest.fixture
+def it(tmp_path: Path) -> Keeping:
+    it = Keeping(tmp_path / "locked")
+    it.knowledge.cursor = "db1-1"
+    return it
+
+
+def test_another_process_finds_what_one_has_kept(it: Keeping) -> None:
+    it.keeper.remember(lambda: ("o1",))
+    it.lock("bob")
+    it.background.turn(1)
+
+    another = Keeping(it.path)
+
+    assert another.keeper.load() == ("o1",)
+    assert "bob" in another.knowledge.locked
+    assert another.knowledge.cursor == "db1-1"
+
+
+def test_changes_in_quick_succession_are_written_together(it: Keeping) -> None:
+    for number in range(10):
+        it.lock(f"n{number}")
+    assert it.written() is None
+
+    it.background.turn(1)
+    assert it.written() == 10
+
+    it.lock("one.more")
+    it.background.turn(2)
+    assert it.written() == 10
+    for _ in range(5):
+        it.background.turn(1)
+    assert it.written() == 11
+
+
+def test_nothing_is_written_while_nothing_is_known(it: Keeping) -> None:
+    it.knowledge.cursor = None
+    it.lock("bob")
+    it.background.turn(1)
+
+    assert it.written() is None
+
+
+def test_at_the_end_the_rest_is_written(it: Keeping) -> None:
+    it.lock("bob")
+
+    it.background.do(it.keeper.end())
+
+    assert it.written() == 1
+
+
+def test_at_the_end_nothing_is_written_if_nothing_has_changed(it: Keeping) -> None:
+    it.background.do(it.keeper.end())
+
+    assert it.written() is None
+
+
+def test_a_folder_that_is_not_there_is_told_once_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    it = Keeping(tmp_path / "later" / "locked")
+    it.knowledge.cursor = "db1-1"
+    it.lock("bob")
+    for _ in range(3):
+        it.background.turn(1)
+        it.background.turn(60)
+    assert caplog.text.count("can't be written") == 1
+
+    it.path.parent.mkdir()
+    it.background.turn(1)
+    it.background.turn(60)
+    assert it.written() == 1
+
+
+def test_a_file_that_can_not_be_used_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    it = Keeping(tmp_path / "locked")
+    it.path.write_bytes(b"something else")
+
+    with caplog.at_level(logging.ERROR):
+        assert it.keeper.load() == ()
+
+    assert it.knowledge.cursor is None
+    assert "is not used" in caplog.text
+    assert "damaged" in caplog.text
+
+
+def test_no_file_is_no_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    it = Keeping(tmp_path / "locked")
+
+    with caplog.at_level(logging.INFO):
+        assert it.keeper.load() == ()
+
+    assert caplog.text == ""

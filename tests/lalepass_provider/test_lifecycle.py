@@ -1,0 +1,208 @@
+"""What Synapse asks and is told, and when a lock may be an error."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from synapse.api.errors import Codes, UserLockedError
+from synapse.logging.context import (  # type: ignore[attr-defined]  # one is written in Rust
+    ContextRequest,
+    LoggingContext,
+)
+
+from lalepass_provider.errors import Unreachable
+from lalepass_provider.lifecycle import Lifecycle
+from lalepass_wire import Source
+from lalepass_wire.feed import ReportKind
+from tests.lalepass_provider.fakes import FakeHomeserver
+from tests.lalepass_provider.fakes_lifecycle import FakeBackground, FakeService
+
+
+class Running:
+    def __init__(
+        self,
+        service: FakeService | None = None,
+        *,
+        worker: str | None = None,
+        state_path: Path | None = None,
+        local: str = "",
+    ) -> None:
+        self.service = service or FakeService()
+        self.homeserver = FakeHomeserver()
+        if worker:
+            self.homeserver.worker_app = "synapse.app.generic_worker"
+            self.homeserver.worker_name = worker
+        self.background = FakeBackground()
+        self.lifecycle = Lifecycle(
+            homeserver=cast("Any", self.homeserver),
+            service=self.service,
+            state_path=str(state_path) if state_path else None,
+            is_local_user=lambda localpart: localpart == local,
+            background=self.background,
+        )
+
+    def follow(self) -> None:
+        self.background.do(self.background.repeated["follow"]())
+
+    def expired(self, user_id: str) -> Any:
+        return self.background.do(self.homeserver.callbacks["is_user_expired"](user_id))
+
+    def end(self) -> None:
+        for work in self.background.ends:
+            self.background.do(work())
+
+
+def a_request(requester: str | None) -> LoggingContext:
+    return LoggingContext(
+        name="test",
+        server_name="hs.example",
+        request=ContextRequest(
+            request_id="GET-1",
+            ip_address="192.0.2.7",
+            site_tag="8008",
+            requester=requester,
+            authenticated_entity=requester,
+            method="GET",
+            url="/sync",
+            protocol="1.1",
+            user_agent="Element",
+        ),
+    )
+
+
+@pytest.fixture
+def it() -> Running:
+    it = Running(local="admin")
+    for name in ("bob", "admin"):
+        it.service.disable(name)
+    it.follow()
+    return it
+
+
+def test_while_a_request_is_authenticated_a_lock_is_what_synapse_calls_a_lock(it: Running) -> None:
+    with a_request(requester=None), pytest.raises(UserLockedError) as caught:
+        it.expired("@bob:hs.example")
+
+    assert caught.value.code == 401
+    assert caught.value.errcode == Codes.USER_LOCKED
+    assert caught.value.error_dict(None)["soft_logout"] is True
+
+
+def test_within_another_persons_request_nothing_is_raised(it: Running) -> None:
+    """The pusher pool asks about all who are to be notified."""
+    with a_request(requester="@alice:hs.example"):
+        assert it.expired("@bob:hs.example") is True
+        assert it.expired("@alice:hs.example") is None
+
+
+def test_in_the_background_nothing_is_raised(it: Running) -> None:
+    assert it.expired("@bob:hs.example") is True
+    with LoggingContext(name="background", server_name="hs.example"):
+        assert it.expired("@bob:hs.example") is True
+
+
+@pytest.mark.parametrize(
+    ("user_id", "locked"),
+    [
+        ("@bob:hs.example", True),
+        ("@Bob:hs.example", True),
+        ("@BOB:hs.example", True),
+        ("@alice:hs.example", False),
+        ("@bobby:hs.example", False),
+        ("@bo:hs.example", False),
+        ("@admin:hs.example", False),
+        ("@Admin:hs.example", False),
+        ("@\u212aate:hs.example", False),
+        ("@b\u0130b:hs.example", False),
+        ("", False),
+        ("@", False),
+        ("@:hs.example", False),
+        ("bob", False),
+    ],
+)
+def test_a_name_is_locked_in_whatever_capitals(it: Running, user_id: str, *, locked: bool) -> None:
+    assert it.lifecycle.is_locked(user_id) is locked
+
+
+def test_a_kelvin_sign_is_no_k() -> None:
+    it = Running()
+    it.service.disable("kate")
+    it.follow()
+
+    assert it.lifecycle.is_locked("@Kate:hs.example")
+    assert not it.lifecycle.is_locked("@\u212aate:hs.example")
+
+
+def test_only_the_main_process_carries_out_orders() -> None:
+    worker = Running(worker="generic_worker1")
+    worker.service.order("o1", "bob")
+    worker.follow()
+    worker.follow()
+
+    assert worker.lifecycle.sign_outs is None
+    assert worker.service.acknowledged == []
+
+
+def test_a_logout_is_reported_and_its_token_is_not(it: Running) -> None:
+    log_out = it.homeserver.callbacks["on_logged_out"]
+    it.background.do(log_out("@Alice:hs.example", "D1", "syt_token-canary"))
+    it.background.do(log_out("@admin:hs.example", "D2", "syt_token-canary"))
+    it.background.do(log_out("@alice:other.example", "D3", "syt_token-canary"))
+    it.background.do(log_out("@\u00e9:hs.example", "D4", "syt_token-canary"))
+    it.end()
+
+    (report,) = it.service.reports
+    assert (report.kind, report.localpart, report.device_id) == (
+        ReportKind.SIGNED_OUT,
+        "alice",
+        "D1",
+    )
+    assert b"canary" not in b"".join(it.service.batches)
+
+
+def test_a_login_is_reported_with_its_device_and_source(it: Running) -> None:
+    report_login = it.lifecycle.report_login(Source(ip="192.0.2.7", user_agent="Element"))
+    login = {"user_id": "@alice:hs.example", "device_id": "D1", "access_token": "token-canary"}
+    it.background.do(report_login(cast("Any", login)))
+    it.end()
+
+    (report,) = it.service.reports
+    assert (report.kind, report.localpart, report.device_id) == (
+        ReportKind.SIGNED_IN,
+        "alice",
+        "D1",
+    )
+    assert report.source == Source(ip="192.0.2.7", user_agent="Element")
+    assert b"canary" not in b"".join(it.service.batches)
+
+
+def test_a_restarted_process_knows_the_locked_while_the_service_is_away(tmp_path: Path) -> None:
+    service = FakeService()
+    service.disable("bob")
+    first = Running(service, state_path=tmp_path / "locked")
+    first.follow()
+    first.end()
+
+    service.trouble = Unreachable("refused")
+    second = Running(service, state_path=tmp_path / "locked")
+    assert second.lifecycle.is_locked("@bob:hs.example")
+    second.follow()
+    assert second.lifecycle.is_locked("@bob:hs.example")
+
+    service.trouble = None
+    service.set("bob")
+    second.follow()
+    assert not second.lifecycle.is_locked("@bob:hs.example")
+    # it went on from its place in the feed, without reading everything again
+    assert [what for what, _ in service.asked].count("locked") == 1
+
+
+def test_each_worker_has_a_file_of_its_own(tmp_path: Path) -> None:
+    service = FakeService()
+    service.disable("bob")
+    for worker in (None, "w1"):
+        process = Running(service, worker=worker, state_path=tmp_path / "locked")
+        process.follow()
+        process.end()
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["locked", "locked.w1"]

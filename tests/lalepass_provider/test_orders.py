@@ -1,0 +1,208 @@
+"""Orders to sign out: each one carried out, none of them in another's way, acknowledged."""
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from lalepass_provider.errors import Unreachable
+from lalepass_provider.orders import SignOuts
+from lalepass_provider.sessions import SessionsEnded
+from lalepass_wire.feed import SignOut
+from tests.lalepass_provider.fakes_lifecycle import FakeBackground, FakeService
+
+NOW = 1_000_000.0
+
+
+class Sessions:
+    """Remembers what it was told, and fails for some."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+        self.failing: set[str] = set()
+        self.unknown: set[str] = set()
+
+    async def end_older(self, localpart: str, *, than_ms: int) -> Sequence[SessionsEnded]:
+        self.told.append((localpart, than_ms))
+        if localpart in self.failing:
+            raise RuntimeError("the database is away")
+        if localpart in self.unknown:
+            return []
+        return [SessionsEnded(mxid=f"@{localpart}:hs.example", ended=2, kept=1)]
+
+
+class Ordering:
+    def __init__(self, *, remembered: Sequence[str] = (), local: str = "") -> None:
+        self.service = FakeService()
+        self.background = FakeBackground()
+        self.sessions = Sessions()
+        self.remembered: list[tuple[str, ...]] = []
+        self.sign_outs = SignOuts(
+            sessions=self.sessions,
+            service=self.service,
+            background=self.background,
+            remembered=remembered,
+            remember=self._remember,
+            is_local_user=lambda localpart: localpart == local,
+            wall=lambda: NOW + self.background.clock.seconds(),
+            monotonic=self.background.clock.seconds,
+        )
+
+    async def _remember(self) -> None:
+        assert not any(o in batch for batch in self.service.acknowledged for o in self.done[-1:])
+        self.remembered.append(self.done)
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        return self.sign_outs.done
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.sessions.told]
+
+    def deliver(self) -> bool:
+        return self.sign_outs.take(tuple(self.service.orders.values()))
+
+    def run(self, seconds: float) -> None:
+        for _ in range(int(seconds / 0.5)):
+            self.background.turn(0.5)
+        assert self.background.failures == []
+
+
+def test_an_order_ends_what_is_older_than_it_and_is_acknowledged() -> None:
+    it = Ordering()
+    it.service.order("o1", "bob", age=7.5)
+
+    assert it.deliver() is True
+
+    assert it.sessions.told == [("bob", int((NOW - 7.5) * 1000))]
+    assert it.service.acknowledged == [("o1",)]
+    assert it.remembered == [("o1",)]
+    assert it.sign_outs.carried_out == 1
+
+
+def test_many_are_acknowledged_together() -> None:
+    it = Ordering()
+    for number in range(250):
+        it.service.order(f"o{number}", f"n{number}")
+    it.deliver()
+    it.run(3)
+
+    assert [len(batch) for batch in it.service.acknowledged] == [100, 100, 50]
+    assert len(it.names) == 250
+
+
+def test_a_repeated_order_is_acknowledged_again_and_not_done_again() -> None:
+    it = Ordering()
+    it.service.order("o1", "bob")
+    it.service.trouble = Unreachable("the acknowledgement is lost")
+    it.deliver()
+    it.run(5)
+    assert it.service.orders
+
+    it.service.trouble = None
+    assert it.deliver() is False
+    it.run(10)
+
+    assert it.names == ["bob"]
+    assert it.service.acknowledged == [("o1",)]
+
+
+def test_the_age_is_that_of_the_first_delivery() -> None:
+    """While an order waits for another try, a session that begins now stays newer than it."""
+    it = Ordering()
+    it.sessions.failing = {"bob"}
+    it.service.order("o1", "bob", age=1)
+    it.deliver()
+    it.run(20)
+
+    assert len({than_ms for _, than_ms in it.sessions.told}) == 1
+
+
+def test_what_was_done_before_this_process_began_is_acknowledged_only() -> None:
+    it = Ordering(remembered=["o1"])
+    it.service.order("o1", "bob")
+
+    it.deliver()
+
+    assert it.names == []
+    assert it.service.acknowledged == [("o1",)]
+
+
+def test_one_that_fails_is_tried_again_and_holds_up_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    it = Ordering()
+    it.sessions.failing = {"bad"}
+    it.service.order("o1", "bad")
+    it.service.order("o2", "bob")
+    with caplog.at_level(logging.ERROR):
+        it.deliver()
+    assert "Order o1, to sign bad out everywhere, failed" in caplog.text
+    assert it.service.acknowledged == [("o2",)]
+
+    # another one comes while the first waits
+    it.run(20)
+    it.service.order("o3", "carol")
+    it.deliver()
+    it.run(1)
+    assert it.service.acknowledged == [("o2",), ("o3",)]
+    assert 3 <= it.names.count("bad") <= 8
+
+    it.sessions.failing = set()
+    it.run(61)
+    assert "o1" in it.done
+    assert it.service.orders == {}
+
+
+def test_a_name_that_is_not_here_is_acknowledged(caplog: pytest.LogCaptureFixture) -> None:
+    it = Ordering()
+    it.sessions.unknown = {"stranger"}
+    it.service.order("o1", "stranger")
+
+    with caplog.at_level(logging.INFO):
+        it.deliver()
+
+    assert it.service.acknowledged == [("o1",)]
+    assert "nobody has this name here" in caplog.text
+
+
+def test_local_users_are_let_be_and_the_order_is_acknowledged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    it = Ordering(local="admin")
+    it.service.order("o1", "admin")
+
+    it.deliver()
+
+    assert it.names == []
+    assert it.service.acknowledged == [("o1",)]
+    assert "local_users" in caplog.text
+
+
+def test_no_more_are_taken_than_can_be_kept() -> None:
+    it = Ordering()
+    it.sessions.failing = {"bob"}
+    orders = [
+        SignOut(id=f"o{number}", account_id="1", localpart="bob", age_seconds=0)
+        for number in range(1500)
+    ]
+
+    assert it.sign_outs.take(orders) is True
+    assert len(it.names) <= 1000
+    it.sessions.failing = set()
+    it.run(100)
+    assert it.sign_outs.take(orders) is True
+    it.run(10)
+
+    assert it.sign_outs.carried_out == 1500
+
+
+def test_what_is_remembered_has_a_bound() -> None:
+    it = Ordering(remembered=[f"old{number}" for number in range(1000)])
+    it.service.order("o1", "bob")
+    it.deliver()
+
+    assert len(it.done) == 1000
+    assert it.done[-1] == "o1"
+    assert "old0" not in it.done
