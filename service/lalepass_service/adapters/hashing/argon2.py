@@ -14,10 +14,10 @@ from nacl import bindings
 from nacl._sodium import ffi  # type: ignore[import-not-found]  # a compiled module without types
 from nacl.exceptions import CryptoError, InvalidkeyError
 
-from lalepass_service.adapters.hashing.formats import (
+from lalepass_service.adapters.hashing.formats import identify
+from lalepass_service.adapters.hashing.kinds import (
     MAX_ARGON2_ITERATIONS,
     MAX_ARGON2_MEMORY_KIB,
-    identify,
 )
 from lalepass_service.adapters.hashing.octets import octets_of
 from lalepass_service.adapters.hashing.slots import HasherLoad, Slots

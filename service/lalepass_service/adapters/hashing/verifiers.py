@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import os
 import random
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -19,9 +19,10 @@ from typing import Final
 import argon2.exceptions
 import argon2.low_level
 import bcrypt
-from passlib.hash import phpass, sha256_crypt, sha512_crypt
+from passlib.hash import apr_md5_crypt, md5_crypt, phpass, sha256_crypt, sha512_crypt
 
 from lalepass_service.adapters.hashing.formats import Known, identify
+from lalepass_service.adapters.hashing.kinds import crypt_number
 
 _BCRYPT_BYTES: Final = 72
 _SCRYPT_MEMORY: Final = 320 * 1024 * 1024
@@ -71,10 +72,27 @@ def _bcrypt(known: Known, octets: bytes) -> bool:
     return bcrypt.checkpw(octets[:_BCRYPT_BYTES], known.text.encode("ascii"))
 
 
-def _bcrypt_sha256(known: Known, octets: bytes) -> bool:
-    """Hash the SHA-256 of the password, in hexadecimal, as Django does."""
+def _django_bcrypt_sha256(known: Known, octets: bytes) -> bool:
+    """Hash the SHA-256 of the password, in hexadecimal."""
     digest = hashlib.sha256(octets).hexdigest().encode("ascii")
     return bcrypt.checkpw(digest, known.parts["inner"].encode("ascii"))
+
+
+def _passlib_bcrypt_sha256_v1(known: Known, octets: bytes) -> bool:
+    """Hash the SHA-256 of the password, in base64."""
+    return _passlib_bcrypt(known, hashlib.sha256(octets).digest())
+
+
+def _passlib_bcrypt_sha256_v2(known: Known, octets: bytes) -> bool:
+    """Hash an HMAC of the password, with the salt's letters for the key, in base64."""
+    salt = known.parts["salt"].encode("ascii")
+    return _passlib_bcrypt(known, hmac.digest(salt, octets, hashlib.sha256))
+
+
+def _passlib_bcrypt(known: Known, digest: bytes) -> bool:
+    ident, salt, expected = (known.parts[name] for name in ("ident", "salt", "hash"))
+    inner = f"${ident}${known.costs['cost']:02}${salt}{expected}"
+    return bcrypt.checkpw(b64encode(digest), inner.encode("ascii"))
 
 
 def _scrypt(octets: bytes, *, n: int, known: Known, salt: bytes, expected: bytes) -> bool:
@@ -101,6 +119,13 @@ def _django_scrypt(known: Known, octets: bytes) -> bool:
     return _scrypt(octets, n=known.costs["n"], known=known, salt=salt, expected=expected)
 
 
+def _crypt_scrypt(known: Known, octets: bytes) -> bool:
+    """Hash with the salt's letters."""
+    salt, expected = known.parts["salt"].encode("ascii"), _crypt_octets(known.parts["hash"])
+    n = 1 << known.costs["ln"]
+    return _scrypt(octets, n=n, known=known, salt=salt, expected=expected)
+
+
 def _passlib_pbkdf2(known: Known, octets: bytes, *, digest: str) -> bool:
     salt = _unpadded(known.parts["salt"].replace(".", "+"))
     expected = _unpadded(known.parts["hash"].replace(".", "+"))
@@ -123,6 +148,14 @@ def _sha512_crypt(known: Known, octets: bytes) -> bool:
     return bool(sha512_crypt.verify(octets, known.text))
 
 
+def _md5_crypt(known: Known, octets: bytes) -> bool:
+    return bool(md5_crypt.verify(octets, known.text))
+
+
+def _apr1(known: Known, octets: bytes) -> bool:
+    return bool(apr_md5_crypt.verify(octets, known.text))
+
+
 def _phpass(known: Known, octets: bytes) -> bool:
     return bool(phpass.verify(octets, known.text))
 
@@ -131,6 +164,12 @@ def _ldap(known: Known, octets: bytes, *, digest: str) -> bool:
     raw, size = _padded(known.parts["hash"]), hashlib.new(digest).digest_size
     expected, salt = raw[:size], raw[size:]
     return hmac.compare_digest(hashlib.new(digest, octets + salt).digest(), expected)
+
+
+def _crypt_octets(text: str) -> bytes:
+    """Read bytes that were written down by crypt(3), and leave out the bits that are over."""
+    whole, over = divmod(6 * len(text), 8)
+    return crypt_number(text).to_bytes(whole + bool(over), "little")[:whole]
 
 
 def _unpadded(text: str) -> bytes:
@@ -147,18 +186,23 @@ def _padded(text: str) -> bytes:
 
 _Verifier = Callable[[Known, bytes], bool]
 _PBKDF2: Final[Mapping[str, Callable[..., bool]]] = MappingProxyType(
-    {"passlib": _passlib_pbkdf2, "django": _django_pbkdf2}
+    {"passlib": _passlib_pbkdf2, "django": _django_pbkdf2, "ldap": _passlib_pbkdf2}
 )
 VERIFIERS: Final[Mapping[str, _Verifier]] = MappingProxyType(
     {
         "argon2i": partial(_argon2, kind=argon2.low_level.Type.I),
         "argon2d": partial(_argon2, kind=argon2.low_level.Type.D),
         "bcrypt": _bcrypt,
-        "bcrypt-sha256": _bcrypt_sha256,
+        "django-bcrypt-sha256": _django_bcrypt_sha256,
+        "passlib-bcrypt-sha256-v1": _passlib_bcrypt_sha256_v1,
+        "passlib-bcrypt-sha256-v2": _passlib_bcrypt_sha256_v2,
         "passlib-scrypt": _passlib_scrypt,
         "django-scrypt": _django_scrypt,
+        "crypt-scrypt": _crypt_scrypt,
         "sha256-crypt": _sha256_crypt,
         "sha512-crypt": _sha512_crypt,
+        "md5-crypt": _md5_crypt,
+        "apr1": _apr1,
         "phpass": _phpass,
         **{f"ldap-{name}": partial(_ldap, digest=name) for name in ("sha1", "sha256", "sha512")},
         **{

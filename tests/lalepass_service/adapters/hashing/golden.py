@@ -1,9 +1,9 @@
 """Records that other programs made of "correct horse", one of each format and maker.
 
-htpasswd 2.4.71 (apache2-utils), slappasswd 2.5.13 (slapd), mkpasswd 5.5.17 (whois), PHP 8.2.36,
-WordPress 6.1.9's class-phpass.php, Django 5.2.19, passlib 1.7.4, argon2-cffi 25.1.0 and Synapse
-1.163.2's hash_password. The commands stand beside the records; costs are low where they could be
-chosen, so that the tests are quick.
+htpasswd 2.4.71 (apache2-utils), slappasswd 2.5.13 (slapd, slapd-contrib), mkpasswd 5.5.17 (whois),
+openssl 3.0.19, PHP 8.2.36, WordPress 6.1.9's class-phpass.php, Django 5.2.19, passlib 1.7.4,
+argon2-cffi 25.1.0, PyNaCl 1.6.2 and Synapse 1.163.2's hash_password. The commands stand
+beside the records; costs are low where they could be chosen, so that the tests are quick.
 """
 
 # ruff: noqa: ERA001 - the comments are the commands
@@ -18,6 +18,16 @@ GOLDEN: Final = {
     "htpasswd, bcrypt": "$2y$05$FpjjepB.YtGL6peLgA6uSetLGvNyz0QDRHVYH7z43bEz5qhsA4S8C",
     # htpasswd -bns x "$P"
     "htpasswd, SHA-1": "{SHA}L55TUjtiq8FBorTWAZ0jy6g129A=",
+    # htpasswd -bnm x "$P"
+    "htpasswd, apr1": "$apr1$5zPgv4Kt$Bp0Y1vyGJqL9xrntE8dgk1",
+    # openssl passwd -apr1 "$P"
+    "openssl, apr1": "$apr1$jI1ofR8W$hbL7HCC1IwmgYm/jDKL8E1",
+    # openssl passwd -1 "$P"
+    "openssl, md5-crypt": "$1$tR2cRc/1$hIuo9JSt7JUTR37PBWCXB.",
+    # mkpasswd -m md5crypt "$P"
+    "mkpasswd, md5-crypt": "$1$1EJE5nwu$4EIIExNVccfGFJLo/TP/U.",
+    # passlib.hash.ldap_md5_crypt.hash(P)
+    "passlib, CRYPT of md5-crypt": "{CRYPT}$1$Ro3K5qG5$EguOWrA193oU.rdoer0/N.",
     # slappasswd -s "$P" -h '{SSHA}'
     "slappasswd, SSHA": "{SSHA}ZkDvJkNWRodJq+VYmCllnpO1sAONSR1N",
     # slappasswd -s "$P" -h '{SSHA256}' -o module-load=pw-sha2
@@ -41,6 +51,36 @@ GOLDEN: Final = {
     "slappasswd, ARGON2": (
         "{ARGON2}$argon2i$v=19$m=64,t=1,p=1$N5adVvDCR2ubwzX7WlmHgQ"
         "$4jGMGUmdqkBl6sd8z8CRU8tO98KcXD7fRD1UMt6nhRQ"
+    ),
+    # slappasswd -s "$P" -h '{PBKDF2}' -o module-load=pw-pbkdf2, and the next three alike
+    "slappasswd, PBKDF2": "{PBKDF2}10000$C2SQSoG.6yVrjqs5eDyN8g$iDmW9qIKOEr.Im28WzrrP6Rge9U",
+    "slappasswd, PBKDF2-SHA1": (
+        "{PBKDF2-SHA1}10000$9cU1Ra5aL1Idu6ZN7UcNEw$JoD/oTvCjNPQvXKC8eIbwpG.Rkw"
+    ),
+    "slappasswd, PBKDF2-SHA256": (
+        "{PBKDF2-SHA256}10000$UEGioltJySzy0RsSaMGonA$AXLHtqUgwJhTSGy/hWq.baHZAXZLL7auIPbatJ/nrv0"
+    ),
+    "slappasswd, PBKDF2-SHA512": (
+        "{PBKDF2-SHA512}10000$Lq5aLo7wp5pu4gMTGl9sJA$3AaQurEmhVBszciEwimP5sufbZ1N2c26MYkjQONoHyAv"
+        "J4fhrwQ3s3NgL5fum1FkSonO.RDiq2MrVM4w56LxIQ"
+    ),
+    # passlib.hash.ldap_pbkdf2_sha1.using(rounds=1000).hash(P), and the next two alike
+    "passlib, LDAP's PBKDF2": "{PBKDF2}1000$CmFMCYFwDqH0vvceg/Beiw$0t2cbDttmbRL0QzpzhtR4UXZELg",
+    "passlib, LDAP's PBKDF2-SHA256": (
+        "{PBKDF2-SHA256}1000$KEXI2RvDOMe4d67VmlNqDQ$aHs14g9Po5BLVUh7Y79EfXIEV7KO297FuCiZ4mbxnA4"
+    ),
+    "passlib, LDAP's PBKDF2-SHA512": (
+        "{PBKDF2-SHA512}1000$QYhxLuUcAyCEUAqh9N77nw$S6FfKnhOt1GDNSGvq24GOpMnX9WgYsHIIcSC4KPEAtMF"
+        "uy2c6kcX2XlZ7ZjNHn5jAKAqwwJ/RtLQczkkMdBIAQ"
+    ),
+    # mkpasswd -m scrypt -R 6 "$P"
+    "mkpasswd, scrypt": (
+        "$7$BU..../....aLMqzJFl4B4t7T.BBZyxQ1$gFdkanXF3YSWvkakMWASMKEUd3rKjNjiNg/PLDT.QA5"
+    ),
+    # nacl.pwhash.scrypt.str(P, opslimit=OPSLIMIT_MIN, memlimit=MEMLIMIT_MIN)
+    "libsodium, scrypt": (
+        "$7$86..../....QAxijYhAc4oBu5KihX0DTTr28fPD1mum5QLPJCMrGi/"
+        "$5wZ2hB9UucFENHucskzqFNrdizzJXLhZnM1FMQdk5j7"
     ),
     # mkpasswd -m sha512crypt "$P"
     "mkpasswd, sha512-crypt": (
@@ -96,6 +136,22 @@ GOLDEN: Final = {
     # passlib.hash.scrypt.using(rounds=10).hash(P)
     "passlib, scrypt": (
         "$scrypt$ln=10,r=8,p=1$IaRUynlvjREiRGhNyTlnzA$53dYvUtho11fzDI3iO/caQ9u6D/eyfaA11S2ciPBXjE"
+    ),
+    # passlib.hash.scrypt.using(rounds=10, ident="$7$").hash(P)
+    "passlib, scrypt of crypt(3)": (
+        "$7$86..../....EWLMGaMUYuzdm9M6B2CMkQ$2/HLmU0T.mS0pXTxmPcAhq/Krs.HlFBZ0tAKgKP0Y94"
+    ),
+    # passlib.hash.bcrypt_sha256.using(rounds=5, version=1, ident="2a").hash(P)
+    "passlib, bcrypt-sha256 of old": (
+        "$bcrypt-sha256$2a,5$NgdoMBlxAUwhtHMAzKFeMe$zsNhLs8c3w5RiYKW2ClCKWD93gBdzVm"
+    ),
+    # the same without ident
+    "passlib, bcrypt-sha256 version 1": (
+        "$bcrypt-sha256$2b,5$3m0SRlhuXXDhglMOslDnTe$0F/4xqPP91ubf1/JKvVEhbGb6pRcxy2"
+    ),
+    # the same with version=2
+    "passlib, bcrypt-sha256 version 2": (
+        "$bcrypt-sha256$v=2,t=2b,r=5$Fx/ffRvJEdmRjYVa8DPwy.$XWJdJqjThFoeCu8n1PLRD68NQPMOnq2"
     ),
     # passlib.hash.pbkdf2_sha1.using(rounds=1000).hash(P), and the next two alike
     "passlib, pbkdf2-sha1": "$pbkdf2$1000$7H2vlXJuTQkB4Ny7d05prQ$MHXGkXF7LiUgMaigP7ZeXU9BYaw",

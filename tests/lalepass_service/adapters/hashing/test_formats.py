@@ -17,6 +17,10 @@ DJANGO_SCRYPT = GOLDEN["Django, scrypt"]
 PBKDF2 = GOLDEN["passlib, pbkdf2-sha256"]
 DJANGO_PBKDF2 = GOLDEN["Django, pbkdf2_sha256"]
 CRYPT = GOLDEN["mkpasswd, sha512-crypt with rounds"]
+CRYPT_SCRYPT = GOLDEN["libsodium, scrypt"]
+BCRYPT_SHA256 = GOLDEN["passlib, bcrypt-sha256 version 2"]
+LDAP_PBKDF2 = GOLDEN["slappasswd, PBKDF2-SHA256"]
+MD5_CRYPT = GOLDEN["openssl, md5-crypt"]
 PHPASS = GOLDEN["WordPress, phpass"]
 
 HOSTILE = {
@@ -59,7 +63,26 @@ HOSTILE = {
     "2^0 rounds of phpass": PHPASS.replace("$P$B", "$P$."),
     "a digest that was cut off": "{SSHA512}" + GOLDEN["slappasswd, SSHA"][6:],
     "an endless salt": "{SSHA}" + "A" * 400,
-    "md5-crypt": "$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/",
+    "a salt of md5-crypt that is too long": MD5_CRYPT.replace("$tR2cRc", "$tR2cRcX"),
+    "an md5-crypt of another tag": MD5_CRYPT.replace("$1$", "$2$"),
+    "an apr1 that was cut off": GOLDEN["htpasswd, apr1"][:-1],
+    "a bcrypt-sha256 of days": BCRYPT_SHA256.replace("r=5", "r=31"),
+    "a bcrypt-sha256 below bcrypt's own": BCRYPT_SHA256.replace("r=5", "r=3"),
+    "a bcrypt-sha256 of a later version": BCRYPT_SHA256.replace("v=2", "v=3"),
+    "a bcrypt-sha256 with the bug": BCRYPT_SHA256.replace("t=2b", "t=2x"),
+    "an old bcrypt-sha256 of days": GOLDEN["passlib, bcrypt-sha256 of old"].replace(",5", ",31"),
+    "a crypt(3) scrypt of a gigabyte": CRYPT_SCRYPT.replace("$7$8", "$7$I"),
+    "a crypt(3) scrypt of 2^63": CRYPT_SCRYPT.replace("$7$8", "$7$z"),
+    "a crypt(3) scrypt of 2^0": CRYPT_SCRYPT.replace("$7$8", "$7$."),
+    "a crypt(3) scrypt of huge blocks": CRYPT_SCRYPT.replace("6..../", "zzzzz/"),
+    "a crypt(3) scrypt of blocks of no size": CRYPT_SCRYPT.replace("6..../", "...../"),
+    "a crypt(3) scrypt of many lanes": CRYPT_SCRYPT.replace("6..../....", "6....zzzzz"),
+    "a crypt(3) scrypt of no lanes": CRYPT_SCRYPT.replace("6..../....", "6........."),
+    "four billion rounds of LDAP's pbkdf2": LDAP_PBKDF2.replace("10000$", "4294967295$"),
+    "no rounds of LDAP's pbkdf2": LDAP_PBKDF2.replace("10000$", "0$"),
+    "LDAP's pbkdf2 of many blocks": LDAP_PBKDF2 + "A" * 200,
+    "LDAP's pbkdf2 of another digest": LDAP_PBKDF2.replace("-SHA256", "-SHA512"),
+    "LDAP's pbkdf2 in a wrapping": "{CRYPT}" + LDAP_PBKDF2,
     "Django's md5": "md5$salt$67a1e09bb1f83f5007dc119c14d663aa",
     "Django's unusable": "!abcdef",
 }
@@ -72,6 +95,13 @@ def test_what_is_hostile_is_refused_unseen(text: str) -> None:
 
     assert not text or text not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("tag", ["pbkdf2-sha256", "Pbkdf2-Sha256"])
+def test_a_tag_of_ldap_has_no_case(tag: str) -> None:
+    text = LDAP_PBKDF2.replace("PBKDF2-SHA256", tag)
+
+    assert identify(text).scheme == "pbkdf2-sha256,rounds=10000"
 
 
 @given(st.text(alphabet="$0123456789argon2idbcrypt{}SHA=,.+/\0\n ", max_size=200))
@@ -93,6 +123,14 @@ def test_no_text_breaks_it(text: str) -> None:
         ("slappasswd, CRYPT", "sha512-crypt,rounds=5000"),
         ("WordPress, phpass", "phpass,log2=13"),
         ("htpasswd, SHA-1", "ldap-sha1"),
+        ("htpasswd, apr1", "apr1"),
+        ("openssl, md5-crypt", "md5-crypt"),
+        ("passlib, bcrypt-sha256 version 2", "bcrypt-sha256,cost=5"),
+        ("passlib, bcrypt-sha256 of old", "bcrypt-sha256,cost=5"),
+        ("libsodium, scrypt", "scrypt,ln=10,r=8,p=1"),
+        ("mkpasswd, scrypt", "scrypt,ln=13,r=32,p=1"),
+        ("slappasswd, PBKDF2", "pbkdf2-sha1,rounds=10000"),
+        ("slappasswd, PBKDF2-SHA512", "pbkdf2-sha512,rounds=10000"),
     ],
 )
 def test_a_scheme_is_a_hash_with_its_cost(name: str, scheme: str) -> None:
