@@ -1,28 +1,21 @@
 """`lalepass user ...`."""
 
 import sys
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
-from lalepass_service.cli import console, durations, hashes, operate, passwords
+from lalepass_service.cli import console, durations, hashes, listing, operate, passwords
+from lalepass_service.cli.listing import Name
 from lalepass_service.cli.names import localpart
 from lalepass_service.cli.session import session
 from lalepass_service.core.directory import NewUser
-from lalepass_service.core.model import NormalForm, Password, PasswordRecord, User, UserState
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lalepass_service.core.directory import Directory
+from lalepass_service.core.model import NormalForm, Password, PasswordRecord, UserState
 
 app = typer.Typer(help="The accounts.")
 
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="The user name, such as alice.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _DisplayName = Annotated[str | None, typer.Option(metavar="NAME", help="As others see them.")]
 _Emails = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Can be repeated.")]
 _Phones = Annotated[
@@ -71,7 +64,7 @@ _ValidFor = Annotated[
 @app.command()
 def add(  # noqa: PLR0913 - the options of the command line
     context: typer.Context,
-    name: _Name,
+    name: Name,
     *,
     display_name: _DisplayName = None,
     email: _Emails = None,
@@ -104,54 +97,14 @@ def add(  # noqa: PLR0913 - the options of the command line
     console.say(f"user {name} is added" + (", without a password" if no_password else ""))
 
 
-@app.command()
-def show(context: typer.Context, name: _Name, *, as_json: _Json = False) -> None:
-    """Show an account."""
-    config = session(context).load()
-    document = operate.on_directory(config, lambda directory: _with_failures(directory, name))
-    if as_json:
-        console.say_json(document)
-        return
-    console.say_table((), ((key, _cell(value)) for key, value in document.items()))
-
-
-@app.command("list")
-def show_page(
-    context: typer.Context,
-    *,
-    state: Annotated[
-        UserState | None,
-        typer.Option(metavar="|".join(UserState), help="Only those in this state."),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="At most so many.")
-    ] = 100,
-    after: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only those behind this name.")
-    ] = None,
-    as_json: _Json = False,
-) -> None:
-    """List accounts, in the order of their names."""
-    config = session(context).load()
-    behind = None if after is None else localpart(after)
-    # One more than asked for, to know whether there are more.
-    found = operate.on_directory(
-        config, lambda directory: directory.page(after=behind, limit=limit + 1, state=state)
-    )
-    users = found[:limit]
-    more = users[-1].localpart if len(found) > limit else None
-    if as_json:
-        console.say_json({"users": [_document(user) for user in users], "next": more})
-        return
-    _say_users(users)
-    if more is not None:
-        console.explain(f"There are more: go on with --after {more}")
+app.command("show")(listing.show)
+app.command("list")(listing.show_page)
 
 
 @app.command("set-password")
 def set_password(  # noqa: PLR0913 - the options of the command line
     context: typer.Context,
-    name: _Name,
+    name: Name,
     *,
     password_stdin: passwords.Stdin = False,
     hash_stdin: _Hash = False,
@@ -205,19 +158,19 @@ def import_users(
 
 
 @app.command()
-def disable(context: typer.Context, name: _Name) -> None:
+def disable(context: typer.Context, name: Name) -> None:
     """Refuse an account from now on. Its password is kept."""
     _set_state(context, name, UserState.DISABLED)
 
 
 @app.command()
-def enable(context: typer.Context, name: _Name) -> None:
+def enable(context: typer.Context, name: Name) -> None:
     """Let a disabled account in again."""
     _set_state(context, name, UserState.ACTIVE)
 
 
 @app.command()
-def unlock(context: typer.Context, name: _Name) -> None:
+def unlock(context: typer.Context, name: Name) -> None:
     """Forget the wrong passwords that hold an account up."""
     config = session(context).load()
     checked = localpart(name)
@@ -228,7 +181,7 @@ def unlock(context: typer.Context, name: _Name) -> None:
 @app.command()
 def delete(
     context: typer.Context,
-    name: _Name,
+    name: Name,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
 ) -> None:
@@ -240,12 +193,6 @@ def delete(
         _confirm(checked)
     operate.on_directory(config, lambda directory: directory.delete(checked))
     console.say(f"user {checked} is deleted")
-
-
-async def _with_failures(directory: "Directory", name: str) -> dict[str, object]:
-    checked = localpart(name)
-    user = await directory.get(checked)
-    return _document(user) | {"wrong_passwords": await directory.failures(checked)}
 
 
 def _require_one_source(*, password: bool, none: bool, record: bool) -> None:
@@ -277,45 +224,3 @@ def _set_state(context: typer.Context, name: str, state: UserState) -> None:
     checked = localpart(name)
     operate.on_directory(config, lambda directory: directory.set_state(checked, state))
     console.say(f"user {checked} is {state}")
-
-
-def _say_users(users: "Sequence[User]") -> None:
-    console.say_table(
-        ("NAME", "STATE", "PASSWORD", "ADMIN", "DISPLAY NAME"),
-        (
-            (
-                user.localpart,
-                user.state,
-                _password(user),
-                "yes" if user.admin else "no",
-                user.display_name or "",
-            )
-            for user in users
-        ),
-    )
-
-
-def _password(user: User) -> str:
-    if user.password_changed_at is None:
-        return "no"
-    if user.password_expires_at is not None:
-        return f"until {console.iso(user.password_expires_at)}"
-    return "to be changed" if user.password_must_change else "yes"
-
-
-def _document(user: User) -> dict[str, object]:
-    return asdict(user) | {
-        "emails": list(user.emails),
-        "phones": list(user.phones),
-        "created_at": console.iso(user.created_at),
-        "password_changed_at": console.iso(user.password_changed_at),
-        "password_expires_at": console.iso(user.password_expires_at),
-    }
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return "\n".join(map(str, value))
-    return "" if value is None else str(value)

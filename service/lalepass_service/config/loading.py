@@ -1,26 +1,15 @@
-"""The settings: one TOML file, and the environment, which wins.
-
-Every option has a default that is right for one small homeserver on the same machine. What is
-wrong is said in one sentence with the option's name, before anything is opened.
-"""
+"""How the settings are found, read and checked."""
 
 import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Final, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
     ValidationError,
-    field_validator,
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -30,123 +19,22 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from lalepass_service.config.sections import (
+    Audit,
+    Database,
+    Hashing,
+    Keys,
+    Log,
+    Passwords,
+    Section,
+    Server,
+    Throttle,
+)
 from lalepass_service.faults import ConfigFault
 
 FILE_VARIABLE: Final = "LALEPASS_CONFIG"
 _PREFIX: Final = "LALEPASS_"
 _FALLBACKS: Final = (Path("lalepass.toml"), Path("/etc/lalepass/lalepass.toml"))
-
-
-class _Section(BaseModel):
-    # Each description below completes the sentence "should be ...".
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class Server(_Section):
-    """Where the service listens, and how much it takes on."""
-
-    host: str = Field("127.0.0.1", min_length=1, description="an address or a host name")
-    port: int = Field(8220, ge=1, le=65535, description="a number from 1 to 65535")
-    request_timeout: float = Field(15.0, ge=1, le=300, description="seconds, from 1 to 300")
-    max_connections: int = Field(1024, ge=8, le=65535, description="a number from 8 to 65535")
-    backlog: int = Field(512, ge=1, le=65535, description="a number from 1 to 65535")
-
-
-class Database(_Section):
-    """Where the accounts are kept."""
-
-    path: Path = Field(Path("lalepass.db"), description="the path of a file")
-    busy_timeout: float = Field(5.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
-
-
-class Keys(_Section):
-    """What stored password records are wrapped with."""
-
-    # Unset by default, for installations from before there were keys: `lalepass init` sets it.
-    directory: Path | None = Field(None, description="the path of a folder, or empty for no keys")
-
-    @field_validator("directory", mode="before")
-    @classmethod
-    def _none_if_empty(cls, value: object) -> object:
-        # Path("") would be the folder of the file itself.
-        return None if value == "" else value
-
-
-class Hashing(_Section):
-    """What one password check costs, and how many may wait for it."""
-
-    memory_kib: int = Field(
-        19456, ge=19456, le=262144, description="a number of KiB from 19456 to 262144"
-    )
-    iterations: int = Field(2, ge=2, le=16, description="a number from 2 to 16")
-    threads: int = Field(
-        0, ge=0, le=1024, description="a number up to 1024, or 0 for one per usable core"
-    )
-    max_waiting: int = Field(256, ge=1, le=65535, description="a number from 1 to 65535")
-    # Less than callers wait (the provider's default is 5 s), or they never hear our 503.
-    deadline_seconds: float = Field(3.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
-    synapse_pepper_path: str = Field(
-        "", max_length=4096, description="the path of a file, or empty for no pepper"
-    )
-
-
-def _range_url(url: str) -> str:
-    parts = urlsplit(url)
-    good = parts.hostname and parts.port != 0 and not (parts.query or parts.fragment)
-    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
-    if url and (not good or not safe or "@" in parts.netloc or not url.isascii() or " " in url):
-        raise ValueError("its description says what it should be")
-    return url
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return host == "localhost" or ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-_Word = Annotated[str, StringConstraints(min_length=3, max_length=256)]
-
-
-class Passwords(_Section):
-    """The rules for new passwords."""
-
-    # The shortest maximum is the longest minimum, so that the two can never cross.
-    min_length: int = Field(8, ge=8, le=64, description="a number from 8 to 64")
-    max_length: int = Field(256, ge=64, le=256, description="a number from 64 to 256")
-    words: tuple[_Word, ...] = Field((), max_length=256, description="a list of words")
-    builtin_blocklist: bool = Field(default=True, description="true or false")
-    blocklists: tuple[Path, ...] = Field((), max_length=64, description="a list of files")
-    breach_range_url: Annotated[str, AfterValidator(_range_url)] = Field(
-        "",
-        description="an https address without user name, query and fragment, or http on this "
-        'machine, or "" for none',
-    )
-
-
-class Throttle(_Section):
-    """How many checks one place may ask for, whatever accounts they are about."""
-
-    source_per_minute: int = Field(120, ge=1, le=1_000_000, description="a number of at least 1")
-    source_burst: int = Field(200, ge=1, le=1_000_000, description="a number of at least 1")
-    caller_per_second: int = Field(1000, ge=1, le=1_000_000, description="a number of at least 1")
-    caller_burst: int = Field(5000, ge=1, le=1_000_000, description="a number of at least 1")
-
-
-class Audit(_Section):
-    """The trail of checks."""
-
-    keep_days: int = Field(365, ge=1, le=36500, description="a number of days from 1 to 36500")
-
-
-class Log(_Section):
-    """What is logged, and how."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug, info, warning or error"
-    )
-    format: Literal["console", "json"] = Field("console", description="console or json")
 
 
 class Config(BaseSettings):
@@ -186,7 +74,7 @@ class Config(BaseSettings):
         """Return the same settings with relative paths taken to begin in `folder`."""
         database = self.database.model_copy(update={"path": folder / self.database.path})
         lists = tuple(folder / path for path in self.passwords.blocklists)
-        changed: dict[str, _Section] = {
+        changed: dict[str, Section] = {
             "database": database,
             "passwords": self.passwords.model_copy(update={"blocklists": lists}),
         }

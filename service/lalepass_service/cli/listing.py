@@ -1,0 +1,109 @@
+"""`lalepass user show` and `lalepass user list`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lalepass_service.cli import console, operate
+from lalepass_service.cli.names import localpart
+from lalepass_service.cli.session import session
+from lalepass_service.core.model import User, UserState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lalepass_service.core.directory import Directory
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The user name, such as alice.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def show(context: typer.Context, name: Name, *, as_json: _Json = False) -> None:
+    """Show an account."""
+    config = session(context).load()
+    document = operate.on_directory(config, lambda directory: _with_failures(directory, name))
+    if as_json:
+        console.say_json(document)
+        return
+    console.say_table((), ((key, _cell(value)) for key, value in document.items()))
+
+
+def show_page(
+    context: typer.Context,
+    *,
+    state: Annotated[
+        UserState | None,
+        typer.Option(metavar="|".join(UserState), help="Only those in this state."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="At most so many.")
+    ] = 100,
+    after: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those behind this name.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """List accounts, in the order of their names."""
+    config = session(context).load()
+    behind = None if after is None else localpart(after)
+    # One more than asked for, to know whether there are more.
+    found = operate.on_directory(
+        config, lambda directory: directory.page(after=behind, limit=limit + 1, state=state)
+    )
+    users = found[:limit]
+    more = users[-1].localpart if len(found) > limit else None
+    if as_json:
+        console.say_json({"users": [_document(user) for user in users], "next": more})
+        return
+    _say_users(users)
+    if more is not None:
+        console.explain(f"There are more: go on with --after {more}")
+
+
+async def _with_failures(directory: "Directory", name: str) -> dict[str, object]:
+    checked = localpart(name)
+    user = await directory.get(checked)
+    return _document(user) | {"wrong_passwords": await directory.failures(checked)}
+
+
+def _say_users(users: "Sequence[User]") -> None:
+    console.say_table(
+        ("NAME", "STATE", "PASSWORD", "ADMIN", "DISPLAY NAME"),
+        (
+            (
+                user.localpart,
+                user.state,
+                _password(user),
+                "yes" if user.admin else "no",
+                user.display_name or "",
+            )
+            for user in users
+        ),
+    )
+
+
+def _password(user: User) -> str:
+    if user.password_changed_at is None:
+        return "no"
+    if user.password_expires_at is not None:
+        return f"until {console.iso(user.password_expires_at)}"
+    return "to be changed" if user.password_must_change else "yes"
+
+
+def _document(user: User) -> dict[str, object]:
+    return asdict(user) | {
+        "emails": list(user.emails),
+        "phones": list(user.phones),
+        "created_at": console.iso(user.created_at),
+        "password_changed_at": console.iso(user.password_changed_at),
+        "password_expires_at": console.iso(user.password_expires_at),
+    }
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    return "" if value is None else str(value)

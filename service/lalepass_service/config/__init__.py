@@ -1,0 +1,31 @@
+"""The settings: one TOML file, and the environment, which wins.
+
+What is wrong is said in one sentence with the option's name, before anything is opened.
+"""
+
+from lalepass_service.config.loading import FILE_VARIABLE, Config, find, load
+from lalepass_service.config.sections import (
+    Audit,
+    Database,
+    Hashing,
+    Keys,
+    Log,
+    Passwords,
+    Server,
+    Throttle,
+)
+
+__all__ = [
+    "FILE_VARIABLE",
+    "Audit",
+    "Config",
+    "Database",
+    "Hashing",
+    "Keys",
+    "Log",
+    "Passwords",
+    "Server",
+    "Throttle",
+    "find",
+    "load",
+]
