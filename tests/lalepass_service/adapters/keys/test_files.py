@@ -7,7 +7,6 @@ import pytest
 from lalepass_service.adapters.keys.files import BrokenKeys, KeyDirectory
 from lalepass_service.core.errors import Conflict, NotFound
 from lalepass_service.core.model import UserId
-from tests.lalepass_service.adapters.killing import Nursery, rounds
 
 ALICE = UserId("id-alice")
 SECRET = "bGFsZXBhc3MtY2FuYXJ5LTdmM2EtMzItYnl0ZXMtbG8="
@@ -81,8 +80,8 @@ def test_a_key_in_a_file_is_the_one_that_opens(directory: KeyDirectory) -> None:
 def test_rotation_leaves_the_digest_alone(directory: KeyDirectory) -> None:
     first, derived = directory.load().active, directory.load().derive("x")
     directory.promote(directory.add())
-    with directory.retiring(first):
-        pass
+    with directory.retiring(first) as remove:
+        remove()
 
     assert directory.load().derive("x") == derived
 
@@ -127,8 +126,9 @@ def test_a_key_stays_when_somebody_objects(directory: KeyDirectory) -> None:
         raise ZeroDivisionError
 
     assert directory.has(other)
-    with directory.retiring(other):
+    with directory.retiring(other) as remove:
         assert directory.has(other)
+        remove()
     assert not directory.has(other)
 
 
@@ -244,41 +244,3 @@ def test_a_stamp_changes_with_whatever_changes(directory: KeyDirectory) -> None:
 
     assert len(set(stamps)) == len(stamps)
     assert KeyDirectory(directory.path / "none").stamp() == 2
-
-
-_CHANGES = """
-from pathlib import Path
-from lalepass_service.adapters.keys import KeyDirectory
-
-def work(path):
-    directory = KeyDirectory(Path(path))
-    for _ in range(100):
-        directory.promote(directory.add())
-"""
-
-
-def test_kill_9_leaves_whole_keys_and_an_active_one(directory: KeyDirectory) -> None:
-    derived = directory.load().derive("x")
-    with Nursery(_CHANGES, directory.path) as nursery:
-        for delay in rounds(longest=0.02):
-            nursery.kill_after(delay)
-            assert directory.load().derive("x") == derived
-    made = len(directory.load().ids)
-
-    assert made > 1
-    directory.promote(directory.add())
-    assert _names(directory) == {
-        *(f"{key_id}.key" for key_id in directory.load().ids),
-        "active",
-        "digest",
-    }
-
-
-def test_those_who_change_something_take_turns(directory: KeyDirectory) -> None:
-    with Nursery(_CHANGES, directory.path) as one, Nursery(_CHANGES, directory.path) as other:
-        one.begin()
-        other.begin()
-        one.finish()
-        other.finish()
-
-    assert len(directory.load().ids) == 201

@@ -95,8 +95,8 @@ def test_reading_looks_at_the_files_once_a_second(
 ) -> None:
     stored, first = vault.seal("$x$", user_id=ALICE)
     directory.promote(directory.add())
-    with directory.retiring(first):
-        pass
+    with directory.retiring(first) as remove:
+        remove()
 
     clock.now = 0.9
     assert vault.open(stored, user_id=ALICE) == "$x$"

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from lalepass_service.adapters.keys import KeyDirectory, KeyVault, Vault, key_of
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.rewrap import Rewrap
-from lalepass_service.adapters.sql.tables import passwords
+from lalepass_service.adapters.sql.tables import audit, passwords
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import PasswordRecord
@@ -64,3 +64,9 @@ class Site:
             rows = (await connection.execute(select(passwords))).all()
         assert all(key_of(row.phc) == row.key_id for row in rows)
         return {row.key_id for row in rows}
+
+    async def events(self) -> list[str]:
+        """Say what is in the trail, in the order in which it was written."""
+        async with self.database.read() as connection:
+            query = select(audit.c.event).order_by(audit.c.id)
+            return list((await connection.execute(query)).scalars())

@@ -7,8 +7,10 @@ from sqlalchemy import update
 
 from lalepass_service.adapters.sql.rewrap import retire
 from lalepass_service.adapters.sql.tables import passwords
+from lalepass_service.core.audit import Event
 from lalepass_service.core.errors import Conflict, NotFound
-from tests.lalepass_service.accounts import ACT, a_user
+from lalepass_service.core.model import PasswordRecord
+from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
 from tests.lalepass_service.adapters.sql.site import PEOPLE, UNCHANGED, Site
 
 pytestmark = pytest.mark.anyio
@@ -72,3 +74,48 @@ async def test_a_record_that_is_being_stored_keeps_its_key(site: Site) -> None:
     await asyncio.gather(store(), rotate())
 
     assert (await site.records())[PEOPLE[0]] == "$new$"
+
+
+async def test_nobody_waits_along_with_who_waits_for_the_folder(site: Site) -> None:
+    """Neither those who store a password nor the loop."""
+    await site.settle()
+    old, new = site.rotate()
+    await site.rewrap().run(lambda _: None)
+    with site.directory.retiring(old):
+        retiring = asyncio.create_task(retire(site.database, site.directory, old, act=ACT))
+        changed = await site.users.set_password(
+            a_user(PEOPLE[0]).id, PasswordRecord("$new$"), changed_at=NOW, act=ACT
+        )
+        assert changed
+        assert not retiring.done()
+    await retiring
+
+    assert site.directory.load().ids == {new}
+
+
+async def test_who_gives_up_waiting_leaves_the_folder_to_others(site: Site) -> None:
+    await site.settle()
+    old, new = site.rotate()
+    with site.directory.retiring(old):
+        retiring = asyncio.create_task(retire(site.database, site.directory, old, act=ACT))
+        await asyncio.sleep(0.05)
+        retiring.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await retiring
+
+    site.directory.promote(new)
+
+
+async def test_a_key_and_its_entry_go_and_come_together(site: Site) -> None:
+    await site.settle()
+    old, _ = site.rotate()
+    act = BY.act(Event.KEY_RETIRED, at=NOW, details={"key_id": old})
+    with pytest.raises(Conflict):
+        await retire(site.database, site.directory, old, act=act)
+    assert await site.events() == ["user_added"] * len(PEOPLE)
+    await site.rewrap().run(lambda _: None)
+
+    await retire(site.database, site.directory, old, act=act)
+
+    assert await site.events() == ["user_added"] * len(PEOPLE) + ["key_retired"]
