@@ -5,7 +5,7 @@ import ipaddress
 import math
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -88,6 +88,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     async with parts.open_service(config) as service:
         application = api.build(
             check=service.check,
+            followers=service.followers,
             registry=service.registry,
             ping=partial(service.database.ping, _PING_SECONDS),
             load=service.hasher.load,
@@ -97,6 +98,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         )
         server = _Server(uvicorn_settings(config.server, application))
         server.url = f"http://{address(config.server)}"
+        server.before_stop = service.followers.watch.stop
         _warn_if_open(config.server)
         if config.keys.directory is None:
             _log.warning("records are stored without a key: see docs/keys.md")
@@ -143,6 +145,8 @@ class _Server(uvicorn.Server):
     """
 
     url = ""
+    before_stop: Callable[[], None] = staticmethod(lambda: None)
+    """Lets those go who wait for something that may be long in coming."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -164,6 +168,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new requests, and finish the others."""
         _log.info("stopping", connections=len(self.server_state.connections))
+        self.before_stop()
         await super().shutdown(sockets)
 
 
@@ -171,6 +176,7 @@ def openapi_document() -> dict[str, Any]:
     """Return the description of the API, without opening anything."""
     application = api.build(
         check=_absent(),
+        followers=_absent(),
         registry=_absent(),
         ping=_absent(),
         load=_absent(),

@@ -24,6 +24,7 @@ class Event(StrEnum):
     USER_ENABLED = "user_enabled"
     USER_DELETED = "user_deleted"
     USER_UNLOCKED = "user_unlocked"
+    USER_SIGNED_OUT = "user_signed_out"
     PASSWORD_SET = "password_set"  # noqa: S105 - the name of an event
     TOKEN_CREATED = "token_created"  # noqa: S105 - as above
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - as above

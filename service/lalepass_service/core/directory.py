@@ -135,8 +135,9 @@ class Directory:
         *,
         must_change: bool = False,
         valid_for: timedelta | None = None,
+        keep_sessions: bool = False,
     ) -> None:
-        """Replace an account's password.
+        """Replace an account's password, and end its sessions: the old one may have been stolen.
 
         With `valid_for` it is temporary and ends by itself. That implies `must_change`: what two
         people know is to be short-lived in every way.
@@ -150,7 +151,8 @@ class Directory:
         now = self._clock.now()
         must_change = must_change or valid_for is not None
         expires_at = None if valid_for is None else now + valid_for
-        details = _about_password(password) | {"must_change": must_change}
+        details = _about_password(password)
+        details |= {"must_change": must_change, "sign_out": not keep_sessions}
         if expires_at is not None:
             details["expires_at"] = expires_at.isoformat(timespec="seconds")
         changed = await self._users.set_password(
@@ -160,6 +162,7 @@ class Directory:
             must_change=must_change,
             expires_at=expires_at,
             act=self._act(Event.PASSWORD_SET, user, details),
+            sign_out=not keep_sessions,
         )
         _require(changed, localpart)
         # A reset opens what wrong passwords have closed, and what was wrong may be right now.
@@ -195,6 +198,16 @@ class Directory:
         event = Event.USER_DISABLED if state is UserState.DISABLED else Event.USER_ENABLED
         changed = await self._users.set_state(user.id, state, act=self._act(event, user))
         _require(changed, localpart)
+
+    async def sign_out(self, localpart: str) -> None:
+        """End every session of an account, on every homeserver that follows.
+
+        Raises:
+            UserNotFound: nobody has this localpart.
+        """
+        user = await self.get(localpart)
+        act = self._act(Event.USER_SIGNED_OUT, user)
+        _require(await self._users.sign_out(user.id, at=act.at, act=act), localpart)
 
     async def delete(self, localpart: str) -> None:
         """Remove an account for good. Its localpart stays retired: see `errors.NameRetired`.

@@ -19,6 +19,7 @@ holds a secret. What a caller over HTTP learns is decided in one table, `http/pr
     ├── NotFound
     │   ├── UserNotFound
     │   └── TokenNotFound
+    ├── CursorUnknown           a place in the feed of another database
     ├── CallerUnknown           no token, a wrong one, a revoked one
     ├── ScopeMissing            a good token, but not for this
     └── NoAnswer                the service could not find out
@@ -134,6 +135,13 @@ class TokenNotFound(NotFound):
 
     def __init__(self, token_id: str) -> None:
         super().__init__(f"there is no token {token_id}")
+
+
+class CursorUnknown(LalepassError):
+    """The cursor is of another database, or of a later state of this one: a backup was restored."""
+
+    def __init__(self) -> None:
+        super().__init__("the cursor is of another database")
 
 
 class CallerUnknown(LalepassError):

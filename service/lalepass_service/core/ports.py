@@ -33,8 +33,9 @@ class Users(Protocol):
     """Where accounts are kept.
 
     Every method may raise StoreUnavailable, and a change that was acknowledged by returning is
-    durable. Where an act is given, it is written into the trail in one step with the change: there
-    is never one of them without the other, and no entry where nothing was changed.
+    durable, and in the feed (`changes.Changes`) if a follower has to know of it. Where an act is
+    given, it is written into the trail in one step with the change: there is never one of them
+    without the other, and no entry where nothing was changed.
     """
 
     async def add(
@@ -74,8 +75,11 @@ class Users(Protocol):
         must_change: bool = False,
         expires_at: datetime | None = None,
         act: Entry,
+        sign_out: bool = False,
     ) -> bool:
         """Replace the password, and on what terms it is given.
+
+        With `sign_out`, order as well that every session ends.
 
         Returns False if there is no such account (any more).
         """
@@ -100,8 +104,15 @@ class Users(Protocol):
         """Enable or disable. Returns False if there is no such account (any more)."""
         ...
 
+    async def sign_out(self, user_id: UserId, *, at: datetime, act: Entry) -> bool:
+        """Order that every session ends: see `changes.SignOutOrders`.
+
+        Returns False if there is no such account (any more).
+        """
+        ...
+
     async def delete(self, user_id: UserId, *, deleted_at: datetime, act: Entry) -> bool:
-        """Remove the account with all that is known of the person.
+        """Remove the account with all that is known of the person, and order that sessions end.
 
         Only the localpart is kept, as retired. Returns False if there is no such account any
         more.

@@ -15,8 +15,8 @@ from lalepass_service.http.metrics import Metrics
 from lalepass_wire import paths
 
 _log: Final = structlog.stdlib.get_logger(__name__)
-_QUIET: Final = frozenset({paths.HEALTH_LIVE, paths.HEALTH_READY, paths.METRICS})
-"""Asked every few seconds by machines; shown at DEBUG."""
+_QUIET: Final = frozenset({paths.HEALTH_LIVE, paths.HEALTH_READY, paths.METRICS, paths.CHANGES})
+"""Asked all the time by machines; shown at DEBUG."""
 
 
 class AccessLog:

@@ -11,13 +11,14 @@ from lalepass_service.core.model import Scope
 from lalepass_service.core.ports import Clock
 from lalepass_service.http import caller as caller_route
 from lalepass_service.http import check as check_route
+from lalepass_service.http import feed as feed_routes
 from lalepass_service.http import health, metrics, openapi, problems
 from lalepass_service.http.access import AccessLog
 from lalepass_service.http.callers import any_caller, caller_with
 from lalepass_service.http.limits import Limits
 from lalepass_service.http.request_id import RequestId
 from lalepass_service.http.unforeseen import Unforeseen
-from lalepass_wire import paths
+from lalepass_wire import limits, paths
 
 CONTRACT_VERSION: Final = "1.0"
 """Of the contract, not of the program: paths begin with its first number."""
@@ -36,6 +37,7 @@ _NO_TELEMETRY: Final[Any] = {
 def build(
     *,
     check: GuardedCheck,
+    followers: feed_routes.Followers,
     registry: CallerRegistry,
     ping: Callable[[], Awaitable[None]],
     load: Callable[[], metrics.Load],
@@ -47,10 +49,12 @@ def build(
 
     Args:
         check: decides about passwords.
+        followers: tells homeservers what has changed, and takes what they report.
         registry: knows the callers.
         ping: asks the database, within a time limit; raises StoreUnavailable.
         load: how busy the hasher is.
-        request_timeout: seconds for one request, from its head to its answer.
+        request_timeout: seconds for one request, from its head to its answer. Who waits for
+            changes has so much on top of the wait.
         clock: says what time it is here.
         service_version: which release this is.
     """
@@ -62,13 +66,16 @@ def build(
     app.include_router(
         caller_route.router(authenticate=known, clock=clock, service_version=service_version)
     )
+    allowed = caller_with(Scope.FEED, registry=registry)
+    app.include_router(feed_routes.router(followers=followers, authenticate=allowed))
     app.include_router(health.router(ping=ping))
     app.include_router(metrics.router(counted))
     for error in problems.HANDLED:
         app.add_exception_handler(error, problems.handle)
     # The last one added is the outermost.
     app.add_middleware(Unforeseen)
-    app.add_middleware(Limits, seconds=request_timeout)
+    waits = {paths.CHANGES: float(limits.MAX_FEED_WAIT_SECONDS)}
+    app.add_middleware(Limits, seconds=request_timeout, waits=waits)
     app.add_middleware(AccessLog, metrics=counted)
     app.add_middleware(RequestId)
     return app

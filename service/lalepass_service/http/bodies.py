@@ -11,6 +11,7 @@ from starlette.requests import Request
 from lalepass_service.http.errors import MalformedRequest, WrongMediaType
 from lalepass_service.http.limits import read_body
 from lalepass_wire import CheckRequest
+from lalepass_wire.feed import Acknowledgement, Reports
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -41,7 +42,9 @@ def _names(schema: object) -> set[str]:
 
 # Only these are ever repeated to a caller. Whatever else is in the location of an error was typed
 # by somebody.
-_KNOWN_NAMES: Final = frozenset(_names(CheckRequest.model_json_schema()))
+_KNOWN_NAMES: Final = frozenset().union(
+    *(_names(model.model_json_schema()) for model in (CheckRequest, Acknowledgement, Reports))
+)
 
 
 async def read_model(request: Request, model: type[_Model]) -> _Model:

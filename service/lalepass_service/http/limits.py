@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -27,9 +29,20 @@ class Limits:
     stranger learns nothing, not even that a body is too long.
     """
 
-    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, *, seconds: float, waits: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
+        """Make the limits.
+
+        Args:
+            app: what answers.
+            seconds: for one request, from its head to its answer.
+            waits: how many seconds more the requests to a path have, which wait for something on
+                purpose.
+        """
         self._app = app
         self._seconds = seconds
+        self._waits = waits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, with a deadline."""
@@ -38,7 +51,7 @@ class Limits:
             return
         exchange = _Exchange(Headers(scope=scope), receive=receive, send=send)
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds + self._waits.get(scope["path"], 0.0)):
                 await self._app(scope, exchange.receive, exchange.send)
         except TimeoutError:
             # Half an answer can't be taken back: then the server hangs up.

@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from lalepass_service.http.problems import KINDS
 from lalepass_wire import PROBLEM_MEDIA_TYPE, CheckRequest, ErrorCode, Problem
+from lalepass_wire.feed import Acknowledgement, Reports
 
 _REF: Final = "#/components/schemas/{model}"
 
@@ -37,7 +38,11 @@ def document(app: FastAPI) -> dict[str, Any]:
     """Return the description of the whole API. The same code gives the same document."""
     described = FastAPI.openapi(app)
     _, extra = models_json_schema(
-        [(CheckRequest, "validation"), (Problem, "serialization")], ref_template=_REF
+        [
+            *((model, "validation") for model in (CheckRequest, Acknowledgement, Reports)),
+            (Problem, "serialization"),
+        ],
+        ref_template=_REF,
     )
     described["components"].setdefault("schemas", {}).update(extra["$defs"])
     return described

@@ -53,6 +53,7 @@ _CODES: Final[Mapping[type[Exception], ErrorCode]] = {
     errors.AnswerTooSlow: ErrorCode.UNAVAILABLE,
     errors.CallerGone: ErrorCode.REQUEST_TIMEOUT,
     RequestValidationError: ErrorCode.MALFORMED_REQUEST,
+    core.CursorUnknown: ErrorCode.CURSOR_UNKNOWN,
     core.CallerUnknown: ErrorCode.CALLER_UNKNOWN,
     core.ScopeMissing: ErrorCode.SCOPE_MISSING,
     core.Throttled: ErrorCode.THROTTLED,

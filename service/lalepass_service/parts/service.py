@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lalepass_service.parts.database import open_database, open_hot
+from lalepass_service.parts.feed import Followers, open_followers
 from lalepass_service.parts.hashing import open_hasher
 from lalepass_service.parts.keys import require_keys, vault
 from lalepass_service.parts.operators import registry
@@ -35,6 +36,7 @@ class Service:
     """What answers requests."""
 
     check: "GuardedCheck"
+    followers: Followers
     registry: "CallerRegistry"
     hasher: "PasswordHasher"
     database: "Database"
@@ -56,6 +58,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         open_database(config) as database,
         open_hot(config) as hot,
         open_hasher(config, threads=threads, decoy_key=keys.derive("decoys")) as hasher,
+        open_followers(config, hot) as followers,
     ):
         await require_keys(config, database)
         users, locks = SqlUsers(database, keys, hot), SqlSoftLocks(hot)
@@ -65,10 +68,12 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         async with (
             _in_background(_keep_mixing(users, hasher)),
             _in_background(_keep_house(locks, trail, keep=timedelta(days=config.audit.keep_days))),
+            _in_background(followers.keep_house()),
             _in_background(trail.run()),
         ):
             yield Service(
                 check=guard,
+                followers=followers,
                 registry=registry(database, hot),
                 hasher=hasher,
                 database=database,

@@ -17,3 +17,9 @@ async def world() -> World:
 async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
     async with world.client() as client:
         yield client
+
+
+@pytest.fixture
+async def follower(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with world.follower() as client:
+        yield client

@@ -15,6 +15,9 @@ from lalepass_service.adapters.memory import (
     FixedClock,
     InstantHasher,
     MemoryCallers,
+    MemoryChanges,
+    MemorySignIns,
+    MemorySignOutOrders,
     MemorySoftLocks,
     MemoryTrail,
     MemoryUsers,
@@ -24,8 +27,11 @@ from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.check import CredentialCheck
 from lalepass_service.core.digests import Digests
 from lalepass_service.core.errors import StoreUnavailable
+from lalepass_service.core.feed import Feed
 from lalepass_service.core.guard import GuardedCheck
 from lalepass_service.core.model import Password, Scope, UserState
+from lalepass_service.core.sign_ins import Reporting
+from lalepass_service.core.watch import Watch
 from lalepass_service.http import api
 from lalepass_wire import paths
 from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
@@ -49,6 +55,27 @@ class World:
     trail: MemoryTrail = field(default_factory=MemoryTrail)
     database_answers: bool = True
     token: str = ""
+    feed_token: str = ""
+
+    def __post_init__(self) -> None:
+        self.changes = MemoryChanges(self.users)
+        self.orders = MemorySignOutOrders(self.users)
+        self.sign_ins = MemorySignIns(self.users)
+        self.watch = Watch(self.changes.head, pause=0.02, max_waiting=8)
+
+    @property
+    def reporting(self) -> Reporting:
+        return Reporting(sign_ins=self.sign_ins, throttle=self.throttle, clock=FixedClock(NOW))
+
+    @property
+    def feed(self) -> Feed:
+        return Feed(
+            changes=self.changes,
+            orders=self.orders,
+            watch=self.watch,
+            throttle=self.throttle,
+            clock=FixedClock(NOW),
+        )
 
     @property
     def registry(self) -> CallerRegistry:
@@ -68,6 +95,7 @@ class World:
         await self.users.add(stale, record, reuse_name=False, act=ACT)
         self.hasher.calls = 0
         _, self.token = await self.registry.create("homeserver", [Scope.CHECK], by=BY)
+        _, self.feed_token = await self.registry.create("follower", [Scope.FEED], by=BY)
 
     def app(self, *, request_timeout: float = 30) -> FastAPI:
         return api.build(
@@ -80,6 +108,7 @@ class World:
                 trail=self.trail,
                 clock=FixedClock(NOW),
             ),
+            followers=self,
             registry=self.registry,
             ping=self._ping,
             load=lambda: LOAD,
@@ -103,6 +132,13 @@ class World:
         async with httpx.AsyncClient(
             transport=transport, base_url="http://lalepass", headers=self.authorization
         ) as client:
+            yield client
+
+    @asynccontextmanager
+    async def follower(self, token: str = "", **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+        """Talk to the API as a homeserver that follows the accounts."""
+        async with self.client(**options) as client:
+            client.headers["Authorization"] = f"Bearer {token or self.feed_token}"
             yield client
 
 

@@ -4,6 +4,11 @@ They can be questioned (`InstantHasher.calls`) and told to fail (`failure`), whi
 that has to be programmed for each test.
 """
 
+from lalepass_service.adapters.memory.feed import (
+    MemoryChanges,
+    MemorySignIns,
+    MemorySignOutOrders,
+)
 from lalepass_service.adapters.memory.guards import MemorySoftLocks, MemoryTrail, NoThrottle
 from lalepass_service.adapters.memory.hashing import FixedClock, InstantHasher
 from lalepass_service.adapters.memory.stores import MemoryCallers, MemoryUsers
@@ -12,6 +17,9 @@ __all__ = [
     "FixedClock",
     "InstantHasher",
     "MemoryCallers",
+    "MemoryChanges",
+    "MemorySignIns",
+    "MemorySignOutOrders",
     "MemorySoftLocks",
     "MemoryTrail",
     "MemoryUsers",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from lalepass_service.adapters.memory.followers import MemoryFollowers
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import (
     AlreadyTaken,
@@ -31,6 +32,7 @@ class MemoryUsers:
         self._retired: set[str] = set()
         self.acts: list[Entry] = []
         """What was written into the trail."""
+        self.followers = MemoryFollowers()
         self.failure: NoAnswer | None = None
         """Raised by every call while it is set, such as StoreUnavailable."""
 
@@ -48,6 +50,7 @@ class MemoryUsers:
             raise NameRetired(user.localpart)
         if what := _taken(user, (each.user for each in self._accounts.values())):
             raise AlreadyTaken(what)
+        known = user.localpart in self._retired
         self._retired.discard(user.localpart)
         stored = replace(
             user,
@@ -57,6 +60,8 @@ class MemoryUsers:
         )
         self._accounts[user.id] = _with(stored, record)
         self.acts.append(act)
+        if known or user.state is not UserState.ACTIVE:
+            self.followers.mark(user.id, user.localpart)
 
     async def find(self, identifier: Identifier) -> User | None:
         """Return the account, if there is one."""
@@ -93,6 +98,7 @@ class MemoryUsers:
         must_change: bool = False,
         expires_at: datetime | None = None,
         act: Entry,
+        sign_out: bool = False,
     ) -> bool:
         """Replace the password. Returns False if there is no such account (any more)."""
         self._answer()
@@ -107,6 +113,8 @@ class MemoryUsers:
         )
         self._accounts[user_id] = _with(user, record)
         self.acts.append(act)
+        if sign_out:
+            self.followers.order(user_id, user.localpart, at=changed_at)
         return True
 
     async def replace_record(
@@ -135,15 +143,20 @@ class MemoryUsers:
         if account.user.state is not state:
             self._accounts[user_id] = replace(account, user=replace(account.user, state=state))
             self.acts.append(act)
+            self.followers.mark(user_id, account.user.localpart)
         return True
 
-    async def delete(
-        self,
-        user_id: UserId,
-        *,
-        deleted_at: datetime,  # noqa: ARG002 - of the port; nothing reads it yet
-        act: Entry,
-    ) -> bool:
+    async def sign_out(self, user_id: UserId, *, at: datetime, act: Entry) -> bool:
+        """Order that every session ends. Returns False if there is no such account."""
+        self._answer()
+        account = self._accounts.get(user_id)
+        if account is None:
+            return False
+        self.followers.order(user_id, account.user.localpart, at=at)
+        self.acts.append(act)
+        return True
+
+    async def delete(self, user_id: UserId, *, deleted_at: datetime, act: Entry) -> bool:
         """Remove the account; keep its localpart as retired."""
         self._answer()
         account = self._accounts.pop(user_id, None)
@@ -151,7 +164,19 @@ class MemoryUsers:
             return False
         self._retired.add(account.user.localpart)
         self.acts.append(act)
+        self.followers.order(user_id, account.user.localpart, at=deleted_at)
         return True
+
+    def by_id(self, user_id: UserId) -> User | None:
+        """Return an account, for the fake of the feed."""
+        account = self._accounts.get(user_id)
+        return account.user if account else None
+
+    def locked(self) -> list[str]:
+        """Return the names that nobody may use, for the fake of the feed."""
+        users = (each.user for each in self._accounts.values())
+        locked = {user.localpart for user in users if user.state is not UserState.ACTIVE}
+        return sorted(locked | self._retired)
 
     def _answer(self) -> None:
         if self.failure is not None:

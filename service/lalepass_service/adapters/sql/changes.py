@@ -34,16 +34,18 @@ _TAKEN: Final[Mapping[str, str]] = MappingProxyType(
 """By the column that SQLite names in "UNIQUE constraint failed: ..."."""
 
 
-async def claim_name(connection: AsyncConnection, localpart: str, *, reuse: bool) -> None:
+async def claim_name(connection: AsyncConnection, localpart: str, *, reuse: bool) -> bool:
     """Take the name off the list of the retired, or find out that one may not.
 
-    In the transaction of the account itself, which holds the write lock.
+    In the transaction of the account itself, which holds the write lock. Returns whether the name
+    was retired.
     """
     name = retired_names.c.localpart == localpart
     if reuse:
-        await connection.execute(delete(retired_names).where(name))
-    elif (await connection.execute(select(retired_names).where(name))).first():
+        return (await connection.execute(delete(retired_names).where(name))).rowcount > 0
+    if (await connection.execute(select(retired_names).where(name))).first():
         raise NameRetired(localpart)
+    return False
 
 
 async def insert_account(connection: AsyncConnection, user: User) -> None:

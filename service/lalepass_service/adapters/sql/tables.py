@@ -8,12 +8,14 @@ from sqlalchemy import (
     Column,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
     TypeDecorator,
+    literal_column,
 )
 
 
@@ -67,9 +69,12 @@ metadata = MetaData(
 )
 
 
-def _table(name: str, *parts: Column[Any] | CheckConstraint) -> Table:
+def _table(
+    name: str, *parts: Column[Any] | CheckConstraint | Index, numbered: bool = False
+) -> Table:
     # Strict: without it SQLite stores text in an integer column and says nothing.
-    return Table(name, metadata, *parts, sqlite_strict=True)
+    # Numbered: a number is never given twice, also when the row that had the highest is gone.
+    return Table(name, metadata, *parts, sqlite_strict=True, sqlite_autoincrement=numbered)
 
 
 def _owner(*, primary_key: bool = True) -> Column[str]:
@@ -88,6 +93,12 @@ users = _table(
     Column("created_at", Instant, nullable=False),
     CheckConstraint("state IN ('active', 'disabled')", name="state"),
     CheckConstraint("admin IN (0, 1)", name="admin"),
+    # Followers read all of these when they start, in pages by name.
+    Index(
+        "ix_users_locked",
+        "localpart",
+        sqlite_where=literal_column("state") != literal_column("'active'"),
+    ),
 )
 
 user_emails = _table(
@@ -176,4 +187,71 @@ tokens = _table(
     Column("digest", LargeBinary, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("revoked_at", Instant),
+)
+
+facts = _table(
+    "facts",
+    # database_id: random, made with the database, so that a place in another one's feed is known
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+changes = _table(
+    "changes",
+    # A writer holds SQLite's only write lock, so places become visible in their order. A database
+    # with several writers has to see to that: a follower that reads 8 never looks for 7 again.
+    Column("seq", Integer, primary_key=True),
+    # no foreign key: of a deleted account this is what is left
+    Column("user_id", Text, nullable=False, unique=True),
+    Column("localpart", Text, nullable=False, index=True),
+    numbered=True,
+)
+
+sign_outs = _table(
+    "sign_outs",
+    Column("seq", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    # no foreign key: the sessions of a deleted account have to end, too
+    Column("user_id", Text, nullable=False, unique=True),
+    Column("localpart", Text, nullable=False),
+    Column("ordered_at", Instant, nullable=False, index=True),
+    numbered=True,
+)
+
+acknowledged = _table(
+    "acknowledged",
+    Column("caller", Text, primary_key=True),
+    Column(
+        "order_id",
+        Text,
+        ForeignKey("sign_outs.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+)
+
+order_marks = _table(
+    "order_marks",
+    # every order up to `seq` is acknowledged by this caller; of those behind it some may be
+    Column("caller", Text, primary_key=True),
+    Column("seq", Integer, nullable=False),
+)
+
+sign_ins = _table(
+    "sign_ins",
+    Column("number", Integer, primary_key=True),
+    # of the two reports that it was made of, either of which may be missing or come first
+    Column("in_id", Text, unique=True),
+    Column("out_id", Text, unique=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    # the name of the token that reported it
+    Column("caller", Text, nullable=False),
+    Column("device_id", Text),
+    Column("signed_in_at", Instant),
+    Column("signed_out_at", Instant),
+    Column("ip", Text),
+    Column("user_agent", Text),
+    # when the last of the reports came
+    Column("reported_at", Instant, nullable=False, index=True),
+    Index("ix_sign_ins_user_id_number", "user_id", "number"),
 )

@@ -18,6 +18,7 @@ from lalepass_service.adapters.sql.changes import (
     taken,
 )
 from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.followers import mark_changed, order_sign_out
 from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.adapters.sql.tables import passwords, retired_names, users
 from lalepass_service.core.audit import Entry
@@ -59,10 +60,14 @@ class SqlUsers:
         """
         with taken():
             async with self._database.write() as connection:
-                await claim_name(connection, user.localpart, reuse=reuse_name)
+                known = await claim_name(connection, user.localpart, reuse=reuse_name)
                 await insert_account(connection, user)
                 if record is not None:
                     await insert_password(connection, user, self._sealed(user.id, record))
+                # Nobody follows an account that no homeserver knows yet. It knows a name that was
+                # another's, and may know one that comes to us as one that nobody may use.
+                if known or user.state is not UserState.ACTIVE:
+                    await mark_changed(connection, user.id, user.localpart)
                 await note(connection, act)
         self._copy(act)
 
@@ -102,8 +107,9 @@ class SqlUsers:
         must_change: bool = False,
         expires_at: datetime | None = None,
         act: Entry,
+        sign_out: bool = False,
     ) -> bool:
-        """Replace the password, and on what terms it is given.
+        """Replace the password, and on what terms it is given; end all sessions on demand.
 
         With it goes what was remembered of wrong ones, and who was known by the old one: that may
         have been a thief.
@@ -120,6 +126,8 @@ class SqlUsers:
             if not await put_password(connection, user_id, values):
                 return False
             await forget_guesses(connection, user_id)
+            if sign_out:
+                await order_sign_out(connection, user_id, at=changed_at)
             await note(connection, act)
         self._copy(act)
         return True
@@ -145,11 +153,22 @@ class SqlUsers:
         """Enable or disable. Returns False if there is no such account (any more)."""
         owner = users.c.id == user_id
         async with self._database.write() as connection:
-            before = (await connection.execute(select(users.c.state).where(owner))).scalar()
-            if before is None or before == state:
+            found = select(users.c.state, users.c.localpart).where(owner)
+            before = (await connection.execute(found)).one_or_none()
+            if before is None or before.state == state:
                 # Said already: no change, and so no entry.
                 return before is not None
             await connection.execute(update(users).where(owner).values(state=state.value))
+            await mark_changed(connection, user_id, before.localpart)
+            await note(connection, act)
+        self._copy(act)
+        return True
+
+    async def sign_out(self, user_id: UserId, *, at: datetime, act: Entry) -> bool:
+        """Order that every session ends. Returns False if there is no such account (any more)."""
+        async with self._database.write() as connection:
+            if not await order_sign_out(connection, user_id, at=at):
+                return False
             await note(connection, act)
         self._copy(act)
         return True
@@ -158,9 +177,9 @@ class SqlUsers:
         """Remove the account and all that refers to it; keep its localpart as retired."""
         removal = delete(users).where(users.c.id == user_id).returning(users.c.localpart)
         async with self._database.write() as connection:
-            localpart = (await connection.execute(removal)).scalar_one_or_none()
-            if localpart is None:
+            if not await order_sign_out(connection, user_id, at=deleted_at):
                 return False
+            localpart = (await connection.execute(removal)).scalar_one()
             await connection.execute(
                 insert(retired_names).values(localpart=localpart, retired_at=deleted_at)
             )

@@ -1,0 +1,51 @@
+"""What followers have to be told, written in the transaction of the change itself.
+
+So there is no change without its place in the feed, whenever the process dies.
+"""
+
+import secrets
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lalepass_service.adapters.sql.tables import changes, sign_outs, users
+from lalepass_service.core.model import UserId
+
+_ID_BYTES: Final = 8
+
+
+async def mark_changed(connection: AsyncConnection, user_id: UserId, localpart: str) -> None:
+    """Move an account to the end of the feed.
+
+    The account that had the name before goes out of it: what is to be said of the name is said
+    of the new one.
+    """
+    old = (changes.c.user_id == user_id) | (changes.c.localpart == localpart)
+    await connection.execute(delete(changes).where(old))
+    await connection.execute(insert(changes).values(user_id=user_id, localpart=localpart))
+
+
+async def order_sign_out(connection: AsyncConnection, user_id: UserId, *, at: datetime) -> bool:
+    """Order that every session of an account ends. It takes the place of an older order.
+
+    Returns False if there is no such account.
+    """
+    named = select(users.c.localpart).where(users.c.id == user_id)
+    localpart = (await connection.execute(named)).scalar()
+    if localpart is None:
+        return False
+    await connection.execute(delete(sign_outs).where(sign_outs.c.user_id == user_id))
+    await connection.execute(
+        insert(sign_outs).values(
+            # random, so that a restored backup does not give an id for the second time
+            id=secrets.token_hex(_ID_BYTES),
+            user_id=user_id,
+            localpart=localpart,
+            ordered_at=at,
+        )
+    )
+    # followers that wait wake up
+    await mark_changed(connection, user_id, localpart)
+    return True

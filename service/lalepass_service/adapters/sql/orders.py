@@ -1,0 +1,100 @@
+"""Orders to sign out in the database, as callers see and acknowledge them."""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.core.changes import SignOutOrder
+from lalepass_service.core.model import UserId
+
+_MARK: Final = "SELECT coalesce((SELECT seq FROM order_marks WHERE caller = ?), 0)"
+# From the mark on only: what is behind it was acknowledged long ago, and is most of the table.
+_PENDING: Final = """
+    SELECT seq, id, user_id, localpart, ordered_at FROM sign_outs AS o
+    WHERE seq > ?1 AND NOT EXISTS (
+        SELECT 1 FROM acknowledged AS a WHERE a.caller = ?2 AND a.order_id = o.id
+    ) ORDER BY seq LIMIT ?3
+"""
+_ACKNOWLEDGE: Final = """
+    INSERT INTO acknowledged (caller, order_id) SELECT ?, id FROM sign_outs WHERE id = ?
+    ON CONFLICT DO NOTHING
+"""
+_LAST: Final = "SELECT coalesce(max(seq), 0) FROM sign_outs"
+_MOVE: Final = """
+    INSERT INTO order_marks (caller, seq) VALUES (?, ?)
+    ON CONFLICT (caller) DO UPDATE SET seq = excluded.seq
+"""
+_TIDY: Final = """
+    DELETE FROM acknowledged
+    WHERE caller = ? AND order_id IN (SELECT id FROM sign_outs WHERE seq > ? AND seq <= ?)
+"""
+_SWEEP: Final = "DELETE FROM sign_outs WHERE ordered_at < ?"
+
+
+class SqlSignOutOrders:
+    """Implements `core.changes.SignOutOrders`."""
+
+    def __init__(self, *, lane: HotPath, hot: HotPath) -> None:
+        """Make the store.
+
+        Args:
+            lane: what followers read with.
+            hot: where it is written: with the checks, whose connection then need not wait.
+        """
+        self._lane = lane
+        self._hot = hot
+
+    async def pending(self, caller: str, *, limit: int) -> tuple[SignOutOrder, ...]:
+        """Return up to `limit` orders that this caller has not acknowledged, the oldest first."""
+
+        def work(connection: sqlite3.Connection) -> tuple[SignOutOrder, ...]:
+            rows = connection.execute(_PENDING, (_mark(connection, caller), caller, limit))
+            return tuple(_order(*row) for row in rows)
+
+        return await self._lane.read(work)
+
+    async def acknowledge(self, ids: Sequence[str], *, caller: str) -> None:
+        """Don't show these orders to this caller again. Ids that nobody knows are left out."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(_ACKNOWLEDGE, [(caller, each) for each in ids])
+            _move_mark(connection, caller)
+
+        await self._hot.write(work)
+
+    async def sweep(self, *, before: datetime) -> int:
+        """Forget orders from before this time, done or not. Returns how many."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            return connection.execute(_SWEEP, (_text(before),)).rowcount
+
+        return await self._hot.write(work)
+
+
+def _move_mark(connection: sqlite3.Connection, caller: str) -> None:
+    """Move the mark of a caller up to its first order that is not done, or to the end."""
+    old = _mark(connection, caller)
+    first = connection.execute(_PENDING, (old, caller, 1)).fetchone()
+    new = first[0] - 1 if first else connection.execute(_LAST).fetchone()[0]
+    if new > old:
+        connection.execute(_MOVE, (caller, new))
+        connection.execute(_TIDY, (caller, old, new))
+
+
+def _mark(connection: sqlite3.Connection, caller: str) -> int:
+    return int(connection.execute(_MARK, (caller,)).fetchone()[0])
+
+
+def _order(_seq: int, order_id: str, user_id: str, localpart: str, at: str) -> SignOutOrder:
+    return SignOutOrder(
+        id=order_id,
+        user_id=UserId(user_id),
+        localpart=localpart,
+        ordered_at=datetime.fromisoformat(at),
+    )
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

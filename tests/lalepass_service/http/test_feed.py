@@ -1,0 +1,435 @@
+"""The feed as a homeserver asks for it. What the stores do is in `adapters/test_feed.py`."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from lalepass_service.core.errors import StoreUnavailable, Throttled
+from lalepass_service.core.model import Scope, UserId, UserState
+from lalepass_wire import limits, paths
+from lalepass_wire.feed import AccountState, Changes, LockedPage
+from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
+from tests.lalepass_service.http.world import World, assert_problem
+
+pytestmark = pytest.mark.anyio
+
+START = "memory-0"
+WIDE = "\U0001f600"
+REPORT: dict[str, Any] = {
+    "id": "0123456789abcdef",
+    "kind": "signed_in",
+    "localpart": "alice",
+    "device_id": "PHONE",
+    "at": "2026-01-02T03:00:00Z",
+    "source": {"ip": "2001:db8::1", "user_agent": "Element/1.11"},
+}
+
+
+async def ask(client: httpx.AsyncClient, after: str = START, **more: Any) -> Changes:
+    answer = await client.get(paths.CHANGES, params={"after": after, **more})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    return Changes.model_validate_json(answer.content)
+
+
+async def somebody_waits(world: World) -> None:
+    while not world.watch.waiting:  # noqa: ASYNC110 - a watch tells nobody who waits
+        await asyncio.sleep(0.01)
+
+
+async def test_an_account_is_told_as_it_is_now(follower: httpx.AsyncClient, world: World) -> None:
+    for state in (UserState.DISABLED, UserState.ACTIVE):
+        await world.users.set_state(UserId("id-alice"), state, act=ACT)
+
+    told = await ask(follower)
+
+    gone, alice = told.accounts
+    assert (gone.localpart, gone.state) == ("gone", AccountState.DISABLED)
+    assert alice.model_dump() == {
+        "id": "id-alice",
+        "localpart": "alice",
+        "state": AccountState.ACTIVE,
+        "display_name": "Alice",
+        "emails": ("alice@example.org",),
+        "phones": ("491701234567",),
+        "admin": True,
+    }
+    assert not told.more
+    assert (await ask(follower, told.cursor)).accounts == ()
+
+
+async def test_nothing_but_the_name_is_told_of_a_deleted_account(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    await world.users.delete(UserId("id-alice"), deleted_at=NOW, act=ACT)
+
+    alice = (await ask(follower)).accounts[-1]
+
+    assert alice.model_dump(exclude_defaults=True) == {
+        "id": "id-alice",
+        "localpart": "alice",
+        "state": AccountState.DELETED,
+    }
+
+
+async def test_pages_follow_one_another_to_the_end(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    for number in range(5):
+        await world.users.add(
+            a_user(f"user-{number}", state=UserState.DISABLED), None, reuse_name=False, act=ACT
+        )
+
+    seen, cursor, more = [], START, True
+    while more:
+        told = await ask(follower, cursor, limit=2)
+        seen += [each.localpart for each in told.accounts]
+        cursor, more = told.cursor, told.more
+
+    assert seen == ["gone", *(f"user-{number}" for number in range(5))]
+    assert (await ask(follower, cursor)).cursor == cursor
+
+
+async def test_who_waits_is_told_of_a_change_when_it_comes(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    cursor = (await ask(follower)).cursor
+    waiting = asyncio.create_task(ask(follower, cursor, wait=20))
+    await somebody_waits(world)
+
+    await world.users.set_state(UserId("id-alice"), UserState.DISABLED, act=ACT)
+
+    async with asyncio.timeout(15):
+        told = await waiting
+    assert [each.localpart for each in told.accounts] == ["alice"]
+
+
+async def test_a_wait_in_vain_ends_with_nothing(follower: httpx.AsyncClient) -> None:
+    cursor = (await ask(follower)).cursor
+
+    told = await ask(follower, cursor, wait=0.05)
+
+    assert (told.accounts, told.cursor, told.more) == ((), cursor, False)
+
+
+async def test_a_wait_is_not_cut_off_by_the_deadline_of_a_request(world: World) -> None:
+    async with world.follower(request_timeout=0.2) as client:
+        cursor = (await ask(client)).cursor
+
+        told = await ask(client, cursor, wait=0.8)
+
+    assert told.accounts == ()
+
+
+@pytest.mark.parametrize("wait", ["1e300", "9" * 300, str(limits.MAX_FEED_WAIT_SECONDS + 1)])
+async def test_nobody_waits_longer_than_agreed(
+    follower: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch, wait: str
+) -> None:
+    asked: list[float] = []
+
+    async def beyond(_seq: int, *, seconds: float) -> None:
+        asked.append(seconds)
+
+    monkeypatch.setattr(world.watch, "beyond", beyond)
+    await ask(follower, (await ask(follower)).cursor, wait=wait)
+
+    assert asked == [limits.MAX_FEED_WAIT_SECONDS]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["other-0", "memor-0", "memory-2", f"memory-{'9' * 19}"],
+    ids=["another database", "nearly this one", "ahead of the head", "ahead of all numbers"],
+)
+async def test_a_cursor_that_is_not_of_this_database_is_gone(
+    follower: httpx.AsyncClient, cursor: str
+) -> None:
+    answer = await follower.get(paths.CHANGES, params={"after": cursor, "wait": 5})
+
+    assert_problem(answer, 410, "cursor_unknown")
+
+
+_ODD_QUESTIONS = {
+    "no cursor": "",
+    "an empty cursor": "after=",
+    "half a cursor": "after=memory",
+    "a cursor with a sign": "after=memory-+1",
+    "a cursor below zero": "after=memory--1",
+    "a cursor in capitals": "after=MEMORY-0",
+    "a cursor with too many digits": f"after=memory-{'1' * 20}",
+    "a cursor with a line feed": "after=memory-0%0A",
+    "a cursor with a NUL": "after=memory-0%00",
+    "a cursor in other digits": "after=memory-%D9%A1",
+    "two cursors": "after=memory-0&after=memory-1",
+    "a wait below zero": "after=memory-0&wait=-1",
+    "nearly nothing below zero": "after=memory-0&wait=-1e-9",
+    "a wait that is no number": "after=memory-0&wait=soon",
+    "NaN": "after=memory-0&wait=NaN",
+    "for ever": "after=memory-0&wait=Infinity",
+    "for ever, in digits": "after=memory-0&wait=1e999",
+    "an empty wait": "after=memory-0&wait=",
+    "a limit of nothing": "after=memory-0&limit=0",
+    "a limit below zero": "after=memory-0&limit=-1",
+    "a limit that is too high": f"after=memory-0&limit={limits.MAX_CHANGES + 1}",
+    "half a limit": "after=memory-0&limit=1.5",
+    "a huge limit": f"after=memory-0&limit={'9' * 400}",
+    "orders, perhaps": "after=memory-0&orders=maybe",
+    "orders, twice": "after=memory-0&orders=true&orders=false",
+    "something else": "after=memory-0&canary-7f3a=canary-7f3a",
+    "bytes that are no text": "after=memory-0%FF",
+}
+
+
+@pytest.mark.parametrize("query", _ODD_QUESTIONS.values(), ids=_ODD_QUESTIONS.keys())
+async def test_an_odd_question_is_malformed_and_is_not_repeated(
+    follower: httpx.AsyncClient, query: str
+) -> None:
+    answer = await follower.get(f"{paths.CHANGES}?{query}")
+
+    assert_problem(answer, 400, "malformed_request")
+    assert "canary" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "after=",
+        "after=Alice",
+        "after=%00",
+        f"after={'a' * 253}",
+        "limit=0",
+        f"limit={limits.MAX_LOCKED_PAGE + 1}",
+        "limit=many",
+        "wait=1",
+        "after=a&after=b",
+    ],
+)
+async def test_an_odd_page_is_malformed(follower: httpx.AsyncClient, query: str) -> None:
+    assert_problem(await follower.get(f"{paths.LOCKED}?{query}"), 400, "malformed_request")
+
+
+async def locked(client: httpx.AsyncClient, **question: Any) -> LockedPage:
+    answer = await client.get(paths.LOCKED, params=question)
+    assert answer.status_code == 200, answer.text
+    return LockedPage.model_validate_json(answer.content)
+
+
+async def test_the_locked_are_told_by_pages(follower: httpx.AsyncClient, world: World) -> None:
+    await world.users.add(a_user("zoe", state=UserState.DISABLED), None, reuse_name=False, act=ACT)
+    await world.users.delete(UserId("id-stale"), deleted_at=NOW, act=ACT)
+
+    first = await locked(follower, limit=2)
+    second = await locked(follower, limit=2, after=first.localparts[-1])
+
+    assert (first.localparts, first.more) == (("gone", "stale"), True)
+    assert (second.localparts, second.more) == (("zoe",), False)
+    assert (await ask(follower, first.cursor)).accounts == ()
+
+
+async def test_an_order_is_repeated_until_it_is_acknowledged_by_each_caller(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    _, other_token = await world.registry.create("other", [Scope.FEED], by=BY)
+    await world.users.sign_out(UserId("id-alice"), at=NOW - timedelta(seconds=90), act=ACT)
+
+    first = await ask(follower, orders=True)
+    again = await ask(follower, first.cursor, orders=True, wait=20)
+    (order,) = first.sign_outs
+    done = await follower.post(paths.ACKNOWLEDGE_ORDERS, json={"orders": [order.id, "unknown"]})
+    after = await ask(follower, first.cursor, orders=True)
+
+    assert (order.account_id, order.localpart, order.age_seconds) == ("id-alice", "alice", 90)
+    assert again.sign_outs == (order,)
+    assert done.json() == {"result": "done"}
+    assert after.sign_outs == ()
+    async with world.follower(other_token) as other:
+        assert (await ask(other, orders=True)).sign_outs == (order,)
+
+
+async def test_who_carries_out_no_orders_is_told_of_none(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    await world.users.sign_out(UserId("id-alice"), at=NOW, act=ACT)
+
+    told = await ask(follower)
+
+    assert told.sign_outs == ()
+    assert told.accounts[-1].localpart == "alice"
+
+
+async def test_an_order_from_a_clock_that_is_ahead_has_no_age(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    await world.users.sign_out(UserId("id-alice"), at=NOW + timedelta(hours=1), act=ACT)
+
+    (order,) = (await ask(follower, orders=True)).sign_outs
+
+    assert order.age_seconds == 0
+
+
+async def test_an_order_wakes_who_waits(follower: httpx.AsyncClient, world: World) -> None:
+    cursor = (await ask(follower)).cursor
+    waiting = asyncio.create_task(ask(follower, cursor, wait=20, orders=True))
+    await somebody_waits(world)
+
+    await world.users.sign_out(UserId("id-alice"), at=NOW, act=ACT)
+
+    async with asyncio.timeout(15):
+        assert len((await waiting).sign_outs) == 1
+
+
+async def test_reports_are_written_down_once(follower: httpx.AsyncClient, world: World) -> None:
+    ended = REPORT | {"id": "f" * 16, "kind": "signed_out", "at": "2026-01-02T03:01:00Z"}
+    for _ in range(2):
+        answer = await follower.post(paths.REPORTS, json={"reports": [REPORT, ended]})
+        assert answer.json() == {"result": "done"}
+
+    (sign_in,) = await world.sign_ins.recent(UserId("id-alice"), limit=9)
+
+    assert sign_in.caller == "follower"
+    assert (sign_in.device_id, sign_in.ip) == ("PHONE", "2001:db8::1")
+    assert sign_in.user_agent == "Element/1.11"
+    assert sign_in.signed_in_at == datetime(2026, 1, 2, 3, tzinfo=UTC)
+    assert sign_in.signed_out_at == datetime(2026, 1, 2, 3, 1, tzinfo=UTC)
+
+
+async def test_a_report_about_nobody_is_no_mistake(follower: httpx.AsyncClient) -> None:
+    answer = await follower.post(paths.REPORTS, json={"reports": [REPORT | {"localpart": "who"}]})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("at", "kept"),
+    [
+        ("9999-12-31T23:59:59Z", NOW),
+        ("9999-12-31T23:59:59-14:00", NOW),
+        ("2026-01-03T00:00:00+14:00", NOW),
+        ("0001-01-01T00:00:00Z", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("2025-09-01T00:00:00Z", None),
+    ],
+)
+async def test_a_clock_that_is_wrong_does_no_harm(
+    follower: httpx.AsyncClient, world: World, at: str, kept: datetime | None
+) -> None:
+    answer = await follower.post(paths.REPORTS, json={"reports": [REPORT | {"at": at}]})
+
+    assert answer.status_code == 200, answer.text
+    found = await world.sign_ins.recent(UserId("id-alice"), limit=9)
+    assert [each.signed_in_at for each in found] == ([kept] if kept else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (paths.ACKNOWLEDGE_ORDERS, {}),
+        (paths.ACKNOWLEDGE_ORDERS, {"orders": []}),
+        (paths.ACKNOWLEDGE_ORDERS, {"orders": [1]}),
+        (paths.ACKNOWLEDGE_ORDERS, {"orders": ["canary-7f3a" * 9]}),
+        (paths.ACKNOWLEDGE_ORDERS, {"orders": ["a"], "canary-7f3a": 1}),
+        (paths.REPORTS, {"reports": []}),
+        (paths.REPORTS, {"reports": [REPORT] * (limits.MAX_REPORTS + 1)}),
+        (paths.REPORTS, {"reports": [REPORT | {"at": "canary-7f3a"}]}),
+        (paths.REPORTS, {"reports": [REPORT | {"canary-7f3a": "canary-7f3a"}]}),
+    ],
+    ids=str,
+)
+async def test_an_odd_body_is_malformed_and_is_not_repeated(
+    follower: httpx.AsyncClient, path: str, body: dict[str, Any]
+) -> None:
+    answer = await follower.post(path, json=body)
+
+    assert_problem(answer, 400, "malformed_request")
+    assert "canary" not in answer.text
+
+
+_ALL: list[Callable[[httpx.AsyncClient], Any]] = [
+    lambda client: client.get(paths.CHANGES, params={"after": START}),
+    lambda client: client.get(paths.LOCKED),
+    lambda client: client.post(paths.ACKNOWLEDGE_ORDERS, json={"orders": ["a"]}),
+    lambda client: client.post(paths.REPORTS, json={"reports": [REPORT]}),
+]
+_IDS = ["changes", "locked", "acknowledge", "reports"]
+
+
+@pytest.mark.parametrize("call", _ALL, ids=_IDS)
+async def test_all_of_it_needs_the_scope(
+    client: httpx.AsyncClient, call: Callable[[httpx.AsyncClient], Any]
+) -> None:
+    assert_problem(await call(client), 403, "scope_missing")
+    client.headers["Authorization"] = "Bearer nonsense"
+    assert_problem(await call(client), 401, "caller_unknown")
+
+
+@pytest.mark.parametrize("call", _ALL, ids=_IDS)
+async def test_a_caller_that_asks_too_often_has_to_wait(
+    follower: httpx.AsyncClient, world: World, call: Callable[[httpx.AsyncClient], Any]
+) -> None:
+    world.throttle.failure = Throttled(retry_after=0.5)
+
+    answer = await call(follower)
+
+    assert_problem(answer, 429, "throttled")
+    assert answer.headers["retry-after"] == "1"
+
+
+async def test_a_lost_database_is_no_empty_feed(follower: httpx.AsyncClient, world: World) -> None:
+    cursor = (await ask(follower)).cursor
+    world.changes.failure = StoreUnavailable()
+
+    for call in _ALL[:2]:
+        assert_problem(await call(follower), 503, "unavailable")
+    answer = await follower.get(paths.CHANGES, params={"after": cursor, "wait": 5})
+    assert_problem(answer, 503, "unavailable")
+
+
+async def test_the_largest_answer_is_within_the_limit(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    """Names and addresses of the greatest length, of letters that take four bytes each."""
+    for number in range(limits.MAX_CHANGES + 1):
+        user = replace(
+            a_user(f"{number:03}{'a' * (limits.MAX_LOCALPART_LENGTH - 3)}"),
+            id=UserId(f"{number:064}"),
+            emails=tuple(
+                f"{number:03}{n:02}{WIDE * (limits.MAX_EMAIL_LENGTH - 7)}@x"
+                for n in range(limits.MAX_EMAILS)
+            ),
+            phones=tuple(f"49{number:03}{n:010}" for n in range(limits.MAX_PHONES)),
+            display_name=WIDE * limits.MAX_DISPLAY_NAME_LENGTH,
+        )
+        await world.users.add(user, None, reuse_name=False, act=ACT)
+        await world.users.sign_out(user.id, at=NOW, act=ACT)
+
+    answer = await follower.get(paths.CHANGES, params={"after": START, "orders": True})
+
+    assert len(answer.content) < limits.MAX_FEED_ANSWER_BYTES
+    told = Changes.model_validate_json(answer.content)
+    assert len(told.accounts) == limits.MAX_CHANGES
+    assert len(told.sign_outs) == limits.MAX_ORDERS
+
+
+async def test_an_account_with_too_many_addresses_is_told_alone(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    """Nobody can make one any more; an older version let an import do so."""
+    for name in ("a", "large", "z"):
+        emails = tuple(f"{n}@{'x' * 200}" for n in range(1000)) if name == "large" else ()
+        await world.users.add(
+            a_user(name, emails=emails, state=UserState.DISABLED), None, reuse_name=False, act=ACT
+        )
+
+    seen, cursor, more = [], START, True
+    while more:
+        told = await ask(follower, cursor)
+        seen.append([each.localpart for each in told.accounts])
+        cursor, more = told.cursor, told.more
+
+    assert seen == [["gone", "a"], ["large"], ["z"]]
