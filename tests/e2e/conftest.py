@@ -3,11 +3,13 @@
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.parts import SERVER_NAME, Homeserver, add_user, token_path
+from tests.e2e.scripted import TOKEN, ScriptedService
 from tools.gate import Gate, Mode
 from tools.processes import Process, free_port
 from tools.service import Service
@@ -36,6 +38,7 @@ PEOPLE = {
     "newcomer": ("arrivals-5", ["--display-name", "New Comer"]),
     "leaver": ("departures-6", []),
     "changer": ("hand-me-down-8", []),
+    "frank": ("frankly-3", ["--email", "frank@x.org"]),
     "canary": ("canary-5f2c9-password", ["--email", "canary@x.org"]),
 }
 
@@ -116,6 +119,90 @@ def homeserver(
 ) -> Iterator[Homeserver]:
     """The homeserver that most tests share."""
     config = synapse_config(tmp_path_factory.mktemp("synapse"), service, session_gate.url)
+    config.write()
+    with config.process() as process:
+        process.wait_until_healthy(timeout=120)
+        yield Homeserver(config)
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[ScriptedService]:
+    """A service that says what a test wants, for the homeservers with policies of their own."""
+    with ScriptedService() as scripted:
+        yield scripted
+
+
+def _with_policies(
+    directory: Path,
+    service: Service,
+    scripted: ScriptedService,
+    options: dict[str, object],
+    **extra: object,
+) -> SynapseConfig:
+    config = synapse_config(directory, service, scripted.url)
+    directory.mkdir(exist_ok=True)
+    token = directory / "lalepass-token"
+    token.write_text(TOKEN)
+    return replace(
+        config,
+        token_path=token,
+        module_options={**config.module_options, **options},
+        extra={**config.extra, **extra},
+    )
+
+
+@pytest.fixture(scope="session")
+def lenient(
+    tmp_path_factory: pytest.TempPathFactory, service: Service, scripted: ScriptedService
+) -> Iterator[Homeserver]:
+    """A homeserver with a database of passwords of its own; Lalepass decides about profiles."""
+    config = _with_policies(
+        tmp_path_factory.mktemp("lenient"),
+        service,
+        scripted,
+        {
+            "local_users": ["root", "bot-*"],
+            "unavailable": "try_local",
+            "profile": {"display_name": "always", "admin": "always"},
+        },
+        password_config={"enabled": True, "localdb_enabled": True},
+        registration_shared_secret="for these tests only",
+        bcrypt_rounds=4,
+    )
+    config.write()
+    with config.process() as process:
+        process.wait_until_healthy(timeout=120)
+        yield Homeserver(config)
+
+
+_BRIDGE = """
+id: bridge
+url: null
+as_token: bridge-to-homeserver
+hs_token: homeserver-to-bridge
+sender_localpart: bridge
+namespaces:
+  users: [{exclusive: true, regex: "@bridge_.*"}]
+"""
+
+
+@pytest.fixture(scope="session")
+def strict(
+    tmp_path_factory: pytest.TempPathFactory, service: Service, scripted: ScriptedService
+) -> Iterator[Homeserver]:
+    """A homeserver with a bridge and room for one active user, which links nobody by itself."""
+    directory = tmp_path_factory.mktemp("strict")
+    (directory / "bridge.yaml").write_text(_BRIDGE)
+    config = _with_policies(
+        directory,
+        service,
+        scripted,
+        {"link_existing": "never"},
+        app_service_config_files=[str(directory / "bridge.yaml")],
+        limit_usage_by_mau=True,
+        max_mau_value=1,
+        admin_contact="mailto:admin@x.org",
+    )
     config.write()
     with config.process() as process:
         process.wait_until_healthy(timeout=120)

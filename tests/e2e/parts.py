@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from tools.service import Service
 from tools.synapse import SynapseConfig
 
 SERVER_NAME = "hs.example"
+Door = dict[str, Any] | str
+"""What a person types: an identifier as Matrix has it, or a name or MXID."""
 _CLIENT = "/_matrix/client/v3"
 
 
@@ -42,15 +46,34 @@ class Homeserver:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
             return database.execute(query, values).fetchall()
 
-    def add_account(self, mxid: str) -> None:
-        """Put an account there as an older Synapse may have left it."""
+    def write(self, statement: str, *values: object) -> None:
+        """Change Synapse's database behind its back."""
         path = self.config.directory / "homeserver.db"
-        with closing(sqlite3.connect(path, timeout=10)) as database, database:
-            database.execute(
-                "INSERT INTO users (name, creation_ts, admin, is_guest, deactivated)"
-                " VALUES (?, 0, 0, 0, 0)",
-                (mxid,),
-            )
+        with closing(sqlite3.connect(path, timeout=30)) as database, database:
+            database.execute(statement, values)
+
+    def add_account(self, mxid: str, **columns: object) -> None:
+        """Put an account there as an older Synapse may have left it."""
+        row = {"name": mxid, "creation_ts": 0, "admin": 0, "is_guest": 0, "deactivated": 0}
+        row.update(columns)
+        marks = ", ".join("?" * len(row))
+        self.write(f"INSERT INTO users ({', '.join(row)}) VALUES ({marks})", *row.values())  # noqa: S608 - our own names
+
+    def add_address(self, mxid: str, medium: str, address: str) -> None:
+        """Give an account an address, as its owner did."""
+        self.write("INSERT INTO user_threepids VALUES (?, ?, ?, 1, 1)", mxid, medium, address)
+
+    def addresses(self, mxid: str) -> set[str]:
+        query = "SELECT address FROM user_threepids WHERE user_id = ?"
+        return {address for (address,) in self.rows(query, mxid)}
+
+    def links(self, mxid: str) -> set[str]:
+        """The ids of the users of Lalepass whose account this is."""
+        query = (
+            "SELECT external_id FROM user_external_ids"
+            " WHERE auth_provider = 'lalepass' AND user_id = ?"
+        )
+        return {account_id for (account_id,) in self.rows(query, mxid)}
 
     def accounts(self) -> set[str]:
         return {name for (name,) in self.rows("SELECT name FROM users")}
@@ -69,7 +92,7 @@ class Homeserver:
             method, self.url + path, content=content, headers=headers, timeout=30, trust_env=False
         )
 
-    def log_in(self, identifier: dict[str, Any] | str, password: object) -> httpx.Response:
+    def log_in(self, identifier: Door, password: object) -> httpx.Response:
         body = {
             "type": "m.login.password",
             "identifier": by_name(identifier) if isinstance(identifier, str) else identifier,
@@ -92,6 +115,23 @@ class Homeserver:
             "session": asked.json()["session"],
         }
         return self.call("DELETE", path, {"auth": auth}, token=token)
+
+
+def register_locally(
+    homeserver: Homeserver, localpart: str, password: str, *, admin: bool = False
+) -> None:
+    """Make an account with a password in Synapse's own database, as its administrator does."""
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "synapse._scripts.register_new_matrix_user"),
+            *("-c", str(homeserver.config.path), "-u", localpart, "-p", password),
+            "--admin" if admin else "--no-admin",
+            homeserver.url,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
 
 
 def by_name(typed: str) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """The ways into `homeserver.yaml`, right and wrong."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import password_of, synapse_config
-from tests.e2e.parts import SERVER_NAME, Homeserver, by_email, token_path
+from tests.e2e.parts import SERVER_NAME, Homeserver, by_email, register_locally, token_path
 from tests.odd_input import ODD_USERS
 from tools.gate import Gate, Mode
 from tools.service import Service
@@ -19,23 +18,14 @@ pytestmark = pytest.mark.e2e
 def legacy(service: Service, url: str) -> dict[str, Any]:
     entry = {
         "module": "lalepass_provider.LalepassProvider",
-        "config": {"url": url, "token_path": str(token_path(service)), "timeout": 2},
+        "config": {
+            "url": url,
+            "token_path": str(token_path(service)),
+            "timeout": 2,
+            "link_existing": "always",
+        },
     }
     return {"modules": [], "password_providers": [entry]}
-
-
-def register_locally(homeserver: Homeserver, localpart: str, password: str) -> None:
-    subprocess.run(
-        [
-            # Our own, whichever Synapse serves: that of 1.140 needs more than 1.140 installs.
-            *(sys.executable, "-m", "synapse._scripts.register_new_matrix_user"),
-            *("-c", str(homeserver.config.path), "-u", localpart, "-p", password, "--no-admin"),
-            homeserver.url,
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
 
 
 def test_the_same_class_works_under_password_providers_beside_the_local_database(
@@ -59,6 +49,10 @@ def test_the_same_class_works_under_password_providers_beside_the_local_database
             answer = homeserver.log_in(identifier, password_of("alice"))
             assert (answer.status_code, answer.json()["user_id"]) == (200, f"@alice:{SERVER_NAME}")
         assert homeserver.log_in("alice", "wrong").status_code == 403
+        # Here, `link_existing` is `always`.
+        register_locally(homeserver, "bob", "bob's own")
+        assert homeserver.log_in("bob", password_of("bob")).status_code == 200
+        assert len(homeserver.links(f"@bob:{SERVER_NAME}")) == 1
         assert homeserver.log_in("local", "local password").status_code == 200
         assert homeserver.log_in("local", "wrong").status_code == 403
         # With its own database asked as well, Synapse fails on what can't be stored.

@@ -2,16 +2,19 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nio  # type: ignore[import-untyped]  # it has no annotations
 import pytest
 
 from tests.e2e.conftest import FAILED_ATTEMPTS, password_of
 from tests.e2e.parts import (
     SERVER_NAME,
+    Door,
     Homeserver,
     by_email,
     by_msisdn,
@@ -26,6 +29,7 @@ from tools.service import Service
 pytestmark = pytest.mark.e2e
 
 ALICE = f"@alice:{SERVER_NAME}"
+ODD_PASSWORDS = ["", " ", "\0", "a\0b", "\ud800", "x" * 513, "x" * 60_000]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +152,7 @@ def test_the_wrong_password_and_the_unknown_name_get_one_answer(
     assert gate.checks == before + 1
 
 
-@pytest.mark.parametrize("password", ["", " ", "\0", "a\0b", "\ud800", "x" * 513, "x" * 60_000])
+@pytest.mark.parametrize("password", ODD_PASSWORDS)
 @pytest.mark.parametrize(
     "identifier", [by_name("carol"), by_email("carol@x.org")], ids=["name", "email"]
 )
@@ -317,3 +321,46 @@ def test_nobody_confirms_with_the_password_of_another(homeserver: Homeserver) ->
 
     assert answer.status_code in {401, 403}, answer.text
     assert login["device_id"] in homeserver.devices(f"@bob:{SERVER_NAME}")
+
+
+def test_lesson_5_what_is_no_password_confirms_nothing(homeserver: Homeserver, gate: Gate) -> None:
+    """In user-interactive auth (S14: it asks the same callbacks), by the name and by the MXID."""
+    login = homeserver.log_in("frank", password_of("frank")).json()
+    before = gate.checks
+
+    for password in ODD_PASSWORDS:
+        for identifier in (None, "frank"):
+            answer = homeserver.delete_device(login, password, identifier=identifier)
+            assert answer.status_code in {400, 401, 403, 429}, answer.text
+
+    assert gate.checks == before
+    assert login["device_id"] in homeserver.devices(f"@frank:{SERVER_NAME}")
+
+
+def test_lesson_3_all_names_of_an_account_share_one_budget(
+    homeserver: Homeserver, service: Service
+) -> None:
+    """Synapse counts what was typed (S6); Lalepass counts the account."""
+    doors: list[Door] = [
+        *("frank", "Frank", "FRANK", f"@frank:{SERVER_NAME}", f"@Frank:{SERVER_NAME}"),
+        *(by_email("frank@x.org"), by_email("Frank@X.org"), by_email("FRANK@x.ORG")),
+    ]
+    begun = time.monotonic()
+
+    answers = [homeserver.log_in(door, f"guess {n}") for n, door in enumerate(doors)]
+
+    # three are free, and then one has to be waited for: one a second at the most
+    guessed = statuses(answers).count(403)
+    assert 3 <= guessed <= 4 + (time.monotonic() - begun)
+    assert set(statuses(answers)) <= {403, 429}
+    assert homeserver.log_in("bob", password_of("bob")).status_code == 200
+    service.run("user", "unlock", "frank")
+
+
+def test_s19_lalepass_learns_who_is_asking(homeserver: Homeserver, service: Service) -> None:
+    assert homeserver.log_in("bob", password_of("bob")).status_code == 200
+
+    trail = service.run("audit", "tail", "--json")
+
+    assert "127.0.0.1" in trail
+    assert f"python-httpx/{httpx.__version__}" in trail
