@@ -1,17 +1,19 @@
 """The one funnel for everything that is asked of the service.
 
-With `transport.py` the only place that knows httpx. Every way in which an exchange can fail becomes
-a NoAnswer here; above, nobody sees an HTTP status.
+The only place that knows what an HTTP status means. Every way in which an exchange can fail is a
+NoAnswer above.
 """
 
-import logging
 import math
-from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
-import httpx
 from pydantic import SecretStr, ValidationError
+from twisted.internet import defer
 
+from lalepass_provider.endpoints import Endpoints
 from lalepass_provider.errors import (
     CallerRejected,
     ContractBroken,
@@ -22,12 +24,14 @@ from lalepass_provider.errors import (
     Throttled,
     Unreachable,
 )
+from lalepass_provider.files import Held
+from lalepass_provider.transport import Answer, Request
 from lalepass_wire import ErrorCode, Problem, limits
 
-# httpx writes a line for each request at INFO: noise in a homeserver's log.
-logging.getLogger("httpx").setLevel(logging.WARNING)
-
 T = TypeVar("T")
+
+Yieldable = Callable[["defer.Deferred[Any]"], Awaitable[Any]]
+"""Makes a Deferred safe to await: Synapse's `make_deferred_yieldable`."""
 
 _MAX_BACKGROUND_CALLS: Final = 8
 _MAX_RETRY_AFTER: Final = 3600.0
@@ -36,7 +40,16 @@ _BY_CODE: Final[Mapping[str, type[NoAnswer]]] = {
     ErrorCode.SCOPE_MISSING: ScopeMissing,
     ErrorCode.CURSOR_UNKNOWN: CursorUnknown,
 }
-_GOOD: Final = frozenset({httpx.codes.OK, httpx.codes.NO_CONTENT})
+_PATIENCE: Final = 0.6
+"""The share of a check's deadline after which a second endpoint is asked. The service gives up on a
+check that found no free core after 3 of the usual 5 seconds, and says so."""
+
+_OK: Final = 200
+_NO_CONTENT: Final = 204
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+_TOO_MANY_REQUESTS: Final = 429
+_SERVER_ERROR: Final = 500
 
 
 class Calls:
@@ -45,34 +58,27 @@ class Calls:
     def __init__(
         self,
         *,
-        base_url: str,
-        token: SecretStr,
-        transport: httpx.AsyncBaseTransport,
+        endpoints: Endpoints,
+        token: Held[SecretStr],
         deadline: float,
         max_in_flight: int,
+        yieldable: Yieldable = lambda deferred: deferred,
     ) -> None:
         """Make a funnel.
 
         Args:
-            base_url: where the service is, such as `https://auth.example.org:8220`.
+            endpoints: where the service is.
             token: shown to the service with each request.
-            transport: keeps the deadline and the cap on answers: httpx's own timeouts are off.
             deadline: seconds for a call that says nothing else.
             max_in_flight: one more check at the same time is refused at once as Overloaded.
+            yieldable: what to wrap a Deferred with before it is awaited.
         """
+        self._endpoints = endpoints
         self._token = token
         self._deadline = deadline
         self._people = _Lane("checks", max_in_flight)
         self._background = _Lane("calls in the background", _MAX_BACKGROUND_CALLS)
-        self._http = httpx.AsyncClient(
-            base_url=base_url,
-            transport=transport,
-            timeout=None,  # noqa: S113 - the transport has one deadline over everything
-            follow_redirects=False,
-            trust_env=False,
-            # A compressed answer is refused: see transport.py.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        )
+        self._yieldable = yieldable
 
     async def call(
         self,
@@ -88,9 +94,42 @@ class Calls:
     ) -> bytes:
         """Return the body of the answer: JSON, or nothing if the service had nothing to say.
 
+        The parameters are those of `ask`.
+
+        Raises:
+            NoAnswer: there is none, or none that can be used.
+        """
+        return await self.ask(
+            method,
+            path,
+            bytes,
+            body=body,
+            params=params,
+            deadline=deadline,
+            max_answer_bytes=max_answer_bytes,
+            request_id=request_id,
+            background=background,
+        )
+
+    async def ask(  # noqa: PLR0913 - one call is all of these
+        self,
+        method: str,
+        path: str,
+        parse: Callable[[bytes], T],
+        *,
+        body: bytes | None = None,
+        params: Mapping[str, str | int] | None = None,
+        deadline: float | None = None,
+        max_answer_bytes: int = limits.MAX_ANSWER_BYTES,
+        request_id: str | None = None,
+        background: bool = False,
+    ) -> T:
+        """Return what `parse` makes of the body of the answer.
+
         Args:
             method: such as `POST`.
             path: one of `lalepass_wire.paths`.
+            parse: raises NoAnswer if it can't be used. An endpoint that answers so is left alone.
             body: JSON.
             params: what stands behind the `?`.
             deadline: seconds for all of it, if not those of a check.
@@ -102,41 +141,52 @@ class Calls:
         Raises:
             NoAnswer: there is none, or none that can be used.
         """
-        headers = {"Authorization": f"Bearer {self._token.get_secret_value()}"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        if request_id is not None:
-            headers[limits.REQUEST_ID_HEADER] = request_id
-        request = self._http.build_request(
-            method,
-            path,
-            content=body,
-            params=params,
-            headers=headers,
-            extensions={
-                "deadline": deadline or self._deadline,
-                "max_answer_bytes": max_answer_bytes,
-            },
-        )
+        target = f"{path}?{urlencode(params)}" if params else path
+        headers = _headers(body=body, request_id=request_id)
+
+        def request() -> Request:
+            token = self._token.current().get_secret_value()
+            return Request(
+                method=method,
+                target=target,
+                headers={"Authorization": f"Bearer {token}", **headers},
+                body=body or b"",
+                max_answer_bytes=max_answer_bytes,
+            )
+
         with self._background if background else self._people:
-            response = await self._send(request)
-        if response.status_code not in _GOOD:
-            raise _no_answer(response)
-        if response.content and not _is_json(response):
-            raise ContractBroken("what answers is no Lalepass service")
-        return response.content
+            exchange = self._with_the_newest_token(
+                request,
+                lambda answer: parse(_good_body(answer)),
+                deadline=deadline or self._deadline,
+                # Whoever has a deadline of their own knows how long the service may take.
+                patience=self._deadline * _PATIENCE if deadline is None else None,
+            )
+            result: T = await self._yieldable(defer.Deferred.fromCoroutine(exchange))
+        return result
 
     async def aclose(self) -> None:
         """Close the connections that are not in use."""
-        await self._http.aclose()
+        await self._endpoints.aclose()
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
+    async def _with_the_newest_token(
+        self,
+        request: Callable[[], Request],
+        read: Callable[[Answer], T],
+        *,
+        deadline: float,
+        patience: float | None,
+    ) -> T:
+        begun = time.monotonic()
         try:
-            return await self._http.send(request)
-        except httpx.TimeoutException as exc:
-            raise Unreachable(f"no answer in time: {exc}") from exc
-        except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise Unreachable(f"{type(exc).__name__}: {exc}") from exc
+            return await self._endpoints.ask(request(), read, deadline=deadline, patience=patience)
+        except CallerRejected:
+            # The service looks at the token before anything else, so nothing was done. The file
+            # may be newer than our last look at it.
+            left = deadline - (time.monotonic() - begun)
+            if left <= 0 or not self._token.look_again():
+                raise
+            return await self._endpoints.ask(request(), read, deadline=left, patience=patience)
 
 
 class _Lane:
@@ -169,42 +219,56 @@ def understood(parse: Callable[[bytes], T], body: bytes, *, as_what: str) -> T:
         raise ContractBroken(f"not {as_what}: {_fields(exc)}") from None
 
 
-def _is_json(response: httpx.Response) -> bool:
-    kind: str = response.headers.get("Content-Type", "")
-    return kind.partition(";")[0].strip() == "application/json"
+def _headers(*, body: bytes | None, request_id: str | None) -> dict[str, str]:
+    # A compressed answer is refused: see transport.py.
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    if request_id is not None:
+        headers[limits.REQUEST_ID_HEADER] = request_id
+    return headers
 
 
-def _no_answer(response: httpx.Response) -> NoAnswer:
-    status = response.status_code
-    code = _code(response)
-    retry_after = _retry_after(response)
+def _good_body(answer: Answer) -> bytes:
+    if answer.status not in {_OK, _NO_CONTENT}:
+        raise _no_answer(answer)
+    kind = answer.header("Content-Type").partition(";")[0].strip()
+    if answer.body and kind != "application/json":
+        raise ContractBroken("what answers is no Lalepass service")
+    return answer.body
+
+
+def _no_answer(answer: Answer) -> NoAnswer:
+    status = answer.status
+    code = _code(answer)
+    retry_after = _retry_after(answer)
     why = f"the service answered {status} {code}".rstrip()
-    if status == httpx.codes.TOO_MANY_REQUESTS:
+    if status == _TOO_MANY_REQUESTS:
         return Throttled(why, retry_after=retry_after)
     if code in _BY_CODE:
         return _BY_CODE[code](why)
-    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+    if status in {_UNAUTHORIZED, _FORBIDDEN}:
         return CallerRejected(why)
     if code == ErrorCode.OVERLOADED:
         return Overloaded(why, retry_after=retry_after)
-    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+    if status >= _SERVER_ERROR:
         return Unreachable(why, retry_after=retry_after)
     return ContractBroken(why)
 
 
-def _code(response: httpx.Response) -> str:
+def _code(answer: Answer) -> str:
     """Return the problem's code for the log, if it has one that is safe to write down."""
     try:
-        code = Problem.model_validate_json(response.content).code
+        code = Problem.model_validate_json(answer.body).code
     except ValidationError:
         return ""
     return code if code.isascii() and code.isidentifier() and len(code) <= _MAX_CODE else ""
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(answer: Answer) -> float | None:
     """Read `Retry-After` in seconds; the form with a date is not in our contract."""
     try:
-        seconds = float(response.headers.get("Retry-After", ""))
+        seconds = float(answer.header("Retry-After"))
     except ValueError:
         return None
     return min(seconds, _MAX_RETRY_AFTER) if math.isfinite(seconds) and seconds >= 0 else None

@@ -4,15 +4,19 @@ What is said here is what is asked and what counts as an answer; how it is asked
 wrong, is in `calls.py`.
 """
 
+import time
 from typing import Final
 
+from lalepass_provider import metrics
 from lalepass_provider.calls import Calls, understood
-from lalepass_provider.errors import ContractBroken
+from lalepass_provider.errors import ContractBroken, NoAnswer, Throttled
+from lalepass_provider.metrics import Metrics
 from lalepass_wire import (
     Accepted,
     CallerFacts,
     CheckRequest,
     Identifier,
+    RefusalReason,
     Refused,
     UserIdentifier,
     limits,
@@ -25,12 +29,19 @@ from lalepass_wire.feed import Acknowledgement, Changes, Done, LockedPage
 _FEED_DEADLINE: Final = 10.0
 """Seconds for an answer in the background, on top of those that the service was told to wait."""
 
+_REFUSALS: Final = {
+    RefusalReason.CREDENTIALS: metrics.REFUSED,
+    RefusalReason.DISABLED: metrics.DISABLED,
+    RefusalReason.PASSWORD_CHANGE_REQUIRED: metrics.MUST_CHANGE,
+}
+
 
 class LalepassClient:
     """Talks to a Lalepass service."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, *, metrics: Metrics) -> None:
         self._calls = calls
+        self._metrics = metrics
 
     async def check(self, request: CheckRequest, *, request_id: str | None) -> Accepted | Refused:
         """Ask whether a password is right.
@@ -38,16 +49,36 @@ class LalepassClient:
         Raises:
             NoAnswer: it could not be found out.
         """
-        body = await self._calls.call(
+        begun = time.perf_counter()
+        outcome, kind = metrics.NO_ANSWER, "Fault"
+        self._metrics.check_begins()
+        try:
+            answer = await self._ask(request, request_id)
+            outcome, kind = _outcome(answer), ""
+        except Throttled:
+            outcome, kind = metrics.THROTTLED, ""
+            raise
+        except NoAnswer as exc:
+            kind = type(exc).__name__
+            raise
+        finally:
+            self._metrics.check_ends(outcome, kind=kind, seconds=time.perf_counter() - begun)
+        return answer
+
+    async def _ask(self, request: CheckRequest, request_id: str | None) -> Accepted | Refused:
+        def read(body: bytes) -> Accepted | Refused:
+            answer = understood(parse_answer, body, as_what="an answer to a check")
+            if not _about(answer, request.identifier):
+                raise ContractBroken("the service answered for another account")
+            return answer
+
+        return await self._calls.ask(
             "POST",
             paths.CHECK_CREDENTIALS,
+            read,
             body=request.model_dump_json().encode(),
             request_id=request_id,
         )
-        answer = understood(parse_answer, body, as_what="an answer to a check")
-        if not _about(answer, request.identifier):
-            raise ContractBroken("the service answered for another account")
-        return answer
 
     async def caller(self) -> CallerFacts:
         """Ask whom the service takes us for. It changes nothing.
@@ -130,3 +161,9 @@ def _about(answer: Accepted | Refused, asked: Identifier) -> bool:
     if isinstance(answer, Refused) or not isinstance(asked, UserIdentifier):
         return True
     return answer.user.localpart == asked.localpart
+
+
+def _outcome(answer: Accepted | Refused) -> str:
+    if isinstance(answer, Accepted):
+        return metrics.ACCEPTED
+    return _REFUSALS[answer.reason]

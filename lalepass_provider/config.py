@@ -1,12 +1,10 @@
 """The `config:` of the module in `homeserver.yaml`. What it does not know, it refuses."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +19,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from synapse.module_api.errors import ConfigError
 
+from lalepass_provider import addresses
+from lalepass_provider.files import FileFault, Fixed, Held, Watched
 from lalepass_provider.policy import (
     Keep,
     LinkExisting,
@@ -28,14 +28,15 @@ from lalepass_provider.policy import (
     Unavailable,
     check_pattern,
 )
+from lalepass_provider.tls import ClientTls, TlsFiles
 
-_MAX_TOKEN_FILE_BYTES: Final = 4096
-_TOKEN_PATTERN: Final = r"^[A-Za-z0-9._~+/=\-]{16,512}$"  # noqa: S105 - its shape: RFC 6750, b64token
+_TOKEN_PATTERN: Final = r"[A-Za-z0-9._~+/=\-]{16,512}"  # noqa: S105 - its shape: RFC 6750, b64token
 
 
 _SENTENCES: Final[Mapping[str, str]] = {
     "extra_forbidden": "there is no such option",
     "missing": "this option is needed",
+    "too_short": "should have one entry or more",
     "string_type": "should be text",
     "bool_type": "should be true or false",
     "list_type": "should be a list, each entry behind a dash",
@@ -81,13 +82,50 @@ class ProfileOptions(BaseModel):
         )
 
 
+class TlsOptions(BaseModel):
+    """Files in the PEM form. They are read again when they change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    ca_path: str | None = None
+    """Certificates of the authorities to trust, in place of those of the platform."""
+
+    certificate_path: str | None = None
+    """A certificate that the service asks for (mutual TLS), and those between it and its CA."""
+
+    key_path: str | None = None
+    """Its private key."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.certificate_path is None) != (self.key_path is None):
+            raise ValueError("certificate_path and key_path come together")
+        return self
+
+    def files(self) -> TlsFiles:
+        """Return the paths as such."""
+        return TlsFiles(
+            ca_path=_path(self.ca_path),
+            certificate_path=_path(self.certificate_path),
+            key_path=_path(self.key_path),
+        )
+
+
 class ProviderConfig(BaseModel):
     """Every option, checked. Build it with `parse`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
-    url: str
+    url: str | None = None
     """Where the service is, such as `https://auth.example.org:8220`."""
+
+    urls: list[Annotated[str, AfterValidator(addresses.checked)]] | None = Field(
+        default=None, min_length=1, max_length=16
+    )
+    """Where its replicas are, in place of `url`. Any of them may be asked about anybody."""
+
+    tls: TlsOptions = TlsOptions()
+    """Whom to trust and who we are, for addresses with https."""
 
     token: SecretStr | None = None
     """The token itself. `token_path` keeps it out of `homeserver.yaml`."""
@@ -126,19 +164,15 @@ class ProviderConfig(BaseModel):
 
     @field_validator("url")
     @classmethod
-    def _an_address(cls, url: str) -> str:
-        if not re.fullmatch(r"https?://\S*", url):
-            raise ValueError("begins with https:// or http:// and has no blanks")
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = 0
-        if not parts.hostname or port == 0:
-            raise ValueError("needs a host, and a port from 1 to 65535 if any")
-        if parts.query or parts.fragment or "@" in parts.netloc:
-            raise ValueError("has no user name, query or fragment")
-        return url
+    def _an_address(cls, url: str | None) -> str | None:
+        return None if url is None else addresses.checked(url)
+
+    @field_validator("urls")
+    @classmethod
+    def _each_once(cls, urls: list[str] | None) -> list[str] | None:
+        if urls and len(set(map(addresses.host_and_port, urls))) < len(urls):
+            raise ValueError("names one host and port twice")
+        return urls
 
     @field_validator("account_page")
     @classmethod
@@ -151,31 +185,51 @@ class ProviderConfig(BaseModel):
     def _consistent(self) -> Self:
         if (self.token is None) == (self.token_path is None):
             raise ValueError("exactly one of token and token_path is needed")
-        parts = urlsplit(self.url)
-        if parts.scheme == "http" and not self.allow_plaintext and not _loopback(parts.hostname):
+        if (self.url is None) == (self.urls is None):
+            raise ValueError("exactly one of url and urls is needed")
+        if not self.allow_plaintext and any(map(addresses.shows_passwords, self.addresses)):
             raise ValueError(
                 "url: plain http would show every password to the network;"
                 " use https, or say allow_plaintext: true"
             )
+        if self.tls != TlsOptions() and not any(url.startswith("https:") for url in self.addresses):
+            raise ValueError("tls: there is no address with https")
         return self
 
-    def bearer_token(self) -> SecretStr:
-        """Return the token, from the file if there is one. Call it once, at start.
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return where the service is: one address for each replica."""
+        return tuple(self.urls or [self.url or ""])
+
+    def bearer_token(self) -> Held[SecretStr]:
+        """Return the token: what the file holds, also when it changes, if there is a file.
 
         Raises:
             ConfigError: the file can't be read or holds no token.
         """
         if self.token is not None:
-            return _checked_token(self.token.get_secret_value(), option="token")
-        path = Path(self.token_path or "")
+            try:
+                return Fixed(_checked_token(self.token.get_secret_value()))
+            except ValueError as exc:
+                raise ConfigError(str(exc), path=["token"]) from None
         try:
-            with path.open("rb") as file:
-                raw = file.read(_MAX_TOKEN_FILE_BYTES)
-        except OSError as exc:
-            raise ConfigError(
-                f"the file can't be read: {exc.strerror}", path=["token_path"]
-            ) from None
-        return _checked_token(raw.decode("utf-8", "replace").strip(), option="token_path")
+            return Watched([Path(self.token_path or "")], _token_in)
+        except FileFault as exc:
+            raise ConfigError(exc.why, path=["token_path"]) from None
+
+    def client_tls(self) -> ClientTls:
+        """Return how TLS is agreed on, also when its files change.
+
+        Raises:
+            ConfigError: a file can't be read or makes no sense.
+        """
+        files = self.tls.files()
+        try:
+            return ClientTls(files)
+        except FileFault as exc:
+            options = ("ca_path", "certificate_path", "key_path")
+            option = next((name for name in options if getattr(files, name) == exc.path), "")
+            raise ConfigError(exc.why, path=["tls", option]) from None
 
 
 def parse(raw: object) -> ProviderConfig:
@@ -191,8 +245,14 @@ def parse(raw: object) -> ProviderConfig:
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         raise ConfigError(_sentence(first), path=list(map(_step, first["loc"]))) from None
-    config.bearer_token()  # a missing file is found before the homeserver takes its port
+    # A missing file is found before the homeserver takes its port.
+    config.bearer_token()
+    config.client_tls()
     return config
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 def _step(part: str | int) -> str:
@@ -209,16 +269,11 @@ def _sentence(error: ErrorDetails) -> str:
     return said.removeprefix("Input ")
 
 
-def _checked_token(text: str, *, option: str) -> SecretStr:
-    if not re.fullmatch(_TOKEN_PATTERN.strip("^$"), text):
-        raise ConfigError("this is no token: `lalepass token create` makes one", path=[option])
+def _token_in(contents: Sequence[bytes]) -> SecretStr:
+    return _checked_token(contents[0].decode("utf-8", "replace").strip())
+
+
+def _checked_token(text: str) -> SecretStr:
+    if not re.fullmatch(_TOKEN_PATTERN, text):
+        raise ValueError("this is no token: `lalepass token create` makes one")
     return SecretStr(text)
-
-
-def _loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host or "").is_loopback
-    except ValueError:
-        return False

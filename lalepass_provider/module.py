@@ -13,11 +13,9 @@ from synapse.module_api.errors import Codes
 from twisted.internet import defer, reactor
 
 from lalepass_provider import config as configuration
-from lalepass_provider import selftest
+from lalepass_provider import selftest, wiring
 from lalepass_provider.accounts import AccountRefused, MatrixAccounts, hush_synapse
 from lalepass_provider.asked import AskedBefore
-from lalepass_provider.calls import Calls
-from lalepass_provider.client import LalepassClient
 from lalepass_provider.config import ProviderConfig
 from lalepass_provider.errors import CallerRejected, ContractBroken, NoAnswer, Throttled
 from lalepass_provider.honest import HonestError
@@ -30,7 +28,6 @@ from lalepass_provider.identity import (
 from lalepass_provider.policy import LocalUsers, Unavailable
 from lalepass_provider.profile import ProfileSync
 from lalepass_provider.tables import Tables
-from lalepass_provider.transport import TwistedTransport
 from lalepass_wire import (
     Accepted,
     CheckRequest,
@@ -46,9 +43,6 @@ Login = tuple[str, Callable[[LoginResponse], Awaitable[None]] | None] | None
 """What Synapse wants of an auth checker: an MXID and what to do after the login, or no."""
 
 _DEFAULT_RETRY_AFTER: Final = 5.0
-_IDLE_CONNECTIONS: Final = 32
-_MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
-"""Of any answer; a check has a far lower cap of its own."""
 
 
 class LalepassProvider:
@@ -94,7 +88,7 @@ class LalepassProvider:
         self._asked = AskedBefore()
         hush_synapse()
         self._account_page = config.account_page
-        self._client = _client(config, token=config.bearer_token())
+        self._client = wiring.client(config, reactor=reactor, yieldable=make_deferred_yieldable)
         telling = selftest.telling()
         homeserver.register_password_auth_provider_callbacks(
             auth_checkers={("m.login.password", ("password",)): telling(self._by_name)},
@@ -102,8 +96,16 @@ class LalepassProvider:
         )
         # In the background: a homeserver starts whether or not the service is there.
         homeserver.delayed_background_call(
-            0, selftest.say_what_it_is_connected_to, self._client, config.url, desc="lalepass_start"
+            0,
+            selftest.say_what_it_is_connected_to,
+            self._client,
+            " or ".join(config.addresses),
+            desc="lalepass_start",
         )
+
+    async def aclose(self) -> None:
+        """Stop what runs in the background, and close the connections that are not in use."""
+        await self._client.aclose()
 
     async def _by_name(self, username: str, _login_type: str, login_dict: JsonDict) -> Login:
         """Synapse's auth checker: `username` is what was typed, a name or an MXID."""
@@ -181,26 +183,6 @@ class LalepassProvider:
         if answer.reason is RefusalReason.PASSWORD_CHANGE_REQUIRED:
             raise _has_to_change_it(self._account_page)
         return None
-
-
-def _client(config: ProviderConfig, *, token: SecretStr) -> LalepassClient:
-    transport = TwistedTransport(
-        reactor=reactor,
-        connect_timeout=min(config.connect_timeout, config.timeout),
-        deadline=config.timeout,
-        max_answer_bytes=_MAX_ANSWER_BYTES,
-        max_idle_connections=_IDLE_CONNECTIONS,
-        yieldable=make_deferred_yieldable,
-    )
-    return LalepassClient(
-        Calls(
-            base_url=config.url,
-            token=token,
-            transport=transport,
-            deadline=config.timeout,
-            max_in_flight=config.max_in_flight,
-        )
-    )
 
 
 def _request_facts() -> tuple[Source | None, str | None]:

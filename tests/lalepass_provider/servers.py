@@ -94,10 +94,18 @@ class _Factory(Factory):
 
 
 @asynccontextmanager
-async def serving(behaviour: Behaviour) -> AsyncIterator[Server]:
-    """Listen on a free port of loopback for as long as the block runs."""
+async def serving(
+    behaviour: Behaviour, *, port: int = 0, tls: object = None
+) -> AsyncIterator[Server]:
+    """Listen on a free port of loopback, or on this one, for as long as the block runs.
+
+    With `tls`, one of Twisted's context factories, it speaks TLS.
+    """
     server = Server(behaviour)
-    listening = reactor.listenTCP(0, _Factory(server), interface="127.0.0.1")
+    if tls is None:
+        listening = reactor.listenTCP(port, _Factory(server), interface="127.0.0.1")
+    else:
+        listening = reactor.listenSSL(port, _Factory(server), tls, interface="127.0.0.1")
     server.port = listening.getHost().port
     try:
         yield server

@@ -2,8 +2,8 @@
 
 import json
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
-import httpx
 import pytest
 
 from lalepass_provider.errors import (
@@ -13,9 +13,10 @@ from lalepass_provider.errors import (
     NoAnswer,
     ScopeMissing,
 )
+from lalepass_provider.transport import Answer, Request
 from lalepass_wire.feed import Acknowledgement
 from tests.lalepass_provider.on_reactor import on_reactor
-from tests.lalepass_provider.test_client import make_client, problem
+from tests.lalepass_provider.scripted import ScriptedTransport, answer, client_of, problem
 
 ACCOUNT = {"id": "1", "localpart": "bob", "state": "disabled"}
 ORDER = {"id": "o1", "account_id": "1", "localpart": "bob", "age_seconds": 3.5}
@@ -24,41 +25,44 @@ ORDER = {"id": "o1", "account_id": "1", "localpart": "bob", "age_seconds": 3.5}
 class Answering:
     """A client of a service that gives one answer to everything."""
 
-    def __init__(self, answer: httpx.Response | dict[str, Any]) -> None:
-        self.seen: list[httpx.Request] = []
-        self._answer = answer if isinstance(answer, httpx.Response) else None
-        self._json = answer
-        self.client = make_client(self._handle)
-
-    def _handle(self, request: httpx.Request) -> httpx.Response:
-        self.seen.append(request)
-        return self._answer or httpx.Response(200, json=self._json)
+    def __init__(self, said: Answer | dict[str, Any]) -> None:
+        always = said if isinstance(said, Answer) else answer(200, said)
+        self.endpoint = ScriptedTransport(lambda _: always)
+        self.client = client_of(self.endpoint)
 
     @property
-    def asked(self) -> httpx.Request:
+    def seen(self) -> list[Request]:
+        return self.endpoint.requests
+
+    @property
+    def asked(self) -> Request:
         (request,) = self.seen
         return request
+
+
+def params(request: Request) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(request.target).query))
 
 
 @on_reactor
 async def test_changes_are_asked_for_from_a_cursor() -> None:
     it = Answering({"cursor": "db-8", "accounts": [ACCOUNT], "sign_outs": [ORDER]})
 
-    answer = await it.client.changes(after="db-7", wait=10, orders=True)
+    changes = await it.client.changes(after="db-7", wait=10, orders=True)
 
     assert it.asked.method == "GET"
-    assert it.asked.url.path == "/v1/changes"
-    assert dict(it.asked.url.params) == {
+    assert urlsplit(it.asked.target).path == "/v1/changes"
+    assert params(it.asked) == {
         "after": "db-7",
         "wait": "10",
         "limit": "200",
         "orders": "true",
     }
-    assert answer.accounts[0].locked
-    assert answer.sign_outs[0].age_seconds == 3.5
+    assert changes.accounts[0].locked
+    assert changes.sign_outs[0].age_seconds == 3.5
     # it may take as long as the service was told to wait, and is longer than the answer to a check
-    assert it.asked.extensions["deadline"] > 10
-    assert it.asked.extensions["max_answer_bytes"] == 4 * 1024 * 1024
+    assert it.endpoint.seconds[0] > 10
+    assert it.asked.max_answer_bytes == 4 * 1024 * 1024
 
 
 @on_reactor
@@ -70,8 +74,8 @@ async def test_the_locked_are_asked_for_page_by_page() -> None:
 
     assert (page.localparts, page.more) == (("bob",), True)
     first, second = it.seen
-    assert dict(first.url.params) == {"limit": "10000"}
-    assert dict(second.url.params) == {"limit": "10000", "after": "a+b/c"}
+    assert params(first) == {"limit": "10000"}
+    assert params(second) == {"limit": "10000", "after": "a+b/c"}
 
 
 @on_reactor
@@ -82,10 +86,10 @@ async def test_what_is_told_is_the_contracts() -> None:
     await it.client.report(b'{"reports":[]}')
 
     acknowledgement, reports = it.seen
-    assert (acknowledgement.method, acknowledgement.url.path) == ("POST", "/v1/orders/acknowledge")
-    assert json.loads(acknowledgement.content) == {"orders": ["o1", "o2"]}
-    assert (reports.method, reports.url.path) == ("POST", "/v1/reports")
-    assert reports.content == b'{"reports":[]}'
+    assert (acknowledgement.method, acknowledgement.target) == ("POST", "/v1/orders/acknowledge")
+    assert json.loads(acknowledgement.body) == {"orders": ["o1", "o2"]}
+    assert (reports.method, reports.target) == ("POST", "/v1/reports")
+    assert reports.body == b'{"reports":[]}'
 
 
 NO_ANSWERS = [
@@ -93,25 +97,23 @@ NO_ANSWERS = [
     (problem(403, "scope_missing"), ScopeMissing),
     (problem(401, "caller_unknown"), CallerRejected),
     (problem(404, "not_found"), ContractBroken),
-    (httpx.Response(200, html="<h1>It works!</h1>"), ContractBroken),
-    (httpx.Response(204), ContractBroken),
-    (httpx.Response(200, json=[]), ContractBroken),
+    (answer(200, b"<h1>It works!</h1>", kind="text/html"), ContractBroken),
+    (answer(204, b""), ContractBroken),
+    (answer(200, []), ContractBroken),
 ]
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"),
+    ("said", "kind"),
     [
         *NO_ANSWERS,
-        (httpx.Response(200, json={}), ContractBroken),
-        (httpx.Response(200, json={"cursor": "no cursor"}), ContractBroken),
+        (answer(200, {}), ContractBroken),
+        (answer(200, {"cursor": "no cursor"}), ContractBroken),
     ],
 )
 @on_reactor
-async def test_what_is_no_part_of_a_feed_is_no_answer(
-    answer: httpx.Response, kind: type[NoAnswer]
-) -> None:
-    client = Answering(answer).client
+async def test_what_is_no_part_of_a_feed_is_no_answer(said: Answer, kind: type[NoAnswer]) -> None:
+    client = Answering(said).client
 
     with pytest.raises(NoAnswer) as of_changes:
         await client.changes(after="db-1", wait=0, orders=False)
@@ -122,14 +124,14 @@ async def test_what_is_no_part_of_a_feed_is_no_answer(
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"),
-    [*NO_ANSWERS, (httpx.Response(200, json={"result": "maybe"}), ContractBroken)],
+    ("said", "kind"),
+    [*NO_ANSWERS, (answer(200, {"result": "maybe"}), ContractBroken)],
 )
 @on_reactor
 async def test_what_does_not_say_that_it_is_written_down_is_no_answer(
-    answer: httpx.Response, kind: type[NoAnswer]
+    said: Answer, kind: type[NoAnswer]
 ) -> None:
-    client = Answering(answer).client
+    client = Answering(said).client
 
     with pytest.raises(NoAnswer) as of_acknowledging:
         await client.acknowledge(Acknowledgement(orders=("o1",)))

@@ -8,6 +8,7 @@ from synapse.module_api.errors import ConfigError
 
 from lalepass_provider.config import parse
 from lalepass_provider.policy import Keep, LinkExisting, LocalUsers, ProfilePolicy, Unavailable
+from tests.certificates import Authority
 
 TOKEN = "lalepass_0123456789ab_" + "x" * 43
 GOOD = {"url": "https://auth.example.org", "token": TOKEN}
@@ -17,7 +18,7 @@ def test_two_options_are_enough() -> None:
     config = parse(GOOD)
 
     assert config.url == "https://auth.example.org"
-    assert config.bearer_token().get_secret_value() == TOKEN
+    assert config.bearer_token().current().get_secret_value() == TOKEN
     assert (config.timeout, config.connect_timeout, config.max_in_flight) == (5.0, 2.0, 512)
 
 
@@ -26,12 +27,32 @@ def test_the_token_may_be_in_a_file(tmp_path: Path) -> None:
 
     config = parse({"url": "https://auth.example.org", "token_path": str(tmp_path / "token")})
 
-    assert config.bearer_token().get_secret_value() == TOKEN
+    assert config.bearer_token().current().get_secret_value() == TOKEN
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]"])
 def test_plain_http_is_fine_on_this_machine(host: str) -> None:
     assert parse({**GOOD, "url": f"http://{host}:8220"}).url == f"http://{host}:8220"
+
+
+def test_there_may_be_several_replicas() -> None:
+    urls = ["https://a.example.org", "https://b.example.org:8220"]
+
+    assert parse({"urls": urls, "token": TOKEN}).addresses == tuple(urls)
+    assert parse(GOOD).addresses == ("https://auth.example.org",)
+
+
+def test_certificates_are_read_at_the_door(tmp_path: Path) -> None:
+    authority = Authority()
+    ca = authority.write(tmp_path)
+    certificate, key = authority.issue("synapse").write(tmp_path, "client")
+    tls = {"ca_path": str(ca), "certificate_path": str(certificate), "key_path": str(key)}
+    assert parse({**GOOD, "tls": tls}).tls.ca_path == str(ca)
+
+    key.write_bytes(authority.issue("synapse").key)
+    with pytest.raises(ConfigError, match="not the one of the certificate") as refused:
+        parse({**GOOD, "tls": tls})
+    assert list(refused.value.path or []) == ["tls", "key_path"]
 
 
 def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
@@ -41,7 +62,7 @@ def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("change", "path", "message"),
     [
-        ({"url": None}, ["url"], "should be text"),
+        ({"url": 7}, ["url"], "should be text"),
         ({"url": "auth.example.org"}, ["url"], "begins with https://"),
         ({"url": "ftp://auth.example.org"}, ["url"], "begins with https://"),
         ({"url": "https://"}, ["url"], "needs a host"),
@@ -68,6 +89,35 @@ def test_plain_http_to_another_machine_has_to_be_asked_for() -> None:
         ({"max_in_flight": True}, ["max_in_flight"], "should be a whole number"),
         ({"max_in_flight": {}}, ["max_in_flight"], "should be a whole number"),
         ({"allow_plaintext": 1}, ["allow_plaintext"], "should be true or false"),
+        ({"urls": ["https://a.example.org"]}, [], "exactly one of url and urls"),
+        ({"url": None}, [], "exactly one of url and urls"),
+        ({"url": None, "urls": []}, ["urls"], "should have one entry or more"),
+        ({"url": None, "urls": "https://a.example.org"}, ["urls"], "should be a list"),
+        ({"url": None, "urls": [7]}, ["urls", "<item 0>"], "should be text"),
+        (
+            {"url": None, "urls": ["https://a.example.org", "b"]},
+            ["urls", "<item 1>"],
+            "begins with https://",
+        ),
+        (
+            {"url": None, "urls": ["https://a.example.org", "https://a.example.org:443/"]},
+            ["urls"],
+            "names one host and port twice",
+        ),
+        (
+            {"url": None, "urls": ["https://a.example.org", "http://b.example.org"]},
+            [],
+            "allow_plaintext: true",
+        ),
+        ({"tls": "yes"}, ["tls"], "should be options"),
+        ({"tls": {"ca": "/x"}}, ["tls", "ca"], "there is no such option"),
+        ({"tls": {"ca_path": "/none/ca.pem"}}, ["tls", "ca_path"], "No such file"),
+        ({"tls": {"key_path": "/none/key"}}, ["tls"], "come together"),
+        (
+            {"url": "http://localhost", "tls": {"ca_path": "/none/ca.pem"}},
+            [],
+            "there is no address with https",
+        ),
         ({"token": None}, [], "exactly one of token and token_path"),
         ({"token_path": "/run/token"}, [], "exactly one of token and token_path"),
         ({"token": "changeme"}, ["token"], "this is no token"),
@@ -133,10 +183,10 @@ def test_the_defaults_of_the_policies_are_the_careful_ones() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(ConfigError, match="this option is needed") as refused:
+    with pytest.raises(ConfigError, match="exactly one of url and urls is needed") as refused:
         parse({"token": TOKEN})
 
-    assert list(refused.value.path or []) == ["url"]
+    assert list(refused.value.path or []) == []
 
 
 def test_a_token_is_never_shown() -> None:

@@ -16,6 +16,7 @@ from twisted.internet import defer
 
 from lalepass_provider import LalepassProvider
 from lalepass_provider.honest import HonestError
+from tests.lalepass_provider import loaded
 from tests.lalepass_provider.fakes import FakeHomeserver
 from tests.lalepass_provider.on_reactor import on_reactor
 from tests.lalepass_provider.servers import Connection, Server, serving
@@ -43,8 +44,7 @@ def load(
 ) -> tuple[Checker, Checker]:
     """Load the module as Synapse does, and return what it registered."""
     homeserver = homeserver or FakeHomeserver()
-    config = LalepassProvider.parse_config({"url": server.url, "token": TOKEN, **options})
-    LalepassProvider(config, cast("Any", homeserver))
+    loaded.load(homeserver, url=server.url, token=TOKEN, **options)
     callbacks = homeserver.callbacks
     return callbacks["auth_checkers"]["m.login.password", ("password",)], callbacks[
         "check_3pid_auth"

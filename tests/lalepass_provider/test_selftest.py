@@ -2,15 +2,16 @@
 
 import json
 import logging
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from synapse.api.errors import SynapseError
 from synapse.handlers.auth import PasswordAuthProvider
 from twisted.internet import defer
 
-from lalepass_provider import LalepassProvider, selftest
+from lalepass_provider import selftest
 from lalepass_provider.honest import HonestError
+from tests.lalepass_provider import loaded
 from tests.lalepass_provider.fakes import FakeHomeserver
 from tests.lalepass_provider.on_reactor import on_reactor
 from tests.lalepass_provider.servers import Behaviour, serving
@@ -84,8 +85,7 @@ def test_the_probe_is_seen_by_no_other_module(monkeypatch: pytest.MonkeyPatch) -
 
 def load(url: str, **options: Any) -> FakeHomeserver:
     homeserver = FakeHomeserver()
-    config = LalepassProvider.parse_config({"url": url, "token": TOKEN, **options})
-    LalepassProvider(config, cast("Any", homeserver))
+    loaded.load(homeserver, url=url, token=TOKEN, **options)
     return homeserver
 
 

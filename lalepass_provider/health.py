@@ -1,0 +1,208 @@
+"""What is known of the health of the service's endpoints.
+
+One that fails is left alone for a while, which grows each time, and is asked by a probe and not by
+a login whether it is well again. While none is well, probes come within a second.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from twisted.internet import defer
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from lalepass_provider.errors import NoAnswer, Overloaded, Unreachable
+from lalepass_provider.metrics import Metrics
+from lalepass_provider.transport import Answer, Request, Transport
+from lalepass_wire import paths
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 30.0
+_PAUSE_IF_NONE_IS_WELL: Final = 0.75
+"""Seconds between two probes of an endpoint, before jitter."""
+_MAX_DOUBLINGS: Final = 10
+_MAX_REST: Final = 5.0
+"""Seconds that an overloaded endpoint is spared at most, whatever it asks for."""
+_MAX_PROBE_ANSWER: Final = 16 * 1024
+_OK: Final = 200
+_CLIENT_ERROR: Final = range(400, 500)
+
+_PROBE: Final = Request(
+    method="GET",
+    target=paths.HEALTH_READY,
+    headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+    max_answer_bytes=_MAX_PROBE_ANSWER,
+)
+"""Carries no token: what answers may be anything by now."""
+
+
+class State(Enum):
+    """Whether an endpoint is given calls."""
+
+    WELL = auto()
+    # A probe was answered. One call at a time is given to it, until one succeeds.
+    ON_TRIAL = auto()
+    # Left alone, and probed.
+    DOWN = auto()
+
+
+@dataclass(eq=False)
+class Endpoint:
+    """One endpoint, and what is known of it."""
+
+    transport: Transport
+    state: State = State.WELL
+    failures: int = 0
+    """In a row, those at the same moment counted once."""
+    took: float = 0.0
+    """Seconds until the last failure was known."""
+    rests_until: float = 0.0
+    """It was overloaded."""
+    under_way: int = 0
+    last_used: int = 0
+    timer: IDelayedCall | None = None
+    probe: "defer.Deferred[None] | None" = None
+
+    @property
+    def name(self) -> str:
+        """Return host and port."""
+        return self.transport.name
+
+    def takes_calls(self, now: float) -> bool:
+        """Say whether a call is given to it while there are others."""
+        if self.state is State.ON_TRIAL:
+            return not self.under_way
+        return self.state is State.WELL and self.rests_until <= now
+
+
+class Health:
+    """Keeps it for all endpoints of one service."""
+
+    def __init__(
+        self,
+        transports: Sequence[Transport],
+        *,
+        clock: IReactorTime,
+        probe_seconds: float,
+        metrics: Metrics,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Take the endpoints for well.
+
+        Args:
+            transports: one for each endpoint.
+            clock: Twisted's reactor.
+            probe_seconds: how long a probe may take.
+            metrics: are told who is well.
+            jitter: a number from 0 to 1.
+        """
+        self.endpoints: Final = tuple(Endpoint(transport) for transport in transports)
+        self._clock = clock
+        self._probe_seconds = probe_seconds
+        self._metrics = metrics
+        self._jitter = jitter
+        self._closed = False
+        for endpoint in self.endpoints:
+            metrics.endpoint_is(endpoint.name, well=True)
+
+    def stop(self) -> None:
+        """Probe no more."""
+        self._closed = True
+        for endpoint in self.endpoints:
+            _stop_probing(endpoint)
+
+    @property
+    def _none_is_well(self) -> bool:
+        return all(endpoint.state is State.DOWN for endpoint in self.endpoints)
+
+    def note(self, endpoint: Endpoint, exc: NoAnswer, *, begun: float) -> None:
+        """A call that began then has come to this."""
+        now = self._clock.seconds()
+        if exc.blames_endpoint:
+            self._failed(endpoint, exc, took=now - begun)
+            return
+        if isinstance(exc, Overloaded):
+            endpoint.rests_until = now + min(exc.retry_after or 1.0, _MAX_REST)
+        self.answered(endpoint)
+
+    def answered(self, endpoint: Endpoint) -> None:
+        """It has answered as it should."""
+        if endpoint.failures:
+            logger.info("The Lalepass service at %s answers again", endpoint.name)
+        if endpoint.failures or endpoint.state is not State.WELL:
+            _stop_probing(endpoint)
+            endpoint.failures = 0
+            self._becomes(endpoint, State.WELL)
+
+    def _failed(self, endpoint: Endpoint, exc: NoAnswer, *, took: float) -> None:
+        self._metrics.endpoint_failed(endpoint.name, type(exc).__name__)
+        endpoint.took = took
+        if endpoint.state is State.DOWN:
+            return  # known, and the next probe is on its way
+        if not endpoint.failures:
+            logger.warning("The Lalepass service does not answer, and is left alone: %s", exc)
+        endpoint.failures += 1
+        self._becomes(endpoint, State.DOWN)
+        self._probe_later(endpoint)
+        if self._none_is_well:
+            for one in self.endpoints:
+                if one.timer is not None:  # its pause was one for better times
+                    self._probe_later(one)
+
+    def _becomes(self, endpoint: Endpoint, state: State) -> None:
+        endpoint.state = state
+        self._metrics.endpoint_is(endpoint.name, well=state is not State.DOWN)
+
+    def _probe_later(self, endpoint: Endpoint) -> None:
+        if self._closed:
+            return
+        _stop_probing(endpoint)
+        pause = _FIRST_PAUSE * 2 ** min(endpoint.failures - 1, _MAX_DOUBLINGS)
+        longest = _LONGEST_PAUSE
+        if self._none_is_well:
+            longest = _PAUSE_IF_NONE_IS_WELL
+        # Many homeserver processes see the same outage, and should not all come at once.
+        pause = min(pause, longest) * (0.75 + self._jitter() / 4)
+        endpoint.timer = self._clock.callLater(pause, self._begin_probe, endpoint)
+
+    def _begin_probe(self, endpoint: Endpoint) -> None:
+        endpoint.timer = None
+        endpoint.probe = defer.Deferred.fromCoroutine(self._probe(endpoint))
+
+    async def _probe(self, endpoint: Endpoint) -> None:
+        try:
+            answer = await endpoint.transport.send(_PROBE, seconds=self._probe_seconds)
+            well = _looks_well(answer)
+        except Unreachable:
+            well = False
+        except defer.CancelledError:
+            return
+        endpoint.probe = None
+        if endpoint.state is not State.DOWN:
+            return  # a call was quicker
+        if well:
+            self._becomes(endpoint, State.ON_TRIAL)
+        else:
+            endpoint.failures += 1
+            self._probe_later(endpoint)
+
+
+def _stop_probing(endpoint: Endpoint) -> None:
+    timer, endpoint.timer = endpoint.timer, None
+    if timer is not None and timer.active():
+        timer.cancel()
+    probe, endpoint.probe = endpoint.probe, None
+    if probe is not None and not probe.called:
+        probe.cancel()
+
+
+def _looks_well(answer: Answer) -> bool:
+    """Say whether a login may try. A proxy that hides this path from us decides nothing."""
+    if answer.status in _CLIENT_ERROR:
+        return True
+    return answer.status == _OK and answer.header("Content-Type").startswith("application/json")

@@ -1,0 +1,107 @@
+"""A certificate authority for tests."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+_BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+_END = _BEGIN + timedelta(days=36500)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, in the PEM form."""
+
+    certificate: bytes
+    key: bytes
+
+    def write(self, directory: Path, name: str) -> tuple[Path, Path]:
+        """Return the paths of the certificate and of the key."""
+        paths = directory / f"{name}.pem", directory / f"{name}.key"
+        paths[0].write_bytes(self.certificate)
+        paths[1].write_bytes(self.key)
+        return paths
+
+
+class Authority:
+    """Signs certificates."""
+
+    def __init__(self, name: str = "test authority") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = (
+            _builder(self._name, self._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.certificate = certificate.public_bytes(serialization.Encoding.PEM)
+
+    def write(self, directory: Path, name: str = "ca") -> Path:
+        """Return the path of the authority's own certificate."""
+        path = directory / f"{name}.pem"
+        path.write_bytes(self.certificate)
+        return path
+
+    def issue(self, *names: str) -> Pair:
+        """Make a certificate for these names and addresses."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        certificate = (
+            _builder(subject, self._name, key)
+            .add_extension(x509.SubjectAlternativeName(list(map(_name, names))), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return Pair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+
+
+def short_pair() -> Pair:
+    """Make a certificate for itself, with a key that nobody should use any more."""
+    key = rsa.generate_private_key(65537, 1024)  # noqa: S505 - that is the point
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "short")])
+    certificate = _builder(name, name, key).sign(key, hashes.SHA256())
+    return Pair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+
+
+def encrypted(pair: Pair, passphrase: bytes) -> bytes:
+    """Return the key with a passphrase on it."""
+    key = serialization.load_pem_private_key(pair.key, password=None)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(passphrase),
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_BEGIN)
+        .not_valid_after(_END)
+    )
+
+
+def _name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

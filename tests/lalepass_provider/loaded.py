@@ -1,0 +1,16 @@
+"""The modules that a test has loaded: `conftest.py` stops them after it."""
+
+from typing import Any, Final, cast
+
+from lalepass_provider import LalepassProvider
+from tests.lalepass_provider.fakes import FakeHomeserver
+
+MODULES: Final[list[LalepassProvider]] = []
+
+
+def load(homeserver: FakeHomeserver, **options: Any) -> LalepassProvider:
+    """Load the module as Synapse does."""
+    config = LalepassProvider.parse_config(options)
+    module = LalepassProvider(config, cast("Any", homeserver))
+    MODULES.append(module)
+    return module

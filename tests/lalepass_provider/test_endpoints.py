@@ -1,0 +1,473 @@
+"""Which endpoint is asked, how often, and when one that failed is asked again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from twisted.internet import defer
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from lalepass_provider.errors import (
+    Broken,
+    CallerRejected,
+    ContractBroken,
+    Lost,
+    NoAnswer,
+    NotConnected,
+    Overloaded,
+    Throttled,
+    TooSlow,
+    Unreachable,
+)
+from lalepass_provider.transport import Answer, Request
+from lalepass_wire import paths
+from tests.lalepass_provider.scripted import ScriptedTransport, answer, endpoints_of
+
+CHECK = Request(method="POST", target="/check", headers={}, max_answer_bytes=1000)
+NEVER = object()
+DEADLINE = 5.0
+PATIENCE = 3.0
+
+
+@dataclass(frozen=True)
+class Means:
+    """An answer that came whole, and is read as this."""
+
+    exc: NoAnswer
+
+
+class Site:
+    """Some endpoints, each with what it says to calls and to probes, now."""
+
+    def __init__(self, *says: object) -> None:
+        self.clock = Clock()
+        self.says: list[object] = list(says)
+        self.probes_get: list[object] = [answer(200, {"status": "ready"})] * len(says)
+        self.transports = [
+            ScriptedTransport(self._script(number), clock=self.clock, name=f"{number}:1")
+            for number in range(len(says))
+        ]
+        self.endpoints = endpoints_of(*self.transports, clock=self.clock)
+
+    def _script(self, number: int) -> Callable[[Request], Any]:
+        def script(request: Request) -> Any:
+            said = (self.probes_get if request.target != "/check" else self.says)[number]
+            if isinstance(said, Exception):
+                raise said.with_traceback(None)
+            return defer.Deferred() if said is NEVER else said
+
+        return script
+
+    def begin(self, **options: Any) -> "defer.Deferred[int]":
+        """Begin a call; it returns the status of the answer."""
+
+        def read(said: Answer | Means) -> int:
+            if isinstance(said, Means):
+                raise said.exc
+            return said.status
+
+        return defer.Deferred.fromCoroutine(
+            self.endpoints.ask(CHECK, read, deadline=DEADLINE, **{"patience": PATIENCE, **options})
+        )
+
+    def ask(self) -> int | NoAnswer:
+        """Return what came of a call that ends at once."""
+        results: list[Any] = []
+        self.begin().addBoth(results.append)
+        (result,) = results
+        if isinstance(result, Failure):
+            assert isinstance(result.value, NoAnswer)
+            return result.value
+        return int(result)
+
+    def calls(self) -> list[int]:
+        """Return how many calls each endpoint has got."""
+        return [
+            sum(request.target == "/check" for request in one.requests) for one in self.transports
+        ]
+
+    def probes(self) -> list[int]:
+        return [
+            sum(request.target == paths.HEALTH_READY for request in one.requests)
+            for one in self.transports
+        ]
+
+
+OK = answer(200, {})
+OTHER = answer(201, {})
+
+
+def test_calls_are_spread_over_all() -> None:
+    site = Site(OK, OK, OK)
+
+    for _ in range(9):
+        assert site.ask() == 200
+
+    assert site.calls() == [3, 3, 3]
+
+
+def test_the_one_with_the_least_to_do_is_asked() -> None:
+    site = Site(NEVER, OK)
+    held = [site.begin() for _ in range(2)]  # one of them is with the first
+
+    for _ in range(4):
+        assert site.ask() == 200
+    assert site.calls() == [1, 5]
+    for call in held:
+        call.addErrback(lambda _: None)
+        call.cancel()
+
+
+@pytest.mark.parametrize("fault", [NotConnected("refused"), Lost("cut off")])
+def test_a_dead_one_among_two_fails_no_call_and_is_then_left_alone(fault: NoAnswer) -> None:
+    site = Site(fault, OK)
+    site.probes_get[0] = NotConnected("refused")
+
+    assert [site.ask() for _ in range(20)] == [200] * 20
+    assert site.calls() == [1, 20]
+
+
+def test_two_dead_ones_among_three_fail_no_call() -> None:
+    site = Site(NotConnected("refused"), NotConnected("refused"), OK)
+
+    assert site.ask() == 200
+
+
+def test_what_was_sent_is_sent_once_more_and_not_thrice() -> None:
+    site = Site(Lost("cut off"), Lost("cut off"), Lost("cut off"))
+
+    assert isinstance(site.ask(), Lost)
+    assert sum(site.calls()) == 2
+
+
+def test_one_endpoint_alone_is_asked_twice_on_a_new_connection() -> None:
+    site = Site(Lost("cut off"))
+
+    assert isinstance(site.ask(), Lost)
+    assert site.calls() == [2]
+    assert site.transports[0].dropped == 1
+
+
+def test_a_lost_connection_is_tried_again_before_one_that_is_down() -> None:
+    site = Site(NotConnected("refused"), OK)
+    assert site.ask() == 200
+    site.says[1] = Lost("cut off")
+
+    site.ask()
+
+    assert site.calls()[1] == 3
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Broken("garbage"),
+        TooSlow("slow", begun=True),
+        Means(Unreachable("500")),
+        Means(ContractBroken("html")),
+        Means(CallerRejected("401")),
+        Means(Throttled("429")),
+    ],
+    ids=["broken", "slow", "500", "html", "401", "429"],
+)
+def test_after_a_byte_of_an_answer_nothing_is_sent_again(fault: object) -> None:
+    site = Site(fault, OK)
+
+    assert isinstance(site.ask(), NoAnswer)
+    assert site.calls() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("said", "left_alone"),
+    [
+        (Means(Unreachable("500")), True),
+        (Means(ContractBroken("html")), True),
+        (Means(CallerRejected("401")), True),
+        (Means(Throttled("429")), False),
+        (Means(NoAnswer("no such cursor")), False),
+    ],
+    ids=["500", "html", "401", "429", "not its fault"],
+)
+def test_one_that_makes_no_sense_is_left_alone(said: object, left_alone: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    site = Site(said, OK)
+    site.ask()
+
+    for _ in range(4):
+        site.ask()
+
+    assert site.calls() == ([1, 4] if left_alone else [3, 2])
+
+
+def test_a_silent_one_costs_patience_once() -> None:
+    site = Site(NEVER, OK)
+    call = site.begin()
+    site.clock.advance(PATIENCE - 0.1)
+    assert not call.called
+    site.clock.advance(0.1)
+
+    assert call.result == 200
+    assert [site.ask() for _ in range(10)] == [200] * 10
+    assert site.calls() == [1, 11]
+
+
+def test_without_another_a_call_has_all_of_its_time() -> None:
+    site = Site(NEVER)
+    call = site.begin()
+    site.clock.advance(DEADLINE - 0.1)
+    assert not call.called
+    site.clock.advance(0.1)
+
+    assert isinstance(failure_of(call), TooSlow)
+    assert site.calls() == [1]
+
+
+def test_all_of_it_ends_at_the_deadline() -> None:
+    site = Site(NEVER, NEVER, NEVER)
+    call = site.begin()
+    site.clock.advance(PATIENCE)
+    assert not call.called
+    site.clock.advance(DEADLINE - PATIENCE)
+
+    assert isinstance(failure_of(call), TooSlow)
+    assert sum(site.calls()) == 2
+
+
+def test_whoever_has_no_patience_waits_for_one() -> None:
+    site = Site(NEVER, OK)
+    call = site.begin(patience=None)
+    site.clock.advance(DEADLINE - 0.1)
+    assert not call.called
+    site.clock.advance(0.1)
+
+    assert isinstance(failure_of(call), TooSlow)
+    assert site.calls() == [1, 0]
+
+
+def test_an_overloaded_one_sends_the_call_to_the_other_and_is_spared() -> None:
+    site = Site(Means(Overloaded("busy", retry_after=2)), OK)
+
+    assert [site.ask() for _ in range(4)] == [200] * 4
+    assert site.calls() == [1, 4]
+    site.clock.advance(2)
+    site.says[0] = OK
+    assert [site.ask() for _ in range(4)] == [200] * 4
+    assert site.calls() == [3, 6]
+    assert site.probes() == [0, 0]
+
+
+def test_if_all_are_overloaded_nobody_asks_around() -> None:
+    busy = Means(Overloaded("busy", retry_after=2))
+    site = Site(busy, busy, busy)
+
+    assert isinstance(site.ask(), Overloaded)
+    assert sum(site.calls()) == 2  # the first, and one other
+    assert isinstance(site.ask(), Overloaded)
+    assert sum(site.calls()) == 3  # the last that was not known to be busy
+    assert isinstance(site.ask(), Overloaded)
+    assert sum(site.calls()) == 4
+
+
+def test_an_overload_is_not_passed_on_to_one_that_is_down() -> None:
+    site = Site(OK, NotConnected("refused"))
+    site.probes_get[1] = NotConnected("refused")
+    assert [site.ask() for _ in range(3)] == [200] * 3
+    before = site.calls()[1]
+    site.says[0] = Means(Overloaded("busy"))
+
+    assert isinstance(site.ask(), Overloaded)
+    assert site.calls()[1] == before
+
+
+def test_probes_come_after_a_growing_while() -> None:
+    site = Site(NotConnected("refused"), OK)
+    site.probes_get[0] = NotConnected("refused")
+    site.ask()
+    came: list[float] = []
+    for _ in range(2000):
+        before = site.probes()[0]
+        site.clock.advance(0.1)
+        if site.probes()[0] > before:
+            came.append(site.clock.seconds())
+
+    pauses = [later - earlier for earlier, later in zip([0.0, *came], came, strict=False)]
+    assert pauses[:7] == pytest.approx([0.5, 1, 2, 4, 8, 16, 30], abs=0.21)
+    assert pauses[7:] == pytest.approx([30] * len(pauses[7:]), abs=0.21)
+    assert site.probes()[1] == 0
+    assert site.calls()[0] == 1
+
+
+def test_a_probe_carries_no_token() -> None:
+    site = Site(NotConnected("refused"), OK)
+    site.ask()
+    site.clock.advance(1)
+
+    probe = site.transports[0].requests[-1]
+    assert (probe.method, probe.target) == ("GET", paths.HEALTH_READY)
+    assert "authorization" not in {name.lower() for name in probe.headers}
+
+
+@pytest.mark.parametrize(
+    ("said", "well"),
+    [
+        (answer(200, {"status": "ready"}), True),
+        (answer(404, b"not here", kind="text/plain"), True),
+        (answer(200, b"<html>", kind="text/html"), False),
+        (answer(302, b""), False),
+        (answer(503, {}), False),
+        (Lost("cut off"), False),
+        (NEVER, False),
+    ],
+    ids=["ready", "hidden by a proxy", "html", "redirect", "503", "lost", "silent"],
+)
+def test_who_is_well_is_asked_again(said: object, well: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    site = Site(NotConnected("refused"), OK)
+    site.probes_get[0] = said
+    site.ask()
+    site.says[0] = OTHER
+    site.clock.pump([0.5, 1.2])  # the probe, and its end
+
+    assert (OTHER.status in [site.ask() for _ in range(2)]) is well
+
+
+def test_one_on_trial_gets_one_call_at_a_time() -> None:
+    site = Site(NotConnected("refused"), OK)
+    site.ask()
+    site.says[0] = NEVER
+    site.clock.advance(0.5)
+    before = site.calls()[0]
+
+    trial = [site.begin() for _ in range(2)]
+    assert [site.ask() for _ in range(5)] == [200] * 5
+    assert site.calls()[0] == before + 1
+    for call in trial:
+        call.addErrback(lambda _: None)
+        call.cancel()
+
+
+def test_failing_on_trial_makes_the_pause_longer() -> None:
+    site = Site(NotConnected("refused"), OK)
+    site.ask()
+    site.clock.advance(0.5)  # the probe is good
+    for _ in range(2):
+        site.ask()  # and what it promised is not kept
+    assert site.probes()[0] == 1
+
+    site.clock.advance(0.9)
+    assert site.probes()[0] == 1
+    site.clock.advance(0.1)
+    assert site.probes()[0] == 2
+
+
+def test_many_failures_at_the_same_moment_are_one() -> None:
+    site = Site(NEVER, OK)
+    held = [site.begin() for _ in range(30)]
+    site.clock.advance(PATIENCE)
+
+    assert {call.result for call in held} == {200}
+    site.clock.advance(0.5)
+    assert site.probes()[0] == 1
+
+
+def test_if_all_are_down_each_call_tries_each() -> None:
+    site = Site(NotConnected("refused"), NotConnected("refused"))
+    for number in (0, 1):
+        site.probes_get[number] = NotConnected("refused")
+    for _ in range(3):
+        assert isinstance(site.ask(), NotConnected)
+    assert site.calls() == [3, 3]
+
+    site.says[1] = OK  # back: nobody has to wait for a probe
+    assert site.ask() == 200
+
+
+def test_if_all_are_down_the_one_that_says_no_at_once_is_asked_first() -> None:
+    site = Site(NEVER, NotConnected("refused"))
+    held = [site.begin() for _ in range(2)]
+    site.clock.advance(DEADLINE)
+    for call in held:
+        failure_of(call)
+    before = site.calls()
+    site.says[1] = OK
+
+    assert site.ask() == 200
+    assert site.calls() == [before[0], before[1] + 1]
+
+
+def test_who_was_down_must_connect_quickly_while_others_are_left() -> None:
+    site = Site(NotConnected("refused"), NotConnected("refused"))
+    site.ask()
+    for one in site.transports:
+        one.connect_seconds.clear()
+    site.ask()
+
+    brief, usual = (one.connect_seconds[0] for one in site.transports)
+    assert sorted([brief is None, usual is None]) == [False, True]
+
+
+def test_if_none_is_left_probes_come_within_a_second() -> None:
+    site = Site(NotConnected("refused"), OK)
+    site.probes_get[0] = NotConnected("refused")
+    site.ask()
+    for _ in range(600):
+        site.clock.advance(0.1)  # the pause has grown to 30 s
+    site.says[1] = NotConnected("refused")
+    site.probes_get[1] = NotConnected("refused")
+    site.ask()
+    before = site.probes()
+
+    for _ in range(10):
+        site.clock.advance(0.1)
+    assert all(after > count for after, count in zip(site.probes(), before, strict=True))
+
+
+def test_a_cancelled_call_asks_nobody_else_and_blames_nobody() -> None:
+    site = Site(NEVER, OK)
+    call = site.begin()
+    call.cancel()
+
+    with pytest.raises(defer.CancelledError):
+        call.result.raiseException()  # type: ignore[attr-defined]  # a Failure
+    call.addErrback(lambda _: None)
+    assert site.calls() == [1, 0]
+    site.says[0] = OK
+    assert [site.ask() for _ in range(2)] == [200] * 2
+    assert site.calls() == [2, 1]
+
+
+def test_who_is_gone_leaves_nothing_on_the_clock() -> None:
+    site = Site(NotConnected("refused"), NotConnected("refused"))
+    site.probes_get = [NEVER, NEVER]
+    site.ask()
+    site.clock.advance(0.5)  # two probes are under way
+    assert site.probes() == [1, 1]
+
+    defer.ensureDeferred(site.endpoints.aclose())
+
+    assert site.clock.getDelayedCalls() == []
+
+
+def test_the_log_says_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    site = Site(NotConnected("refused"), OK)
+    site.probes_get[0] = NotConnected("refused")
+    for _ in range(10):
+        site.ask()
+        site.clock.advance(5)
+    site.says[0], site.probes_get[0] = OK, OK
+    site.clock.advance(60)
+    for _ in range(10):
+        site.ask()
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "The Lalepass service does not answer, and is left alone: 0:1: refused"),
+        ("INFO", "The Lalepass service at 0:1 answers again"),
+    ]
+
+
+def failure_of(call: "defer.Deferred[int]") -> object:
+    """Return why a call has failed."""
+    found: list[Failure] = []
+    call.addErrback(found.append)
+    return found[0].value
