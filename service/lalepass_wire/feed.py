@@ -70,6 +70,7 @@ class SignOut(_Answer):
     """An order: every session of this account that is older than the order has to end.
 
     It is repeated with each answer until it is acknowledged; every token name does so for itself.
+    Nobody is kept waiting while there is one: who can't carry it out pauses before asking again.
     """
 
     id: str = Field(min_length=1, max_length=64)

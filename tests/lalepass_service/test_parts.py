@@ -7,7 +7,7 @@ import pytest
 
 from lalepass_service import parts
 from lalepass_service.config import Config, Database, Hashing
-from lalepass_service.core.directory import NewUser
+from lalepass_service.core.editing import NewUser
 from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import NormalForm, Password

@@ -1,11 +1,13 @@
 """`lalepass db ...`."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from lalepass_service.cli import console
+from lalepass_service.cli import console, operate
 from lalepass_service.cli.session import session
+from lalepass_service.core.audit import Event
 
 app = typer.Typer(help="The database.")
 
@@ -41,3 +43,17 @@ def status(
         console.say_json({"path": str(path), "state": state})
     else:
         console.say(f"{path}: {state}")
+
+
+@app.command()
+def restored(context: typer.Context) -> None:
+    """Say that this is a restored backup, while the service is stopped.
+
+    Homeservers then read anew who is locked, instead of going on from where they were.
+    """
+    from lalepass_service.adapters.sql.followers import begin_anew  # noqa: PLC0415 - see above
+
+    config = session(context).load()
+    act = operate.act_now(Event.DATABASE_RESTORED, {})
+    operate.on_database(config, partial(begin_anew, act=act))
+    console.say(f"homeservers begin anew with {config.database.path}")

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lalepass_service.cli import console
 from lalepass_service.cli.hashes import accept
-from lalepass_service.core.directory import Directory, NewUser
+from lalepass_service.core.directory import Directory
+from lalepass_service.core.editing import NewUser
 from lalepass_service.core.errors import InvalidInput, LalepassError, NoAnswer
 from lalepass_service.core.model import NormalForm, PasswordRecord, UserState
 

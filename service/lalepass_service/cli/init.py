@@ -116,7 +116,7 @@ def _say_what_next(directory: Path, config: Path) -> None:
     lalepass = _as_called() if here else f"{_as_called()} --config {shlex.quote(str(config))}"
     console.say(f"{config}, the database and the keys beside it are ready. Next:")
     console.say(f"  {lalepass} user add alice")
-    console.say(f"  {lalepass} token create my-homeserver --scope check")
+    console.say(f"  {lalepass} token create my-homeserver --scope check --scope feed")
     console.say(f"  {lalepass} serve")
 
 

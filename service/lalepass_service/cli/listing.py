@@ -1,7 +1,7 @@
 """`lalepass user show` and `lalepass user list`."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -9,6 +9,7 @@ from lalepass_service.cli import console, operate
 from lalepass_service.cli.names import localpart
 from lalepass_service.cli.session import session
 from lalepass_service.core.model import User, UserState
+from lalepass_service.core.sign_ins import KEEP_PER_ACCOUNT, SignIn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,16 +17,20 @@ if TYPE_CHECKING:
     from lalepass_service.core.directory import Directory
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The user name, such as alice.")]
+_SHOWN: Final = 10
+"""Sign-ins that people see; programs see all."""
+
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def show(context: typer.Context, name: Name, *, as_json: _Json = False) -> None:
     """Show an account."""
     config = session(context).load()
-    document = operate.on_directory(config, lambda directory: _with_failures(directory, name))
+    document, sign_ins = operate.on_directory(config, lambda directory: _all_of(directory, name))
     if as_json:
         console.say_json(document)
         return
+    document["sign_ins"] = [_line(each) for each in sign_ins[:_SHOWN]]
     console.say_table((), ((key, _cell(value)) for key, value in document.items()))
 
 
@@ -61,10 +66,37 @@ def show_page(
         console.explain(f"There are more: go on with --after {more}")
 
 
-async def _with_failures(directory: "Directory", name: str) -> dict[str, object]:
+async def _all_of(
+    directory: "Directory", name: str
+) -> tuple[dict[str, object], "Sequence[SignIn]"]:
     checked = localpart(name)
     user = await directory.get(checked)
-    return _document(user) | {"wrong_passwords": await directory.failures(checked)}
+    sign_ins = await directory.sign_ins(checked, limit=KEEP_PER_ACCOUNT)
+    document = _document(user) | {
+        "wrong_passwords": await directory.failures(checked),
+        "sign_ins": [_sign_in(each) for each in sign_ins],
+    }
+    return document, sign_ins
+
+
+def _line(sign_in: SignIn) -> str:
+    parts = [
+        console.iso(sign_in.signed_in_at) or "?",
+        sign_in.device_id or "no device",
+        f"on {sign_in.caller}",
+    ]
+    if sign_in.ip:
+        parts.append(f"from {sign_in.ip}")
+    if sign_in.signed_out_at:
+        parts.append(f"until {console.iso(sign_in.signed_out_at)}")
+    return " ".join(parts)
+
+
+def _sign_in(sign_in: SignIn) -> dict[str, object]:
+    return asdict(sign_in) | {
+        "signed_in_at": console.iso(sign_in.signed_in_at),
+        "signed_out_at": console.iso(sign_in.signed_out_at),
+    }
 
 
 def _say_users(users: "Sequence[User]") -> None:

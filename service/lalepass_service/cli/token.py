@@ -32,8 +32,8 @@ def create(
         list[Scope],
         typer.Option(
             metavar="|".join(Scope),
-            help="What it is good for: checks of passwords; feed and admin are not used yet. "
-            "Can be repeated.",
+            help="What it is good for: checks of passwords; the feed of changes, orders and "
+            "reports. A homeserver needs both. admin is not used yet. Can be repeated.",
         ),
     ],
     output: Annotated[

@@ -7,11 +7,11 @@ from typing import Annotated, Final
 
 import typer
 
-from lalepass_service.cli import console, durations, hashes, listing, operate, passwords
+from lalepass_service.cli import console, durations, edit, hashes, listing, operate, passwords
 from lalepass_service.cli.listing import Name
 from lalepass_service.cli.names import localpart
 from lalepass_service.cli.session import session
-from lalepass_service.core.directory import NewUser
+from lalepass_service.core.editing import NewUser
 from lalepass_service.core.model import NormalForm, Password, PasswordRecord, UserState
 
 app = typer.Typer(help="The accounts.")
@@ -59,6 +59,10 @@ _ValidFor = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Such as 90m, 12h or 3d, which is the default."),
 ]
+_KeepSessions = Annotated[
+    bool,
+    typer.Option("--keep-sessions", help="The old password is not in wrong hands: end no session."),
+]
 
 
 @app.command()
@@ -99,6 +103,8 @@ def add(  # noqa: PLR0913 - the options of the command line
 
 app.command("show")(listing.show)
 app.command("list")(listing.show_page)
+app.command("edit")(edit.edit)
+app.command("sign-out")(edit.sign_out)
 
 
 @app.command("set-password")
@@ -113,8 +119,9 @@ def set_password(  # noqa: PLR0913 - the options of the command line
     must_change: _MustChange = False,
     temporary: _Temporary = False,
     valid_for: _ValidFor = None,
+    keep_sessions: _KeepSessions = False,
 ) -> None:
-    """Replace the password of an account."""
+    """Replace the password of an account, and end its sessions on the homeservers."""
     _require_one_source(password=password_stdin, none=False, record=hash_stdin)
     if valid_for is not None and not temporary:
         raise console.WrongUsage("--valid-for is the time of a password that is --temporary")
@@ -127,7 +134,11 @@ def set_password(  # noqa: PLR0913 - the options of the command line
     operate.on_directory(
         config,
         lambda directory: directory.set_password(
-            checked, password, must_change=must_change, valid_for=time
+            checked,
+            password,
+            must_change=must_change,
+            valid_for=time,
+            keep_sessions=keep_sessions,
         ),
     )
     terms = f", which has to be changed within {valid_for or _USUAL_TIME}" if temporary else ""

@@ -20,6 +20,7 @@ class Event(StrEnum):
     CHECK = "check"
     USER_ADDED = "user_added"
     USER_IMPORTED = "user_imported"
+    USER_EDITED = "user_edited"
     USER_DISABLED = "user_disabled"
     USER_ENABLED = "user_enabled"
     USER_DELETED = "user_deleted"
@@ -31,6 +32,7 @@ class Event(StrEnum):
     KEY_ADDED = "key_added"
     KEY_PROMOTED = "key_promoted"
     KEY_RETIRED = "key_retired"
+    DATABASE_RESTORED = "database_restored"
     KEYS_REWRAPPED = "keys_rewrapped"
 
 

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 from lalepass_service.core.audit import Actor, Entry, Event, Fact
+from lalepass_service.core.editing import Edit, NewUser
 from lalepass_service.core.errors import AlreadyTaken, NoAnswer, UserNotFound
 from lalepass_service.core.identifiers import (
     ByLocalpart,
-    canonical_display_name,
-    canonical_email,
     canonical_localpart,
-    canonical_phone,
 )
 from lalepass_service.core.model import (
     Credentials,
@@ -25,18 +23,7 @@ from lalepass_service.core.model import (
 )
 from lalepass_service.core.policy import Context, PasswordPolicy
 from lalepass_service.core.ports import Clock, Hasher, SoftLocks, Users
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewUser:
-    """An account to be made, as an operator typed it."""
-
-    localpart: str
-    display_name: str | None = None
-    emails: Sequence[str] = ()
-    phones: Sequence[str] = ()
-    admin: bool = False
-    state: UserState = UserState.ACTIVE
+from lalepass_service.core.sign_ins import SignIn, SignIns
 
 
 class Directory:
@@ -54,6 +41,7 @@ class Directory:
         clock: Clock,
         policy: PasswordPolicy,
         by: Actor,
+        sign_ins: SignIns,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         self._users = users
@@ -62,6 +50,7 @@ class Directory:
         self._clock = clock
         self._policy = policy
         self._by = by
+        self._sign_ins = sign_ins
         self._new_id = new_id
 
     async def add(
@@ -199,6 +188,31 @@ class Directory:
         changed = await self._users.set_state(user.id, state, act=self._act(event, user))
         _require(changed, localpart)
 
+    async def edit(self, localpart: str, edit: Edit) -> bool:
+        """Change what is known of a person. Returns False if it was so already.
+
+        Raises:
+            InvalidInput: a name, an address or a number is not acceptable, or not there.
+            AlreadyTaken: another account has an address or a number.
+            UserNotFound: nobody has this localpart.
+        """
+        user = await self.get(localpart)
+        # Names of fields only: the trail outlives the account.
+        act = self._act(Event.USER_EDITED, user, {"changed": " ".join(edit.asked())})
+        # Decided on what is there then, and not on what was there a moment ago.
+        changed = await self._users.edit(user.id, edit.applied, act=act)
+        _require(changed is not None, localpart)
+        return bool(changed)
+
+    async def sign_ins(self, localpart: str, *, limit: int) -> Sequence[SignIn]:
+        """Return the last sign-ins of an account that homeservers have reported.
+
+        Raises:
+            UserNotFound: nobody has this localpart.
+        """
+        user = await self.get(localpart)
+        return await self._sign_ins.recent(user.id, limit=limit)
+
     async def sign_out(self, localpart: str) -> None:
         """End every session of an account, on every homeserver that follows.
 
@@ -252,16 +266,7 @@ class Directory:
         )
 
     def _canonical(self, new: NewUser) -> User:
-        return User(
-            id=UserId(self._new_id()),
-            localpart=canonical_localpart(new.localpart),
-            display_name=canonical_display_name(new.display_name) if new.display_name else None,
-            emails=tuple(dict.fromkeys(map(canonical_email, new.emails))),
-            phones=tuple(dict.fromkeys(map(canonical_phone, new.phones))),
-            admin=new.admin,
-            state=new.state,
-            created_at=self._clock.now(),
-        )
+        return new.canonical(user_id=UserId(self._new_id()), created_at=self._clock.now())
 
     async def _record_of(self, password: Password | PasswordRecord, user: User) -> PasswordRecord:
         if isinstance(password, PasswordRecord):

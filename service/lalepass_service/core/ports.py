@@ -3,7 +3,7 @@
 Each port has an adapter and, beside it, a fake that keeps state; one contract suite runs on both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -102,6 +102,19 @@ class Users(Protocol):
 
     async def set_state(self, user_id: UserId, state: UserState, *, act: Entry) -> bool:
         """Enable or disable. Returns False if there is no such account (any more)."""
+        ...
+
+    async def edit(
+        self, user_id: UserId, change: Callable[[User], User], *, act: Entry
+    ) -> bool | None:
+        """Change the display name, the addresses, the numbers and whether it is an administrator.
+
+        `change` is called within the step, with the account as it is then. Returns whether it is
+        another one now; None if there is no such account (any more).
+
+        Raises:
+            AlreadyTaken: another account has an e-mail address or a phone number.
+        """
         ...
 
     async def sign_out(self, user_id: UserId, *, at: datetime, act: Entry) -> bool:

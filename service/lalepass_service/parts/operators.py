@@ -36,6 +36,7 @@ async def open_directory(
             that is logged.
     """
     from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.adapters.sql.sign_ins import SqlSignIns
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.directory import Directory
@@ -53,6 +54,7 @@ async def open_directory(
                 clock=SystemClock(),
                 policy=policy,
                 by=by,
+                sign_ins=SqlSignIns(hot),
             )
 
 

@@ -1,6 +1,7 @@
 """No change without its entry in the trail, and no entry without its change: in every store."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -37,6 +38,10 @@ CHANGES: Final[dict[Event, Change]] = {
     Event.USER_DISABLED: lambda stores, act: stores.users.set_state(
         ALICE.id, UserState.DISABLED, act=act
     ),
+    Event.USER_EDITED: lambda stores, act: stores.users.edit(
+        ALICE.id, lambda user: replace(user, display_name="Al"), act=act
+    ),
+    Event.USER_SIGNED_OUT: lambda stores, act: stores.users.sign_out(ALICE.id, at=LATER, act=act),
     Event.USER_ENABLED: lambda stores, act: stores.users.set_state(
         BOB.id, UserState.ACTIVE, act=act
     ),
@@ -65,6 +70,11 @@ NO_CHANGES: Final[dict[str, Change]] = {
     "disabled already": lambda stores, act: stores.users.set_state(
         BOB.id, UserState.DISABLED, act=act
     ),
+    "nobody edited": lambda stores, act: stores.users.edit(NOBODY, lambda user: user, act=act),
+    "edited to the same": lambda stores, act: stores.users.edit(
+        ALICE.id, lambda user: user, act=act
+    ),
+    "nobody signed out": lambda stores, act: stores.users.sign_out(NOBODY, at=LATER, act=act),
     "nobody deleted": lambda stores, act: stores.users.delete(NOBODY, deleted_at=LATER, act=act),
     "not locked": lambda stores, act: stores.locks.unlock(BOB.id, act=act),
     "no such token": lambda stores, act: stores.callers.revoke("0" * 12, at=LATER, act=act),

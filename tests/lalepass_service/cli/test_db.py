@@ -1,3 +1,6 @@
+import sqlite3
+from contextlib import closing
+
 from lalepass_service.cli.console import ExitCode
 from tests.lalepass_service.cli.operator import Operator
 
@@ -45,3 +48,18 @@ def test_a_folder_that_is_not_there_is_named(operator: Operator) -> None:
     sentence = operator("db", "migrate").refused(ExitCode.OUTSIDE)
 
     assert sentence == f"there is no folder {operator.directory}/missing"
+
+
+def test_a_restored_database_is_another_one_for_homeservers(operator: Operator) -> None:
+    def database_id() -> str:
+        with closing(sqlite3.connect(operator.directory / "lalepass.db")) as connection:
+            query = "SELECT value FROM facts WHERE name = 'database_id'"
+            return str(connection.execute(query).fetchone()[0])
+
+    before = database_id()
+    said = operator("db", "restored").done()
+
+    assert said.startswith("homeservers begin anew with ")
+    assert database_id() != before
+    (entry,) = operator("audit", "tail", "--limit", "1", "--json").document["entries"]
+    assert entry["event"] == "database_restored"

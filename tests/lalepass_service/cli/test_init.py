@@ -28,10 +28,11 @@ def test_it_makes_a_configuration_and_a_database(operator: Operator, tmp_path: P
     expected = Config(keys=Keys(directory=Path("keys")))
     assert load(there / "lalepass.toml") == expected.beside(there)
     commands = [line.strip() for line in said.splitlines() if line.startswith("  ")]
+    lalepass = f"lalepass --config {there}/lalepass.toml"
     assert commands == [
-        f"lalepass --config {there}/lalepass.toml user add alice",
-        f"lalepass --config {there}/lalepass.toml token create my-homeserver --scope check",
-        f"lalepass --config {there}/lalepass.toml serve",
+        f"{lalepass} user add alice",
+        f"{lalepass} token create my-homeserver --scope check --scope feed",
+        f"{lalepass} serve",
     ]
 
 

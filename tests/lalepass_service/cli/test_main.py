@@ -48,10 +48,11 @@ def test_what_is_misspelt_is_one_sentence(
 _COMMANDS = [
     [],
     *(["init"], ["serve"], ["calibrate"], ["config", "check"], ["db", "migrate"], ["db", "status"]),
+    ["db", "restored"],
     *(["config"], ["db"], ["keys"], ["user"], ["token"], ["blocklist"], ["audit"]),
     *(["audit", "tail"], ["audit", "export"]),
     *(["user", name] for name in ("add", "show", "list", "set-password", "disable", "enable")),
-    *(["user", "unlock"], ["user", "delete"], ["user", "import"]),
+    *(["user", name] for name in ("unlock", "delete", "import", "edit", "sign-out")),
     *(["keys", name] for name in ("add", "promote", "rewrap", "retire", "status")),
     *(["token", name] for name in ("create", "list", "revoke")),
     *(["blocklist", name] for name in ("build", "check", "verify")),

@@ -29,7 +29,7 @@ def test_an_account_is_shown_as_it_was_made(operator: Operator) -> None:
     )
     user = operator("user", "show", "alice", "--json").document
 
-    assert list(user) == [*_KEYS, "wrong_passwords"]
+    assert list(user) == [*_KEYS, "wrong_passwords", "sign_ins"]
     assert user["localpart"] == "alice"
     assert user["display_name"] == "Alice Müller"
     assert user["emails"] == ["alice@example.org", "a@example.net"]
@@ -45,7 +45,11 @@ def test_people_see_the_same_as_programs(operator: Operator) -> None:
     operator.add("alice", "--email", "alice@example.org")
     shown = operator("user", "show", "alice").done()
 
-    assert [line.split()[0] for line in shown.splitlines()] == [*_KEYS, "wrong_passwords"]
+    assert [line.split()[0] for line in shown.splitlines()] == [
+        *_KEYS,
+        "wrong_passwords",
+        "sign_ins",
+    ]
     assert "alice@example.org" in shown
 
 

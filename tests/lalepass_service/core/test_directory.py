@@ -6,10 +6,12 @@ import pytest
 from lalepass_service.adapters.memory import (
     FixedClock,
     InstantHasher,
+    MemorySignIns,
     MemorySoftLocks,
     MemoryUsers,
 )
-from lalepass_service.core.directory import Directory, NewUser
+from lalepass_service.core.directory import Directory
+from lalepass_service.core.editing import NewUser
 from lalepass_service.core.errors import (
     AlreadyTaken,
     InvalidInput,
@@ -48,6 +50,7 @@ def directory(users: MemoryUsers, hasher: InstantHasher) -> Directory:
         clock=FixedClock(NOW),
         policy=PasswordPolicy(min_length=8),
         by=BY,
+        sign_ins=MemorySignIns(users),
     )
 
 

@@ -1,7 +1,7 @@
 """Accounts and tokens in dictionaries."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -144,6 +144,29 @@ class MemoryUsers:
             self._accounts[user_id] = replace(account, user=replace(account.user, state=state))
             self.acts.append(act)
             self.followers.mark(user_id, account.user.localpart)
+        return True
+
+    async def edit(
+        self, user_id: UserId, change: Callable[[User], User], *, act: Entry
+    ) -> bool | None:
+        """Change what is known of a person. Returns whether it is another now; None: no account.
+
+        Raises:
+            AlreadyTaken: another account has an e-mail address or a phone number.
+        """
+        self._answer()
+        account = self._accounts.get(user_id)
+        if account is None:
+            return None
+        user = change(account.user)
+        others = (each.user for each in self._accounts.values() if each.user.id != user_id)
+        if what := _taken(user, others):
+            raise AlreadyTaken(what)
+        if user == account.user:
+            return False
+        self._accounts[user_id] = replace(account, user=user)
+        self.acts.append(act)
+        self.followers.mark(user_id, user.localpart)
         return True
 
     async def sign_out(self, user_id: UserId, *, at: datetime, act: Entry) -> bool:

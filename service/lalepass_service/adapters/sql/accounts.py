@@ -44,6 +44,7 @@ def _owning(table: Table, value: Column[Any]) -> Select[Any]:
 _BY_LOCALPART: Final = ACCOUNTS.where(users.c.localpart == bindparam("value"))
 _BY_EMAIL: Final = _owning(user_emails, user_emails.c.address)
 _BY_PHONE: Final = _owning(user_phones, user_phones.c.number)
+BY_ID: Final = ACCOUNTS.where(users.c.id == bindparam("value"))
 HOT: Final = {each: Compiled(each) for each in (_BY_LOCALPART, _BY_EMAIL, _BY_PHONE)}
 """The same statements, for the way that checks take."""
 

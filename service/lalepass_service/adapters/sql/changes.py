@@ -1,12 +1,12 @@
 """The parts of a change of an account, each of them inside a transaction of `users`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import delete, insert, literal, select
+from sqlalchemy import Column, delete, insert, literal, select, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -60,18 +60,33 @@ async def insert_account(connection: AsyncConnection, user: User) -> None:
             created_at=user.created_at,
         )
     )
-    for table, column, values in (
-        (user_emails, "address", user.emails),
-        (user_phones, "number", user.phones),
+    await _insert_list(connection, user.id, user_emails.c.address, user.emails)
+    await _insert_list(connection, user.id, user_phones.c.number, user.phones)
+
+
+async def update_account(connection: AsyncConnection, before: User, after: User) -> None:
+    """Store what has changed of a person: names, addresses, numbers, the administrator's flag."""
+    values = {"display_name": after.display_name, "admin": after.admin}
+    await connection.execute(update(users).where(users.c.id == before.id).values(values))
+    for column, old, new in (
+        (user_emails.c.address, before.emails, after.emails),
+        (user_phones.c.number, before.phones, after.phones),
     ):
-        if values:
-            await connection.execute(
-                insert(table),
-                [
-                    {"user_id": user.id, "position": position, column: value}
-                    for position, value in enumerate(values)
-                ],
-            )
+        if old != new:
+            owner = column.table.c.user_id == before.id
+            await connection.execute(delete(column.table).where(owner))
+            await _insert_list(connection, before.id, column, new)
+
+
+async def _insert_list(
+    connection: AsyncConnection, user_id: UserId, column: Column[Any], values: Sequence[str]
+) -> None:
+    if values:
+        rows = [
+            {"user_id": user_id, "position": position, column.name: value}
+            for position, value in enumerate(values)
+        ]
+        await connection.execute(insert(column.table), rows)
 
 
 async def insert_password(

@@ -7,10 +7,13 @@ import secrets
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lalepass_service.adapters.sql.tables import changes, sign_outs, users
+from lalepass_service.adapters.sql.acts import note
+from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.tables import changes, facts, sign_outs, users
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.model import UserId
 
 _ID_BYTES: Final = 8
@@ -49,3 +52,16 @@ async def order_sign_out(connection: AsyncConnection, user_id: UserId, *, at: da
     # followers that wait wake up
     await mark_changed(connection, user_id, localpart)
     return True
+
+
+async def begin_anew(database: Database, *, act: Entry) -> None:
+    """Give the database another id, so that no cursor of before is good for it.
+
+    Raises:
+        StoreUnavailable: it could not be written.
+    """
+    own = facts.c.name == "database_id"
+    async with database.write() as connection:
+        value = secrets.token_hex(_ID_BYTES)
+        await connection.execute(update(facts).where(own).values(value=value))
+        await note(connection, act)

@@ -1,5 +1,6 @@
 """Accounts in the database. What is done inside the transactions is in `changes`."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, select, update
 
 from lalepass_service.adapters.keys import NullVault, Vault
-from lalepass_service.adapters.sql.accounts import ACCOUNTS, HOT, matching, user_of
+from lalepass_service.adapters.sql.accounts import ACCOUNTS, BY_ID, HOT, matching, user_of
 from lalepass_service.adapters.sql.acts import Copy, no_copy, note
 from lalepass_service.adapters.sql.changes import (
     claim_name,
@@ -16,6 +17,7 @@ from lalepass_service.adapters.sql.changes import (
     insert_password,
     put_password,
     taken,
+    update_account,
 )
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.followers import mark_changed, order_sign_out
@@ -161,6 +163,29 @@ class SqlUsers:
             await connection.execute(update(users).where(owner).values(state=state.value))
             await mark_changed(connection, user_id, before.localpart)
             await note(connection, act)
+        self._copy(act)
+        return True
+
+    async def edit(
+        self, user_id: UserId, change: Callable[[User], User], *, act: Entry
+    ) -> bool | None:
+        """Change what is known of a person. Returns whether it is another now; None: no account.
+
+        Raises:
+            AlreadyTaken: another account has an e-mail address or a phone number.
+        """
+        with taken():
+            async with self._database.write() as connection:
+                row = (await connection.execute(BY_ID, {"value": user_id})).one_or_none()
+                if row is None:
+                    return None
+                before = user_of(row)
+                after = change(before)
+                if after == before:
+                    return False
+                await update_account(connection, before, after)
+                await mark_changed(connection, user_id, before.localpart)
+                await note(connection, act)
         self._copy(act)
         return True
 
