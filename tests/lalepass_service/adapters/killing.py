@@ -8,9 +8,10 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 _NURSERY = """
 import os, signal, sys, traceback
@@ -39,8 +40,24 @@ for line in sys.stdin:
 
 def rounds(*, longest: float) -> Iterator[float]:
     """Yield a random delay for each round; LALEPASS_ROUNDS says how many there are."""
-    for _ in range(int(os.environ.get("LALEPASS_ROUNDS", "20"))):
+    for _ in range(int(os.environ.get("LALEPASS_ROUNDS", "200"))):
         yield random.uniform(0, longest)  # noqa: S311 - no secret
+
+
+NOTES: Final = """
+import os
+
+def taking_notes(path):
+    notes = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    return lambda *words: os.write(notes, (" ".join(words) + "\\n").encode())
+"""
+"""For a program whose work says what has been acknowledged to it. One write of a line to a file is
+there as soon as it has been made, and is there whole."""
+
+
+def notes(path: Path) -> list[tuple[str, ...]]:
+    """Return what the work has written down, a line each, in words."""
+    return [tuple(line.split()) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 class Nursery:
@@ -68,6 +85,12 @@ class Nursery:
         code = int(self._line())
         assert code in {0, -9}
         return code
+
+    def whole(self) -> float:
+        """Let the work run to its end, and return how many seconds that took."""
+        begun = time.monotonic()
+        assert self.kill_after(60) == 0
+        return time.monotonic() - begun
 
     def begin(self, seconds: float = 60) -> None:
         """Let the work run, and go on."""

@@ -29,6 +29,7 @@ def work(path):
 """
 
 
+@pytest.mark.timeout(600)
 def test_kill_9_leaves_whole_keys_and_an_active_one(directory: KeyDirectory) -> None:
     derived = directory.load().derive("x")
     with Nursery(_CHANGES, directory.path) as nursery:

@@ -48,23 +48,6 @@ async def test_a_file_that_may_not_be_written_can_be_read(path: Path) -> None:
         assert await SqlUsers(database).find(ByLocalpart("alice")) == a_user()
 
 
-async def test_an_acknowledged_write_survives_kill_9(path: Path) -> None:
-    process = start(WRITE, path, "user", "100000")
-    go(process)
-    assert process.stdout
-    acknowledged = [process.stdout.readline().strip() for _ in range(50)]
-    process.kill()
-    rest, _ = process.communicate(timeout=60)
-    acknowledged.extend(line for line in rest.split("\n")[:-1])
-
-    async with impatient(path) as database:
-        users = SqlUsers(database)
-        for name in acknowledged:
-            found = await users.credentials(ByEmail(f"{name}@x"))
-            assert found is not None
-            assert found.record == PasswordRecord("$")
-
-
 async def test_two_processes_write_without_losing_anything(path: Path) -> None:
     processes = [start(WRITE, path, prefix, "100") for prefix in ("a", "b")]
     for process in processes:
