@@ -136,7 +136,7 @@ class GuardedCheck:
             await self._give_back(ticket)
             raise
         if credentials is not None and _right(outcome):
-            await self._locks.settle(ticket, user_id=credentials.user.id, now=self._clock.now())
+            self._locks.settle(ticket, user_id=credentials.user.id, now=self._clock.now())
         elif not ticket.paid:
             # It rode on the debit of another one, which may have been given back meanwhile.
             await self._locks.charge(ticket, now=self._clock.now())

@@ -166,9 +166,9 @@ class Callers(Protocol):
 class SoftLocks(Protocol):
     """Where guesses are paid for: `softlock`'s lanes, each change atomic across processes.
 
-    Every method may raise StoreUnavailable, and what was acknowledged by returning is durable: a
-    counter is never lower than was said. An account is a user's id, or the canonical name that was
-    typed if nobody has it: then it is throttled like one that somebody has.
+    Every method but `settle` may raise StoreUnavailable, and what was acknowledged by returning is
+    durable: a counter is never lower than was said. An account is a user's id, or the canonical
+    name that was typed if nobody has it: then it is throttled like one that somebody has.
     """
 
     async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
@@ -179,8 +179,13 @@ class SoftLocks(Protocol):
         """
         ...
 
-    async def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
-        """The guess was right: begin anew in its lane, and know its source from now on."""
+    def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
+        """The guess was right: begin anew in its lane, and know its source from now on.
+
+        Returns at once and never fails. It is done before whatever is asked of these locks later;
+        other processes see it a moment after. If it is lost, with the process or the database,
+        the account is held to a guess that it need not have paid for, and nobody gets one free.
+        """
         ...
 
     async def charge(self, ticket: Ticket, *, now: datetime) -> None:

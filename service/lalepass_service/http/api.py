@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import FastAPI
+from starlette.types import Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.guard import GuardedCheck
@@ -15,6 +17,7 @@ from lalepass_service.http import feed as feed_routes
 from lalepass_service.http import health, metrics, openapi, problems
 from lalepass_service.http.access import AccessLog
 from lalepass_service.http.callers import any_caller, caller_with
+from lalepass_service.http.direct import DirectCheck
 from lalepass_service.http.limits import Limits
 from lalepass_service.http.request_id import RequestId
 from lalepass_service.http.unforeseen import Unforeseen
@@ -40,7 +43,7 @@ def build(
     followers: feed_routes.Followers,
     registry: CallerRegistry,
     ping: Callable[[], Awaitable[None]],
-    load: Callable[[], metrics.Load],
+    hasher: metrics.Hasher,
     request_timeout: float,
     clock: Clock,
     service_version: str,
@@ -52,16 +55,16 @@ def build(
         followers: tells homeservers what has changed, and takes what they report.
         registry: knows the callers.
         ping: asks the database, within a time limit; raises StoreUnavailable.
-        load: how busy the hasher is.
+        hasher: how busy it is, and whether it takes one more.
         request_timeout: seconds for one request, from its head to its answer. Who waits for
             changes has so much on top of the wait.
         clock: says what time it is here.
         service_version: which release this is.
     """
-    counted = metrics.Metrics(load=load)
+    counted = metrics.Metrics(load=hasher.load)
     app = _bare()
     asking = caller_with(Scope.CHECK, registry=registry)
-    app.include_router(check_route.router(check=check, authenticate=asking, metrics=counted))
+    app.include_router(check_route.router(authenticate=asking))
     known = any_caller(registry=registry)
     app.include_router(
         caller_route.router(authenticate=known, clock=clock, service_version=service_version)
@@ -78,10 +81,18 @@ def build(
     app.add_middleware(Limits, seconds=request_timeout, waits=waits)
     app.add_middleware(AccessLog, metrics=counted)
     app.add_middleware(RequestId)
+    app.direct = DirectCheck(
+        app.layered,
+        check=check,
+        registry=registry,
+        metrics=counted,
+        seconds=request_timeout,
+        admit=hasher.admit,
+    )
     return app
 
 
-def _bare() -> FastAPI:
+def _bare() -> "_Api":
     return _Api(
         title="Lalepass",
         version=CONTRACT_VERSION,
@@ -96,5 +107,15 @@ def _bare() -> FastAPI:
 
 
 class _Api(FastAPI):
+    direct: DirectCheck
+    """Stands in front of all layers."""
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        await self.direct(scope, receive, send)
+
+    async def layered(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """Answer what is no check."""
+        await super().__call__(scope, receive, send)
+
     def openapi(self) -> dict[str, Any]:
         return openapi.document(self)

@@ -13,6 +13,8 @@ from lalepass_service.http.limits import read_body
 from lalepass_wire import CheckRequest
 from lalepass_wire.feed import Acknowledgement, Reports
 
+JSON: Final = b"application/json"
+
 _Model = TypeVar("_Model", bound=BaseModel)
 
 _REASONS: Final[Mapping[str, str]] = {
@@ -47,6 +49,11 @@ _KNOWN_NAMES: Final = frozenset().union(
 )
 
 
+def media_type_of(content_type: str) -> str:
+    """Return the type in a `Content-Type`, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 async def read_model(request: Request, model: type[_Model]) -> _Model:
     """Read a body.
 
@@ -56,8 +63,7 @@ async def read_model(request: Request, model: type[_Model]) -> _Model:
         CallerGone: the caller hung up.
         MalformedRequest: it is no JSON, or not of the shape of the model.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0]
-    if media_type.strip().lower() != "application/json":
+    if media_type_of(request.headers.get("content-type", "")) != JSON.decode():
         raise WrongMediaType
     return parse(await read_body(request.receive), model)
 

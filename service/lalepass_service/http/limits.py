@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lalepass_service.http.errors import (
@@ -18,7 +17,7 @@ from lalepass_service.http.errors import (
 from lalepass_service.http.problems import answer_to
 from lalepass_wire.limits import MAX_REQUEST_BYTES
 
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CLOSE: Final = (b"connection", b"close")
 
 
@@ -49,21 +48,21 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(Headers(scope=scope), receive=receive, send=send)
+        headers = dict(reversed(scope["headers"]))
+        exchange = Exchange(headers, receive=receive, send=send)
         try:
             async with asyncio.timeout(self._seconds + self._waits.get(scope["path"], 0.0)):
                 await self._app(scope, exchange.receive, exchange.send)
         except TimeoutError:
             # Half an answer can't be taken back: then the server hangs up.
             if not exchange.answered:
-                late = RequestTooSlow() if exchange.waiting else AnswerTooSlow()
-                await answer_to(late)(scope, exchange.receive, exchange.send)
+                await answer_to(late(exchange))(scope, exchange.receive, exchange.send)
 
 
-class _Exchange:
+class Exchange:
     """One request and its answer, and how much of each has passed."""
 
-    def __init__(self, headers: Headers, *, receive: Receive, send: Send) -> None:
+    def __init__(self, headers: Mapping[bytes, bytes], *, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self._declared = _declared_length(headers)
@@ -73,6 +72,11 @@ class _Exchange:
         self.answered = False
 
     async def receive(self) -> Message:
+        """Receive, within the cap.
+
+        Raises:
+            BodyTooLarge: the body is longer than the contract allows.
+        """
         if self._declared is not None and self._declared > MAX_REQUEST_BYTES:
             raise BodyTooLarge
         self.waiting = not self._complete
@@ -86,6 +90,7 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
+        """Send, and say that the connection ends where the rest of the body is not wanted."""
         if message["type"] == "http.response.start":
             self.answered = True
             if not self._complete and self._rest_is_unwanted():
@@ -97,11 +102,16 @@ class _Exchange:
         return self.waiting or self._declared is None or self._declared > MAX_REQUEST_BYTES
 
 
-def _declared_length(headers: Headers) -> int | None:
+def late(exchange: Exchange) -> RequestTooSlow | AnswerTooSlow:
+    """Say whose fault it is that the time is over."""
+    return RequestTooSlow() if exchange.waiting else AnswerTooSlow()
+
+
+def _declared_length(headers: Mapping[bytes, bytes]) -> int | None:
     """Return how long the body says that it is; None if it does not say."""
-    if "transfer-encoding" in headers:
+    if b"transfer-encoding" in headers:
         return None
-    length = headers.get("content-length", "0")
+    length = headers.get(b"content-length", b"0")
     return int(length) if _LENGTH.fullmatch(length) else None
 
 

@@ -55,6 +55,22 @@ class Load(Protocol):
         ...
 
 
+class Hasher(Protocol):
+    """The slow hash, as far as HTTP has to do with it."""
+
+    def load(self) -> Load:
+        """Return how busy it is."""
+        ...
+
+    def admit(self) -> None:
+        """Say whether one more could come in.
+
+        Raises:
+            Overloaded: it would be turned away for want of room.
+        """
+        ...
+
+
 class Metrics:
     """What is counted. Each application has its own, so that tests don't count each other."""
 
@@ -80,6 +96,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+
+    def turned_away(self, error: NoAnswer) -> None:
+        """Count a check for which there was no room, before it was read."""
+        self._checks.labels(outcome="no_answer", code=code_of(error)).inc()
 
     @contextmanager
     def check(self) -> Iterator["Check"]:

@@ -68,7 +68,7 @@ _HTTP_CODES: Final[Mapping[int, ErrorCode]] = {
     405: ErrorCode.METHOD_NOT_ALLOWED,
 }
 
-HANDLED: Final = (*_CODES, HTTPException)
+HANDLED: Final[tuple[type[Exception], ...]] = (*_CODES, HTTPException)
 """Every other exception is a fault of ours: see `unforeseen.py`."""
 
 

@@ -1,15 +1,17 @@
 """One id in the caller's log, in our log and in the answer."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lalepass_wire.limits import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
 
+_HEADER: Final = REQUEST_ID_HEADER.lower().encode()
 _WELL_FORMED: Final = re.compile(REQUEST_ID_PATTERN)
 
 
@@ -27,7 +29,7 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _given(Headers(scope=scope)) or uuid4().hex
+        request_id = given_id(scope["headers"]) or uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def labelled(message: Message) -> None:
@@ -39,7 +41,8 @@ class RequestId:
             await self._app(scope, receive, labelled)
 
 
-def _given(headers: Headers) -> str | None:
-    given = headers.getlist(REQUEST_ID_HEADER)
+def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the id that a request came with, if it is one."""
+    given = [value.decode("latin-1") for name, value in headers if name == _HEADER]
     # Two ids are none: which of them would the reader of a log look for?
     return given[0] if len(given) == 1 and _WELL_FORMED.fullmatch(given[0]) else None

@@ -32,10 +32,15 @@ class Unforeseen:
         try:
             await self._app(scope, receive, watched)
         except Exception as error:  # noqa: BLE001 - that is the purpose of this class
-            _log.error("the service has a fault", error=chain(error), where=where(error))
+            report(error)
             # Half an answer can't be taken back: then the server hangs up.
             if not started:
                 await answer_to(error)(scope, receive, send)
+
+
+def report(error: BaseException) -> None:
+    """Log a fault, without a word of what it is about."""
+    _log.error("the service has a fault", error=chain(error), where=where(error))
 
 
 def chain(error: BaseException) -> str:

@@ -75,14 +75,14 @@ async def test_the_right_password_begins_anew(locks: SoftLocks) -> None:
     await guess_wrong(locks, 10)
     ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(99), now=NOW + timedelta(days=2))
 
-    await locks.settle(ticket, user_id=ALICE.id, now=NOW + timedelta(days=2))
+    locks.settle(ticket, user_id=ALICE.id, now=NOW + timedelta(days=2))
 
     assert await locks.lanes(ALICE.id) == ()
 
 
 async def test_who_was_right_lately_is_not_held_up_by_strangers(locks: SoftLocks) -> None:
     ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
-    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    locks.settle(ticket, user_id=ALICE.id, now=NOW)
 
     await guess_wrong(locks, STOP_AT, source=ELSEWHERE)
     much_later = NOW + KNOWN_FOR - timedelta(seconds=1)
@@ -95,7 +95,7 @@ async def test_who_was_right_lately_is_not_held_up_by_strangers(locks: SoftLocks
 
 async def test_a_source_is_forgotten_after_a_month(locks: SoftLocks) -> None:
     ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
-    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    locks.settle(ticket, user_id=ALICE.id, now=NOW)
 
     stranger = await locks.debit(ALICE.id, source=HOME, guess=guess(2), now=NOW + KNOWN_FOR)
 
@@ -113,7 +113,7 @@ async def test_a_wrong_password_makes_no_source_known(locks: SoftLocks) -> None:
 
 async def test_a_known_source_has_a_budget_too(locks: SoftLocks) -> None:
     ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
-    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    locks.settle(ticket, user_id=ALICE.id, now=NOW)
 
     for number in range(3):
         await locks.debit(ALICE.id, source=HOME, guess=guess(number), now=NOW)
@@ -191,7 +191,7 @@ async def test_a_name_that_nobody_has_is_held_up_alike(locks: SoftLocks) -> None
 
 async def test_old_lanes_and_sources_are_swept(locks: SoftLocks) -> None:
     ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
-    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    locks.settle(ticket, user_id=ALICE.id, now=NOW)
     await guess_wrong(locks, 5, account="name:nobody")
 
     assert await locks.sweep(before=NOW + timedelta(days=365)) == 2
@@ -213,7 +213,7 @@ async def test_the_lane_of_a_source_goes_when_the_source_is_no_longer_known(
     locks: SoftLocks,
 ) -> None:
     ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
-    await locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    locks.settle(ticket, user_id=ALICE.id, now=NOW)
     await locks.debit(ALICE.id, source=HOME, guess=guess(2), now=NOW)
 
     assert await locks.sweep(before=NOW + KNOWN_FOR) == 2

@@ -14,7 +14,7 @@ from lalepass_service.core.errors import (
     TooManyTokens,
 )
 from lalepass_service.core.model import Scope
-from tests.lalepass_service.accounts import BY, NOW
+from tests.lalepass_service.accounts import ACT, BY, NOW
 
 pytestmark = pytest.mark.anyio
 
@@ -140,5 +140,80 @@ async def test_a_store_without_an_answer_does_not_make_a_caller_unknown(
     _, token = await registry.create("synapse", [Scope.CHECK], by=BY)
     callers.failure = StoreUnavailable()
 
+    with pytest.raises(StoreUnavailable):
+        await registry.authenticate(token, Scope.CHECK)
+
+
+class Seconds:
+    """A clock that counts up when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_token_is_looked_up_once_a_second(
+    callers: MemoryCallers, clock: FixedClock
+) -> None:
+    seconds = Seconds()
+    registry = CallerRegistry(callers=callers, clock=clock, seconds=seconds)
+    _, token = await registry.create("synapse", [Scope.CHECK], by=BY)
+    await registry.authenticate(token, Scope.CHECK)
+
+    callers.failure = StoreUnavailable()
+    seconds.now += 0.99
+    await registry.authenticate(token, Scope.CHECK)
+    with pytest.raises(ScopeMissing):
+        await registry.authenticate(token, Scope.ADMIN)
+    seconds.now += 0.02
+    with pytest.raises(StoreUnavailable):
+        await registry.authenticate(token, Scope.CHECK)
+
+
+async def test_a_token_that_another_process_revokes_lives_for_a_second(
+    callers: MemoryCallers, clock: FixedClock
+) -> None:
+    seconds = Seconds()
+    here, there = (CallerRegistry(callers=callers, clock=clock, seconds=seconds) for _ in range(2))
+    made, token = await here.create("synapse", [Scope.CHECK], by=BY)
+    await here.authenticate(token, Scope.CHECK)
+    await there.authenticate(token, Scope.CHECK)
+
+    await there.revoke(made.token_id, by=BY)
+
+    with pytest.raises(CallerUnknown):
+        await there.authenticate(token, Scope.CHECK)
+    # The other one may still believe in it, but not for longer, however often it is asked.
+    for _ in range(9):
+        seconds.now += 0.1
+        await here.authenticate(token, Scope.CHECK)
+    seconds.now += 0.2
+    with pytest.raises(CallerUnknown):
+        await here.authenticate(token, Scope.CHECK)
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES.keys())
+async def test_a_remembered_token_makes_no_forgery_good(
+    registry: CallerRegistry, forge: Callable[[str], str]
+) -> None:
+    _, token = await registry.create("synapse", [Scope.CHECK], by=BY)
+    await registry.authenticate(token, Scope.CHECK)
+
+    with pytest.raises(CallerUnknown):
+        await registry.authenticate(forge(token), Scope.CHECK)
+    await registry.authenticate(token, Scope.CHECK)
+
+
+async def test_a_token_that_is_no_good_is_not_remembered(
+    registry: CallerRegistry, callers: MemoryCallers
+) -> None:
+    made, token = await registry.create("synapse", [Scope.CHECK], by=BY)
+    await callers.revoke(made.token_id, at=NOW, act=ACT)
+    for _ in range(2):
+        with pytest.raises(CallerUnknown):
+            await registry.authenticate(token, Scope.CHECK)
+    callers.failure = StoreUnavailable()
     with pytest.raises(StoreUnavailable):
         await registry.authenticate(token, Scope.CHECK)

@@ -136,3 +136,21 @@ async def test_a_check_that_takes_too_long_is_no_refusal(world: World) -> None:
         metrics = (await client.get("/metrics")).text
 
     assert 'lalepass_checks_total{code="unavailable",outcome="no_answer"} 1.0' in metrics
+
+
+async def test_where_there_is_no_room_the_body_is_not_even_read(world: World) -> None:
+    world.full = Overloaded(retry_after=3)
+    async with world.client() as client:
+        problem = assert_problem(await check(client, {"not": "a check"}), 503, "overloaded")
+        metrics = (await client.get("/metrics")).text
+
+    assert problem["retry_after_seconds"] == 3
+    assert world.throttle.hits == []
+    assert 'lalepass_checks_total{code="overloaded",outcome="no_answer"} 1.0' in metrics
+
+
+async def test_a_stranger_is_not_told_that_there_is_no_room(world: World) -> None:
+    world.full = Overloaded(retry_after=3)
+    async with world.client() as client:
+        del client.headers["Authorization"]
+        assert_problem(await check(client), 401, "caller_unknown")

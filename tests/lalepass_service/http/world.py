@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ from lalepass_service.adapters.memory import (
 from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.check import CredentialCheck
 from lalepass_service.core.digests import Digests
-from lalepass_service.core.errors import StoreUnavailable
+from lalepass_service.core.errors import Overloaded, StoreUnavailable
 from lalepass_service.core.feed import Feed
 from lalepass_service.core.guard import GuardedCheck
 from lalepass_service.core.model import Password, Scope, UserState
@@ -56,6 +57,8 @@ class World:
     database_answers: bool = True
     token: str = ""
     feed_token: str = ""
+    full: Overloaded | None = None
+    """What checks are turned away with, for want of room."""
 
     def __post_init__(self) -> None:
         self.changes = MemoryChanges(self.users)
@@ -77,7 +80,7 @@ class World:
             clock=FixedClock(NOW),
         )
 
-    @property
+    @cached_property
     def registry(self) -> CallerRegistry:
         return CallerRegistry(callers=self.callers, clock=FixedClock(NOW))
 
@@ -111,7 +114,7 @@ class World:
             followers=self,
             registry=self.registry,
             ping=self._ping,
-            load=lambda: LOAD,
+            hasher=Room(self),
             request_timeout=request_timeout,
             clock=FixedClock(NOW),
             service_version=VERSION,
@@ -140,6 +143,20 @@ class World:
         async with self.client(**options) as client:
             client.headers["Authorization"] = f"Bearer {token or self.feed_token}"
             yield client
+
+
+class Room:
+    """The hasher, as HTTP sees it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def load(self) -> HasherLoad:
+        return LOAD
+
+    def admit(self) -> None:
+        if self._world.full is not None:
+            raise self._world.full
 
 
 class HangingUsers(MemoryUsers):

@@ -90,6 +90,14 @@ class PasswordHasher:
         """Return how busy the hasher is."""
         return self._own.load()
 
+    def admit(self) -> None:
+        """Say whether one more could come in.
+
+        Raises:
+            Overloaded: more hashes wait than can be done in time.
+        """
+        self._own.slots.admit()
+
     def has_room(self) -> bool:
         """Say whether a hash could begin at once."""
         return self._own.has_room()

@@ -1,13 +1,13 @@
 """Who may hash now, who waits, and who is sent away. Knows nothing of passwords."""
 
 import asyncio
-from collections import deque
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from queue import SimpleQueue
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from lalepass_service.core.errors import Overloaded
 
@@ -33,13 +33,34 @@ class HasherLoad:
     """Work that ran to its end since the start, whether or not its caller was still there."""
 
 
+class _Job:
+    """A piece of work, its caller, and whose it is to end: the thread's or the loop's."""
+
+    __slots__ = ("_claim", "done", "work")
+
+    def __init__(self, work: Callable[[], Any], done: "asyncio.Future[Any]") -> None:
+        self.work = work
+        self.done = done
+        self._claim = [True]
+
+    def claim(self) -> bool:
+        """Take it. The first who asks gets it: popping a list is one step under the GIL."""
+        try:
+            return self._claim.pop()
+        except IndexError:
+            return False
+
+
 class Slots:
     """A pool of threads that admits exactly as many callers as it was told.
 
     A thread pool alone queues without bound: under load every caller waits longer than the one
     before, and the work of those who have given up is still done. Here at most `count` work and at
-    most `max_waiting` wait, in the order in which they came. All accounts are kept on the event
-    loop, so they need no lock; use one instance from one loop only.
+    most `max_waiting` wait, in the order in which they came. A thread takes the next one by itself:
+    a slot that had to be handed over on the event loop would stand empty until the loop has time.
+
+    Who is inside is counted on the event loop, so it needs no lock; use one instance from one loop
+    only.
     """
 
     def __init__(
@@ -48,51 +69,66 @@ class Slots:
         self._count = count
         self._max_waiting = max_waiting
         self._deadline = deadline
-        self._busy = 0
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._inside = 0
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
         self._shed = 0
         self._completed = 0
         self._average = expected_duration
         self._closed = False
-        self._threads = ThreadPoolExecutor(max_workers=count, thread_name_prefix="hash")
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run the work on a thread, once it is this caller's turn.
 
         Raises:
-            Overloaded: too many wait already, this caller has waited too long, or the pool is
-                closed.
+            Overloaded: too many wait already, this caller would wait or has waited too long, or
+                the pool is closed.
         """
-        await self._enter()
-        if self._closed:
-            self._leave()
-            raise self._overloaded()
+        self.admit()
         loop = asyncio.get_running_loop()
-        started = perf_counter()
+        job = _Job(work, loop.create_future())
+        if self._inside < self._count and len(self._threads) < self._count:
+            self._start_thread()
+        late = None
+        if self._inside >= self._count:
+            late = loop.call_later(self._deadline, self._give_up, job)
+        self._inside += 1
+        self._queue.put(job)
         try:
-            future = self._threads.submit(work)
-        except RuntimeError:  # no thread to be had; the slot is not used
-            self._leave()
+            result: T = await job.done
+        except asyncio.CancelledError:
+            # The slot is freed by the end of the work, not by the end of the caller: one who hangs
+            # up leaves a thread behind that still uses its core.
+            if job.claim():
+                self._inside -= 1
             raise
+        finally:
+            if late is not None:
+                late.cancel()
+        return result
 
-        def ended(done: Future[T]) -> None:
-            # Called on the thread, or on the loop if the work was cancelled before it began. The
-            # loop may be gone when a thread ends after everything else: nobody waits for it then.
-            duration = None if done.cancelled() else perf_counter() - started
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._ended, duration)
+    def admit(self) -> None:
+        """Say whether one more could come in now, and count it if not.
 
-        # The slot is freed by the end of the work, not by the end of the caller: one who hangs up
-        # leaves a thread behind that still uses its core.
-        future.add_done_callback(ended)
-        return await asyncio.wrap_future(future)
+        Raises:
+            Overloaded: too many wait already, or it takes too long until they are through.
+        """
+        if self._closed:
+            raise self._overloaded()
+        waiting = self._inside - self._count
+        if waiting < 0:
+            return
+        # Who would wait for longer than the deadline is better told so at once.
+        if waiting >= self._max_waiting or self._ahead() > self._deadline:
+            raise self._overloaded()
 
     def load(self) -> HasherLoad:
         """Return the figures of this moment."""
+        busy = min(self._inside, self._count)
         return HasherLoad(
             slots=self._count,
-            busy=self._busy,
-            waiting=len(self._queue),
+            busy=busy,
+            waiting=self._inside - busy,
             shed=self._shed,
             completed=self._completed,
         )
@@ -100,49 +136,73 @@ class Slots:
     def close(self) -> None:
         """Finish the work that runs, refuse all that waits, and stop the threads."""
         self._closed = True
-        self._threads.shutdown(wait=True)
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
 
-    async def _enter(self) -> None:
-        if self._busy < self._count:
-            # Nobody waits here: a slot that gets free goes to the head of the queue directly.
-            self._busy += 1
-            return
-        if len(self._queue) >= self._max_waiting:
-            raise self._overloaded()
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
-        try:
-            async with asyncio.timeout(self._deadline):
-                await turn
-        except BaseException as exc:
-            self._abandon(turn)
-            if isinstance(exc, TimeoutError):
-                raise self._overloaded() from None
-            raise
+    def _start_thread(self) -> None:
+        name = f"hash_{len(self._threads)}"
+        thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
-    def _abandon(self, turn: asyncio.Future[None]) -> None:
-        if turn.done() and not turn.cancelled():
-            # The slot came in the same moment as the end of the wait: pass it on.
-            self._leave()
-        elif turn in self._queue:
-            self._queue.remove(turn)
+    def _serve(self) -> None:
+        """Work off the queue, on a thread."""
+        while (job := self._queue.get()) is not None:
+            if not job.claim():
+                continue
+            result: object = None
+            error: BaseException | None = None
+            seconds: float | None = None
+            if self._closed:
+                error = _REFUSED
+            else:
+                began = perf_counter()
+                try:
+                    result = job.work()
+                except BaseException as exc:  # noqa: BLE001 - its caller gets it; the thread goes on
+                    error = exc
+                seconds = perf_counter() - began
+            # The loop may be gone when work ends after everything else: nobody waits for it then.
+            loop = job.done.get_loop()
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._ended, job.done, result, error, seconds)
+            # Not kept until there is more work: they may hold a password.
+            del job, result, error
 
-    def _leave(self) -> None:
-        while self._queue:
-            turn = self._queue.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._busy -= 1
-
-    def _ended(self, duration: float | None) -> None:
-        if duration is not None:
+    def _ended(
+        self,
+        done: "asyncio.Future[Any]",
+        result: object,
+        error: BaseException | None,
+        seconds: float | None,
+    ) -> None:
+        self._inside -= 1
+        if seconds is not None:
             self._completed += 1
-            self._average += _WEIGHT * (duration - self._average)
-        self._leave()
+            self._average += _WEIGHT * (seconds - self._average)
+        if done.done():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(self._overloaded() if error is _REFUSED else error)
+
+    def _give_up(self, job: _Job) -> None:
+        if job.claim():
+            self._inside -= 1
+            if not job.done.done():
+                job.done.set_exception(self._overloaded())
+
+    def _ahead(self) -> float:
+        """Return how many seconds it takes to work off what is here now."""
+        return self._inside * self._average / self._count
 
     def _overloaded(self) -> Overloaded:
         self._shed += 1
-        # How long it takes to work off what is here now.
-        ahead = (self._busy + len(self._queue)) * self._average / self._count
-        return Overloaded(retry_after=max(_MIN_RETRY_SECONDS, ahead))
+        return Overloaded(retry_after=max(_MIN_RETRY_SECONDS, self._ahead()))
+
+
+_REFUSED: Final = Overloaded(retry_after=_MIN_RETRY_SECONDS)
+"""Stands for a refusal on the threads; what is raised is made on the loop, which counts it."""

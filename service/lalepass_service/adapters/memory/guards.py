@@ -51,9 +51,10 @@ class MemorySoftLocks:
         paid = isinstance(decision, Debited)
         return Ticket(account=account, lane=lane, guess=guess, source=source, paid=paid)
 
-    async def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
+    def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
         """The guess was right: begin anew in its lane, and know its source from now on."""
-        self._answer()
+        if self.failure is not None:
+            return
         self._lanes.pop((ticket.account, ticket.lane), None)
         if ticket.source:
             self._known[user_id, ticket.source] = now

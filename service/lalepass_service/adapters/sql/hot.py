@@ -11,8 +11,10 @@ of SQLAlchemy (see `compiled`), and the contract suite of the stores runs on bot
 """
 
 import asyncio
+import logging
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from lalepass_service.adapters.sql.engine import PRAGMAS, translated
 from lalepass_service.core.errors import StoreUnavailable
+
+_log: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -39,11 +43,23 @@ _MAX_TOGETHER: Final = 128
 """So that the first of a batch does not wait for a long one."""
 
 
+_MAX_POSTED: Final = 10_000
+"""Posted work that has not been done, while the database is away. Beyond that it is dropped."""
+
+_POSTED_SECONDS: Final = 0.02
+"""How long posted work waits for other work to be done with."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Job(Generic[T]):
     work: Work[T]
     writes: bool
-    done: "asyncio.Future[T]"
+    done: "asyncio.Future[T] | None"
+    """None for posted work, which nobody waits for."""
+
+    @property
+    def wanted(self) -> bool:
+        return self.done is None or not self.done.done()
 
 
 class HotPath:
@@ -57,6 +73,9 @@ class HotPath:
         self._busy_timeout = busy_timeout
         self._deadline = deadline
         self._queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._posted: deque[_Job[Any]] = deque()
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="database", daemon=True)
 
@@ -92,23 +111,66 @@ class HotPath:
         """
         return await self._ask(work, writes=True)
 
+    def post(self, work: Work[object]) -> None:
+        """Have a function run inside a transaction soon, and do not wait for it.
+
+        It runs before all writes that are asked for after this call, together with the next of
+        them, and after a fiftieth of a second at the latest: a commit of its own would cost as
+        much again.
+        What can't be written is lost, and logged. So it has to be something whose loss errs on the
+        safe side.
+        """
+        if self._closed or len(self._posted) >= _MAX_POSTED:
+            _log.warning("what was posted to the database is lost")
+            return
+        self._posted.append(_Job(work, writes=True, done=None))
+        if len(self._posted) == 1:
+            asyncio.get_running_loop().call_later(_POSTED_SECONDS, self._push)
+
     async def close(self) -> None:
         """Finish what is queued and end the thread."""
+        self._push()
         self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, self._deadline)
+        if self._watch is not None:
+            self._watch.cancel()
 
     async def _ask(self, work: Work[T], *, writes: bool) -> T:
         if self._closed or self._queue.qsize() >= _MAX_QUEUED:
             raise StoreUnavailable
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        late = loop.call_later(self._deadline, _give_up, done)
+        self._bound(loop, done)
         self._queue.put(_Job(work, writes, done))
-        try:
-            return await done
-        finally:
-            late.cancel()
+        return await done
+
+    def _push(self) -> None:
+        """Wake the thread for what is posted, if it has not been taken along already."""
+        if self._posted and not self._closed:
+            self._queue.put(_Job(_nothing, writes=True, done=None))
+
+    def _bound(self, loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]") -> None:
+        """Give up waiting after the deadline.
+
+        All have the same one and most are done in order, so one timer does for all of them: to set
+        and to cancel one for each costs more than to read a row.
+        """
+        while self._waiting and self._waiting[0][1].done():
+            self._waiting.popleft()
+        self._waiting.append((loop.time() + self._deadline, done))
+        if self._watch is None:
+            self._watch = loop.call_later(self._deadline, self._give_up, loop)
+
+    def _give_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= now):
+            _, done = self._waiting.popleft()
+            if not done.done():
+                done.set_exception(StoreUnavailable())
+        self._watch = None
+        if self._waiting:
+            self._watch = loop.call_at(self._waiting[0][0], self._give_up, loop)
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -124,6 +186,8 @@ class HotPath:
                 connection.close()
                 connection = None
             _deliver(jobs, outcomes)
+            # Not kept until there is more work: they may hold somebody's record.
+            del jobs, outcomes
         if connection:
             connection.close()
 
@@ -139,7 +203,12 @@ class HotPath:
                     jobs.append(job)
             if job is None:
                 self._queue.put(None)  # the end was among them: it comes after what is left
-            if wanted := [job for job in jobs if not job.done.done()]:
+            wanted = [job for job in jobs if job.wanted]
+            if any(job.writes for job in wanted):
+                # What was posted goes along with the next who writes, and before them.
+                posted = [self._posted.popleft() for _ in range(len(self._posted))]
+                wanted = posted + wanted
+            if wanted:
                 return wanted
         return []
 
@@ -156,9 +225,8 @@ class HotPath:
         return connection
 
 
-def _give_up(done: "asyncio.Future[Any]") -> None:
-    if not done.done():
-        done.set_exception(StoreUnavailable())
+def _nothing(_: sqlite3.Connection) -> None:
+    """Be there for the sake of what is posted."""
 
 
 def _run_together(connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> list[Any]:
@@ -208,18 +276,26 @@ def _outcome(work: Work[Any], connection: sqlite3.Connection) -> object:
 
 def _deliver(jobs: list[_Job[Any]], outcomes: list[Any]) -> None:
     """Hand all outcomes over with one call to the loop: waking it costs a system call."""
-    loop = jobs[0].done.get_loop()
-    try:
-        loop.call_soon_threadsafe(_settle, jobs, outcomes)
-    except RuntimeError:
-        return  # the loop is gone, and all who waited with it
-
-
-def _settle(jobs: list[_Job[Any]], outcomes: list[Any]) -> None:
+    asked: list[tuple[asyncio.Future[Any], Any]] = []
+    lost = 0
     for job, outcome in zip(jobs, outcomes, strict=True):
-        if job.done.done():
+        if job.done is not None:
+            asked.append((job.done, outcome))
+        else:
+            lost += isinstance(outcome, BaseException)
+    if lost:
+        _log.warning("what was posted to the database is lost, %d times", lost)
+    if asked:
+        # The loop may be gone, and all who waited with it.
+        with suppress(RuntimeError):
+            asked[0][0].get_loop().call_soon_threadsafe(_settle, asked)
+
+
+def _settle(asked: list[tuple["asyncio.Future[Any]", Any]]) -> None:
+    for done, outcome in asked:
+        if done.done():
             continue  # the caller has gone, or its time was over
         if isinstance(outcome, BaseException):
-            job.done.set_exception(outcome)
+            done.set_exception(outcome)
         else:
-            job.done.set_result(outcome)
+            done.set_result(outcome)

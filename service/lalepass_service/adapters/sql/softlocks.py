@@ -85,15 +85,18 @@ class SqlSoftLocks:
             raise Throttled(retry_after=decided.seconds)
         return decided
 
-    async def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
-        """The guess was right: begin anew in its lane, and know its source from now on."""
+    def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
+        """The guess was right: begin anew in its lane, and know its source from now on.
+
+        Nobody waits for it: see the port, and `HotPath.post`.
+        """
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_FORGET, (ticket.account, ticket.lane))
             if ticket.source and not _seen_lately(connection, user_id, ticket.source, now):
                 connection.execute(_KNOW, (ticket.source, _text(now), user_id))
 
-        await self._hot.write(work)
+        self._hot.post(work)
 
     async def give_back(self, ticket: Ticket, *, now: datetime) -> None:
         """The guess could not be verified: undo the debit."""
@@ -125,7 +128,8 @@ class SqlSoftLocks:
         def work(connection: sqlite3.Connection) -> tuple[Lane, ...]:
             return tuple(_lane(*row) for row in connection.execute(_LANES, (account,)))
 
-        return await self._hot.read(work)
+        # It writes nothing, but what was posted comes before a write only.
+        return await self._hot.write(work)
 
     async def unlock(self, account: str, *, act: Entry | None) -> bool:
         """Forget all wrong passwords. Returns False if there were none."""

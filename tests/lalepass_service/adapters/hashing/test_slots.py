@@ -202,7 +202,7 @@ async def test_a_caller_who_hangs_up_the_moment_his_turn_comes_passes_it_on(gate
 async def test_no_slot_is_ever_lost(gate: Gate, seed: int) -> None:
     gate.open()
     random = Random(seed)  # noqa: S311 - chooses who hangs up, and when
-    slots = make(count=2, max_waiting=20, deadline=0.003)
+    slots = make(count=2, max_waiting=20, deadline=0.003, expected=0.0001)
 
     async def caller() -> None:
         task = asyncio.create_task(slots.run(gate.work))
@@ -291,3 +291,40 @@ async def test_closing_finishes_what_runs_and_refuses_what_waits(gate: Gate) -> 
     with pytest.raises(Overloaded):
         await slots.run(lambda: None)
     assert slots.load().busy == 0
+
+
+async def test_who_would_wait_for_longer_than_the_deadline_is_told_so_at_once(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=100, deadline=60, expected=25)
+    tasks = await crowd(slots, gate, 3)
+
+    with pytest.raises(Overloaded):
+        slots.admit()
+    with pytest.raises(Overloaded):
+        await slots.run(gate.work)
+
+    assert (slots.load().waiting, slots.load().shed) == (2, 2)
+    gate.open()
+    await asyncio.gather(*tasks)
+    slots.close()
+
+
+async def test_a_free_slot_is_given_however_long_the_work_takes(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=1, deadline=0.01, expected=1000)
+    gate.open()
+
+    assert await slots.run(partial(gate.work, "slow")) == "slow"
+    slots.close()
+
+
+async def test_a_thread_goes_on_while_the_loop_is_held_up() -> None:
+    """What comes after is not handed over by the loop, which may have other things to do."""
+    slots = make(count=1, max_waiting=3)
+    begun = threading.Event()
+    first = asyncio.create_task(slots.run(lambda: "first"))
+    second = asyncio.create_task(slots.run(begun.set))
+    await asyncio.sleep(0)
+
+    assert begun.wait(timeout=20)
+    assert await first == "first"
+    await second
+    slots.close()

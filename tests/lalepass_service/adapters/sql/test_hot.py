@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.core.errors import StoreUnavailable
+from tests.lalepass_service.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -125,3 +127,56 @@ async def test_closing_finishes_what_is_queued_and_takes_no_more(path: Path) -> 
     assert len(await asyncio.gather(*queued)) == 50
     with pytest.raises(StoreUnavailable):
         await hot.read(names)
+
+
+async def test_what_is_posted_comes_before_what_is_written_later(hot: HotPath) -> None:
+    for number in range(300):
+        hot.post(retire(f"n{number}"))
+
+    def count(connection: sqlite3.Connection) -> int:
+        return len(names(connection))
+
+    assert await hot.write(count) == 300
+
+
+async def test_what_is_posted_is_written_soon_by_itself(hot: HotPath, path: Path) -> None:
+    hot.post(retire("a"))
+
+    await until(lambda: on_disk(path) == {"a"})
+
+
+async def test_what_is_posted_and_fails_fails_nobody_else(
+    hot: HotPath, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hot.post(retire("a"))
+    hot.post(retire("a"))
+    hot.post(retire("b"))
+
+    assert await hot.write(retire("c")) == "c"
+    assert on_disk(path) == {"a", "b", "c"}
+    await until(lambda: "is lost" in caplog.text)
+
+
+async def test_what_is_posted_is_written_before_the_end(path: Path) -> None:
+    hot = HotPath.open(path, busy_timeout=_BUSY_TIMEOUT)
+    hot.post(retire("a"))
+    await hot.close()
+
+    assert on_disk(path) == {"a"}
+    hot.post(retire("b"))
+    assert on_disk(path) == {"a"}
+
+
+async def test_nobody_waits_for_ever_for_a_thread_that_hangs(path: Path) -> None:
+    go = threading.Event()
+    hot = HotPath.open(path, busy_timeout=0.05)
+    try:
+        hung = asyncio.create_task(hot.read(lambda _: go.wait(60)))
+        behind = [asyncio.create_task(hot.read(names)) for _ in range(3)]
+        for task in (hung, *behind):
+            with pytest.raises(StoreUnavailable):
+                await task
+    finally:
+        go.set()
+    assert await hot.read(names) == set()
+    await hot.close()
