@@ -1,10 +1,14 @@
 """What the documents say is true of the code."""
 
+import ast
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from lalepass_provider.config import ProfileOptions, ProviderConfig
 from lalepass_provider.policy import LinkExisting, Unavailable
@@ -14,6 +18,7 @@ from lalepass_wire import ErrorCode, RefusalReason
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+HOMESERVER = (ROOT / "docs" / "homeserver.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
 
 
@@ -82,3 +87,64 @@ def test_the_api_document_has_no_code_that_is_not_in_the_contract() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", API, re.MULTILINE))
 
     assert rows == {*ErrorCode, *RefusalReason}
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Return the cells of the first table below a heading of docs/homeserver.md."""
+    (part,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", HOMESERVER, re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^\| (.*) \|$", part, re.MULTILINE)
+    return [[cell.strip() for cell in line.split(" | ")] for line in lines]
+
+
+def options_of(model: type[BaseModel]) -> Iterator[tuple[str, object]]:
+    """Yield every option with its default, and those inside of others."""
+    for name, option in model.model_fields.items():
+        if isinstance(option.default, BaseModel):
+            inner = type(option.default)
+            yield from ((f"{name}.{below}", default) for below, default in options_of(inner))
+        else:
+            yield name, option.default
+
+
+def test_the_document_on_homeservers_has_every_option_with_its_default() -> None:
+    shown = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("Options")[1:]}
+    real = {
+        name: "" if default is None else json.dumps(default, default=str).strip('"')
+        for name, default in options_of(ProviderConfig)
+    }
+
+    assert {
+        name: "" if default in {"none", "the platform's", "|"} else default
+        for name, default in shown.items()
+    } == real
+
+
+def test_it_has_everything_that_the_doctor_can_find() -> None:
+    shown = {
+        (cells[0].strip("`"), cells[1]) for cells in rows("The doctor") if cells[0].startswith("`")
+    }
+    sources = (ROOT / "lalepass_provider" / "check").glob("*.py")
+    real = {
+        (name, severity)
+        for source in sources
+        for severity, name in re.findall(
+            r"\b(error|warning)\(\s*\"([a-z-]+)\"", source.read_text(encoding="utf-8")
+        )
+    }
+
+    # Its severity depends on local_users.
+    assert shown == real - {("two-passwords", "warning")}
+
+
+def test_what_it_says_about_the_log_is_what_the_module_logs() -> None:
+    texts = [
+        node.value
+        for source in (ROOT / "lalepass_provider").glob("*.py")
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    quoted = [row[0].strip("`") for row in rows("When something is wrong") if row[0][0] == "`"]
+    ours = [line for line in quoted if "lalepass_provider" not in line]
+
+    assert len(ours) > 10
+    assert [line for line in ours if not any(line in text for text in texts)] == []

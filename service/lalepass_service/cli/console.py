@@ -4,6 +4,7 @@ This imports the standard library and our own rules only: it has to work where n
 """
 
 import json
+import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -109,8 +110,13 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         # Text, not str: a name in square brackets is a name, and no markup.
         table.add_row(*(Text(visible(cell)) for cell in row))
     # On a narrower terminal lines are broken; narrower columns would lose what is in them.
-    width = max(Console().width, _MIN_WIDTH)
-    Console(highlight=False, width=width).print(table)
+    terminal = max(width(), _MIN_WIDTH)
+    Console(highlight=False, width=terminal).print(table)
+
+
+def width() -> int:
+    """Return how many columns the terminal has; 80 if there is none."""
+    return shutil.get_terminal_size().columns
 
 
 def iso(time: datetime | None) -> str | None:

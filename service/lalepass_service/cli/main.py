@@ -15,6 +15,7 @@ from lalepass_service.cli import (
     config,
     console,
     db,
+    doctor,
     init,
     keys,
     serve,
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("calibrate")(calibrate.calibrate)
+app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")

@@ -1,0 +1,107 @@
+"""All that is looked at, in the order in which it is told."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from lalepass_provider.check import (
+    asking,
+    installed,
+    listing,
+    options,
+    passwords,
+    service,
+    surroundings,
+)
+from lalepass_provider.check.certificates import look_at_file as look_at_certificate
+from lalepass_provider.check.files import Configuration
+from lalepass_provider.check.finding import Finding, ok
+from lalepass_provider.check.listing import Entry
+from lalepass_provider.check.permissions import Account
+from lalepass_provider.config import ProviderConfig
+
+_LEAST_SECONDS: Final = 5.0
+"""For the service to answer the doctor, who has more time than somebody who logs in."""
+
+
+def reader(config: Mapping[str, Any], *, named: str | None) -> Account:
+    """Return whom Synapse runs as, as far as can be known.
+
+    For root that is whoever owns Synapse's signing key, which it has to read as well.
+
+    Raises:
+        KeyError: there is nobody of that name.
+    """
+    if named is not None:
+        return Account.named(named)
+    mine = Account.mine()
+    key = config.get("signing_key_path")
+    if mine.uid == 0 and isinstance(key, str):
+        with suppress(OSError, KeyError):
+            return Account.owner_of(Path(key))
+    return mine
+
+
+def look(
+    configuration: Configuration,
+    *,
+    reader: Account,
+    online: bool,
+    now: float,
+    ask: service.Ask = asking.ask,
+) -> Iterator[Finding]:
+    """Look at everything.
+
+    Args:
+        configuration: all files.
+        reader: whom Synapse runs as.
+        online: whether the service is asked.
+        now: seconds since the epoch.
+        ask: the network.
+    """
+    yield from configuration.findings
+    yield from listing.look(configuration.values)
+    ours = listing.our_entry(configuration.values)
+    yield from passwords.look(configuration.values, local_users=options.has_local_users(ours))
+    yield from surroundings.look(configuration.values)
+    if ours is None:
+        return
+    config, said = options.read(ours)
+    yield said
+    stands_in = configuration.files.get(ours.section)
+    yield from options.look_at_files(ours, reader=reader, stands_in=stands_in)
+    if config is None:
+        return
+    yield from _look_with(config, ours, online=online, now=now, ask=ask)
+
+
+def _look_with(
+    config: ProviderConfig, ours: Entry, *, online: bool, now: float, ask: service.Ask
+) -> Iterator[Finding]:
+    option = f"{ours.option}.config"
+    yield from options.look_at_plaintext(config, option=option)
+    tls = config.tls.files()
+    for name, path in (("certificate_path", tls.certificate_path), ("ca_path", tls.ca_path)):
+        if path is not None:
+            where = f"{option}.tls.{name}"
+            yield from look_at_certificate(path, whose=f"in {path}", option=where, now=now)
+    if not online:
+        yield ok("offline", "The service was not asked.", fix="Leave out --offline.")
+        return
+    targets = [
+        (
+            f"{option}.url" if config.urls is None else f"{option}.urls[{number}]",
+            asking.Target(
+                address=address,
+                token=config.bearer_token().current(),
+                seconds=max(config.timeout, _LEAST_SECONDS),
+                ca_path=tls.ca_path,
+                certificate_path=tls.certificate_path,
+                key_path=tls.key_path,
+            ),
+        )
+        for number, address in enumerate(config.addresses)
+    ]
+    version = installed.module_version()
+    yield from service.look(targets, module_version=version, ask=ask, now=now)
