@@ -41,6 +41,7 @@ def serve(config: Config) -> None:
     """
     parts.check_hashing(config)
     parts.check_passwords(config)
+    parts.check_copy(config)
     # The port comes first: a second instance, started by mistake, must not touch the database.
     with listen(config.server) as listener:
         prepare_database(config)
@@ -92,6 +93,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             registry=service.registry,
             ping=partial(service.database.ping, _PING_SECONDS),
             hasher=service.hasher,
+            trail=service.trail,
             request_timeout=config.server.request_timeout,
             clock=service.clock,
             service_version=installed_version(),
@@ -180,6 +182,7 @@ def openapi_document() -> dict[str, Any]:
         registry=_absent(),
         ping=_absent(),
         hasher=_Idle(),
+        trail=_absent(),
         request_timeout=1,
         clock=_absent(),
         service_version="",

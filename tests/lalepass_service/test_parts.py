@@ -1,12 +1,14 @@
 """What the parts are built from: the pepper's file, and the decoys from what is stored."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from lalepass_service import parts
-from lalepass_service.config import Config, Database, Hashing
+from lalepass_service.config import Audit, Config, Database, Hashing
+from lalepass_service.core.audit import document
 from lalepass_service.core.editing import NewUser
 from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByLocalpart
@@ -14,6 +16,7 @@ from lalepass_service.core.model import NormalForm, Password
 from lalepass_service.faults import ConfigFault
 from tests.lalepass_service.accounts import BY
 from tests.lalepass_service.adapters.hashing.golden import GOLDEN, PASSWORD, PEPPER
+from tests.lalepass_service.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -90,3 +93,40 @@ async def test_where_hashes_were_brought_along_names_that_are_not_there_are_like
         assert children() == 0
 
     assert type(before).__name__ == type(again).__name__ == "Accepted"
+
+
+async def test_the_service_copies_its_checks_and_a_broken_copy_fails_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = tmp_path / "trail.jsonl"
+    config = configured(tmp_path).model_copy(update={"audit": Audit(copy_path=copy)})
+    parts.migrate(config.database.path)
+
+    async with parts.open_service(config) as service:
+        await service.check.check(ALICE)
+        await until(lambda: copy.stat().st_size > 0)
+        copy.rename(tmp_path / "rotated")
+        copy.mkdir()
+        for _ in range(2):
+            await service.check.check(ALICE)
+        await until(lambda: service.trail().copy_failures > 0)
+        await until(lambda: service.trail().waiting == 0)
+
+    async with parts.open_trail(config) as trail:
+        entries = [entry for _, entry in await trail.entries()]
+    copied = (tmp_path / "rotated").read_text().splitlines()
+    assert [json.loads(line) for line in copied] == [document(entries[0])]
+    assert len(entries) == 3
+    # Nothing was to be done about it until the end.
+    assert (service.trail().copy_lost, service.trail().lost) == (2, 0)
+    assert caplog.text.count("can't be written") == 1
+
+
+async def test_a_copy_that_can_not_be_written_is_no_start(tmp_path: Path) -> None:
+    copy = tmp_path / "none" / "trail.jsonl"
+    config = configured(tmp_path).model_copy(update={"audit": Audit(copy_path=copy)})
+    parts.migrate(config.database.path)
+
+    with pytest.raises(ConfigFault, match=f"audit.copy_path: {copy}: {copy.parent} is no folder"):
+        async with parts.open_service(config):
+            pytest.fail("it has started")

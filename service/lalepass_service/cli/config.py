@@ -23,6 +23,7 @@ def check(context: typer.Context) -> None:
     settings = chosen.load()
     parts.check_hashing(settings)
     parts.check_passwords(settings)
+    parts.check_copy(settings)
     where = operate.check_keys(settings)
     file = config.find(chosen.config_path)
     console.say(f"{file or 'the environment'}: all options are right")

@@ -104,7 +104,9 @@ def retire(
     if not yes:
         _confirm(key_id)
     act = operate.act_now(Event.KEY_RETIRED, {"key_id": key_id})
-    operate.on_database(config, lambda database: remove(database, directory, key_id, act=act))
+    with parts.copy_of_acts(config, uncopied=operate.warn_of_no_copy) as copy:
+        operate.on_database(config, lambda database: remove(database, directory, key_id, act=act))
+        copy(act)
     console.say(f"the key {key_id} is removed")
 
 

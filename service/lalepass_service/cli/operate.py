@@ -35,6 +35,7 @@ def require_database(config: "Config") -> None:
     parts.require_current_schema(config)
     parts.vault(config)
     parts.check_passwords(config)
+    parts.check_copy(config)
 
 
 def check_keys(config: "Config") -> str:
@@ -79,6 +80,7 @@ def acts_on_files(config: "Config") -> Callable[[Event, Mapping[str, Fact]], Non
     from lalepass_service import parts  # noqa: PLC0415
     from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
 
+    parts.check_copy(config)
     if parts.schema_of(config.database.path) is SchemaState.EMPTY:
         return _say_that_there_is_no_trail
     parts.require_current_schema(config)
@@ -89,7 +91,7 @@ def _record(config: "Config", event: Event, details: Mapping[str, Fact]) -> None
     from lalepass_service.parts import open_acts  # noqa: PLC0415
 
     async def run() -> None:
-        async with open_acts(config) as acts:
+        async with open_acts(config, uncopied=warn_of_no_copy) as acts:
             await acts.record(act_now(event, details))
 
     try:
@@ -116,7 +118,9 @@ def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Resu
     from lalepass_service.parts import open_directory  # noqa: PLC0415
 
     async def run() -> _Result:
-        async with open_directory(config, by=operator(), unanswered=_warn) as directory:
+        async with open_directory(
+            config, by=operator(), unanswered=_warn, uncopied=warn_of_no_copy
+        ) as directory:
             return await work(directory)
 
     return asyncio.run(run())
@@ -125,6 +129,13 @@ def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Resu
 def _warn(error: BreachRangeUnavailable) -> None:
     """Whoever sets a password should know which of the rules was left out."""
     console.explain(f"lalepass: warning: the password was not looked up: {error}")
+
+
+def warn_of_no_copy(error: OSError) -> None:
+    """Say that what was done is in the trail only."""
+    console.explain(
+        f"lalepass: warning: it is in the trail, but could not be copied: {error.strerror}"
+    )
 
 
 def on_trail(config: "Config", work: Callable[["SqlTrail"], Awaitable[_Result]]) -> _Result:
@@ -145,7 +156,7 @@ def on_registry(
     from lalepass_service.parts import open_registry  # noqa: PLC0415
 
     async def run() -> _Result:
-        async with open_registry(config) as registry:
+        async with open_registry(config, uncopied=warn_of_no_copy) as registry:
             return await work(registry)
 
     return asyncio.run(run())

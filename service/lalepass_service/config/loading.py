@@ -81,6 +81,9 @@ class Config(BaseSettings):
         if self.keys.directory is not None:
             keys = folder / self.keys.directory
             changed["keys"] = self.keys.model_copy(update={"directory": keys})
+        if self.audit.copy_path is not None:
+            copy = folder / self.audit.copy_path
+            changed["audit"] = self.audit.model_copy(update={"copy_path": copy})
         if pepper := self.hashing.synapse_pepper_path:
             path = str(folder / pepper)
             changed["hashing"] = self.hashing.model_copy(update={"synapse_pepper_path": path})

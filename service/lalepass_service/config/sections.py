@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
-    field_validator,
 )
 
 
@@ -20,6 +20,14 @@ class Section(BaseModel):
 
     # Each description below completes the sentence "should be ...".
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _none_if_empty(value: object) -> object:
+    # Path("") would be the folder of the file itself.
+    return None if value == "" else value
+
+
+_MaybePath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 
 
 class Server(Section):
@@ -43,13 +51,7 @@ class Keys(Section):
     """What stored password records are wrapped with."""
 
     # Unset by default, for installations from before there were keys: `lalepass init` sets it.
-    directory: Path | None = Field(None, description="the path of a folder, or empty for no keys")
-
-    @field_validator("directory", mode="before")
-    @classmethod
-    def _none_if_empty(cls, value: object) -> object:
-        # Path("") would be the folder of the file itself.
-        return None if value == "" else value
+    directory: _MaybePath = Field(None, description="the path of a folder, or empty for no keys")
 
 
 class Hashing(Section):
@@ -115,9 +117,10 @@ class Throttle(Section):
 
 
 class Audit(Section):
-    """The trail of checks."""
+    """The trail of checks and of what operators change."""
 
     keep_days: int = Field(365, ge=1, le=36500, description="a number of days from 1 to 36500")
+    copy_path: _MaybePath = Field(None, description="the path of a file, or empty for no copy")
 
 
 class Log(Section):

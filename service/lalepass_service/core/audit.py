@@ -103,5 +103,5 @@ def document(entry: Entry) -> dict[str, object]:
         "source_ip": entry.source_ip,
         "user_agent": entry.user_agent,
         "request_id": entry.request_id,
-        "details": dict(entry.details),
+        "details": dict(sorted(entry.details.items())),
     }

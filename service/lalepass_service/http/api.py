@@ -20,6 +20,7 @@ from lalepass_service.http.callers import any_caller, caller_with
 from lalepass_service.http.direct import DirectCheck
 from lalepass_service.http.limits import Limits
 from lalepass_service.http.request_id import RequestId
+from lalepass_service.http.trail import Trail
 from lalepass_service.http.unforeseen import Unforeseen
 from lalepass_wire import limits, paths
 
@@ -37,13 +38,14 @@ _NO_TELEMETRY: Final[Any] = {
 }
 
 
-def build(
+def build(  # noqa: PLR0913 - the ports, each by its name
     *,
     check: GuardedCheck,
     followers: feed_routes.Followers,
     registry: CallerRegistry,
     ping: Callable[[], Awaitable[None]],
     hasher: metrics.Hasher,
+    trail: Callable[[], Trail],
     request_timeout: float,
     clock: Clock,
     service_version: str,
@@ -56,12 +58,13 @@ def build(
         registry: knows the callers.
         ping: asks the database, within a time limit; raises StoreUnavailable.
         hasher: how busy it is, and whether it takes one more.
+        trail: how the trail fares.
         request_timeout: seconds for one request, from its head to its answer. Who waits for
             changes has so much on top of the wait.
         clock: says what time it is here.
         service_version: which release this is.
     """
-    counted = metrics.Metrics(load=hasher.load)
+    counted = metrics.Metrics(load=hasher.load, trail=trail)
     app = _bare()
     asking = caller_with(Scope.CHECK, registry=registry)
     app.include_router(check_route.router(authenticate=asking))

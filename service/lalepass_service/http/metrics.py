@@ -21,6 +21,7 @@ from starlette.responses import Response
 from lalepass_service.core.check import Accepted, Outcome
 from lalepass_service.core.errors import NoAnswer
 from lalepass_service.http.problems import code_of
+from lalepass_service.http.trail import Trail, TrailCollector
 from lalepass_wire import ErrorCode, paths
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -74,10 +75,11 @@ class Hasher(Protocol):
 class Metrics:
     """What is counted. Each application has its own, so that tests don't count each other."""
 
-    def __init__(self, *, load: Callable[[], Load]) -> None:
+    def __init__(self, *, load: Callable[[], Load], trail: Callable[[], Trail]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(_HasherCollector(load))
+        self.registry.register(TrailCollector(trail))
         self.requests = Counter(
             "lalepass_http_requests",
             "Requests by route and status",

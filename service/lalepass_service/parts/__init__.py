@@ -16,11 +16,14 @@ from lalepass_service.parts.keys import key_directory, key_vault, require_keys, 
 from lalepass_service.parts.operators import open_acts, open_directory, open_registry, open_trail
 from lalepass_service.parts.policy import check_passwords, open_policy
 from lalepass_service.parts.service import Service, open_service
+from lalepass_service.parts.trail import check_copy, copy_of_acts
 
 __all__ = [
     "Service",
+    "check_copy",
     "check_hashing",
     "check_passwords",
+    "copy_of_acts",
     "foreign_record",
     "key_directory",
     "key_vault",

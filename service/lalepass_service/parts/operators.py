@@ -10,9 +10,10 @@ from lalepass_service.parts.database import open_database, open_hot
 from lalepass_service.parts.hashing import open_hasher
 from lalepass_service.parts.keys import vault
 from lalepass_service.parts.policy import open_policy
+from lalepass_service.parts.trail import copy_of_acts
 
 if TYPE_CHECKING:
-    from lalepass_service.adapters.sql.acts import SqlActs
+    from lalepass_service.adapters.sql.acts import Copy, SqlActs
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.hot import HotPath
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
     from lalepass_service.core.callers import CallerRegistry
     from lalepass_service.core.directory import Directory
     from lalepass_service.core.policy import Unanswered
+    from lalepass_service.parts.trail import Uncopied
 
 
 @asynccontextmanager
 async def open_directory(
-    config: "Config", *, by: "Actor", unanswered: "Unanswered | None" = None
+    config: "Config",
+    *,
+    by: "Actor",
+    unanswered: "Unanswered | None" = None,
+    uncopied: "Uncopied | None" = None,
 ) -> AsyncIterator["Directory"]:
     """Open what an operator changes accounts with.
 
@@ -34,6 +40,7 @@ async def open_directory(
         by: the operator, for the trail.
         unanswered: told when a password is taken without the answer of the range host; by default
             that is logged.
+        uncopied: told when an act can't be copied; by default that is logged.
     """
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.sql.sign_ins import SqlSignIns
@@ -41,16 +48,19 @@ async def open_directory(
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.directory import Directory
 
-    with open_policy(config, unanswered=unanswered) as policy:
+    with (
+        open_policy(config, unanswered=unanswered) as policy,
+        copy_of_acts(config, uncopied=uncopied) as copy,
+    ):
         async with (
             open_database(config) as database,
             open_hot(config) as hot,
             open_hasher(config, threads=1) as hasher,
         ):
             yield Directory(
-                users=SqlUsers(database, vault(config)),
+                users=SqlUsers(database, vault(config), copy=copy),
                 hasher=hasher,
-                locks=SqlSoftLocks(hot),
+                locks=SqlSoftLocks(hot, copy=copy),
                 clock=SystemClock(),
                 policy=policy,
                 by=by,
@@ -59,19 +69,25 @@ async def open_directory(
 
 
 @asynccontextmanager
-async def open_registry(config: "Config") -> AsyncIterator["CallerRegistry"]:
+async def open_registry(
+    config: "Config", *, uncopied: "Uncopied | None" = None
+) -> AsyncIterator["CallerRegistry"]:
     """Open what an operator makes tokens with."""
-    async with open_database(config) as database:
-        yield registry(database)
+    with copy_of_acts(config, uncopied=uncopied) as copy:
+        async with open_database(config) as database:
+            yield registry(database, copy=copy)
 
 
 @asynccontextmanager
-async def open_acts(config: "Config") -> AsyncIterator["SqlActs"]:
+async def open_acts(
+    config: "Config", *, uncopied: "Uncopied | None" = None
+) -> AsyncIterator["SqlActs"]:
     """Open what takes down acts on files."""
     from lalepass_service.adapters.sql.acts import SqlActs
 
-    async with open_database(config) as database:
-        yield SqlActs(database)
+    with copy_of_acts(config, uncopied=uncopied) as copy:
+        async with open_database(config) as database:
+            yield SqlActs(database, copy=copy)
 
 
 @asynccontextmanager
@@ -85,10 +101,14 @@ async def open_trail(config: "Config") -> AsyncIterator["SqlTrail"]:
         yield SqlTrail(hot)
 
 
-def registry(database: "Database", hot: "HotPath | None" = None) -> "CallerRegistry":
+def registry(
+    database: "Database", hot: "HotPath | None" = None, *, copy: "Copy | None" = None
+) -> "CallerRegistry":
     """Return what knows the tokens; with `hot`, on the way that checks take."""
     from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.adapters.sql.acts import no_copy
     from lalepass_service.adapters.sql.callers import SqlCallers
     from lalepass_service.core.callers import CallerRegistry
 
-    return CallerRegistry(callers=SqlCallers(database, hot), clock=SystemClock())
+    callers = SqlCallers(database, hot, copy=copy or no_copy)
+    return CallerRegistry(callers=callers, clock=SystemClock())

@@ -3,10 +3,11 @@
 # ruff: noqa: PLC0415 - see the package
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from lalepass_service.parts.database import open_database, open_hot
@@ -14,6 +15,7 @@ from lalepass_service.parts.feed import Followers, open_followers
 from lalepass_service.parts.hashing import open_hasher
 from lalepass_service.parts.keys import require_keys, vault
 from lalepass_service.parts.operators import registry
+from lalepass_service.parts.trail import TrailState, open_copy, state_of
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.hashing import PasswordHasher
@@ -41,6 +43,8 @@ class Service:
     hasher: "PasswordHasher"
     database: "Database"
     clock: "Clock"
+    trail: "Callable[[], TrailState]"
+    """Says how the trail fares."""
 
 
 @asynccontextmanager
@@ -48,6 +52,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
     """Open what answers requests."""
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.hashing import usable_cores
+    from lalepass_service.adapters.sql.acts import no_copy
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
@@ -59,11 +64,12 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         open_hot(config) as hot,
         open_hasher(config, threads=threads, decoy_key=keys.derive("decoys")) as hasher,
         open_followers(config, hot) as followers,
+        open_copy(config) as copy,
     ):
         await require_keys(config, database)
         users, locks = SqlUsers(database, keys, hot), SqlSoftLocks(hot)
         await _mix(users, hasher)
-        trail = SqlTrail(hot)
+        trail = SqlTrail(hot, copy=copy or no_copy)
         guard = _guard(config, users=users, keys=keys, locks=locks, hasher=hasher, trail=trail)
         async with (
             _in_background(_keep_mixing(users, hasher)),
@@ -78,6 +84,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
                 hasher=hasher,
                 database=database,
                 clock=SystemClock(),
+                trail=partial(state_of, trail, copy),
             )
 
 

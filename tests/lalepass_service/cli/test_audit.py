@@ -1,5 +1,7 @@
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -41,7 +43,7 @@ def test_the_newest_come_last(operator: Operator) -> None:
 
     shown = operator("audit", "tail", "--limit", "2").done().splitlines()
 
-    assert shown[0].split() == ["AT", "OUTCOME", "USER", "FROM", "BY"]
+    assert shown[0].split() == ["AT", "WHAT", "USER", "FROM", "BY"]
     assert [line.split()[1:3] for line in shown[1:]] == [
         ["refused_credentials", "bob"],
         ["throttled", "alice"],
@@ -57,6 +59,10 @@ def test_it_can_be_narrowed_down(operator: Operator) -> None:
 
     assert outcomes("--user", "alice") == ["accepted", "throttled"]
     assert outcomes("--outcome", "accepted") == ["accepted"]
+    assert outcomes("--event", "check") == [outcome for _, outcome in TRAIL]
+    assert outcomes("--event", "user_added") == []
+    assert outcomes("--actor", "homeserver", "--user", "bob") == ["refused_credentials"]
+    assert outcomes("--actor", "operator:root") == []
     assert outcomes("--since", "2026-01-02T04:00") == ["refused_credentials", "throttled"]
     assert outcomes("--until", "2026-01-02T04:00") == ["accepted"]
 
@@ -72,7 +78,39 @@ def test_everything_can_be_exported_line_by_line(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--since", "yesterday"), ("--until", ""), ("--outcome", "\udcff")], ids=str
+    "options",
+    [
+        ("--since", "yesterday"),
+        ("--until", ""),
+        ("--outcome", "\udcff"),
+        ("--actor", "\udcff"),
+        ("--event", "nothing"),
+    ],
+    ids=str,
 )
 def test_what_is_no_condition_is_told(operator: Operator, options: tuple[str, str]) -> None:
     operator("audit", "tail", *options).refused(ExitCode.USAGE)
+
+
+def test_what_operators_have_changed_stands_among_the_checks(operator: Operator) -> None:
+    record(operator, *TRAIL)
+    operator("user", "add", "carol", "--no-password").done()
+
+    shown = operator("audit", "tail", "--event", "user_added").done()
+    document = operator("audit", "tail", "--user", "carol", "--json").document
+
+    assert "user_added" in document["entries"][0]["event"]
+    assert document["entries"][0]["details"]["password"] == "none"
+    assert shown.splitlines()[0].split() == ["AT", "WHAT", "USER", "FROM", "BY", "DETAILS"]
+    assert shown.splitlines()[1].split()[1:3] == ["user_added", "carol"]
+    assert "password=none" in shown
+
+
+def test_an_entry_of_a_later_version_is_shown_as_it_is(operator: Operator) -> None:
+    record(operator, *TRAIL)
+    with closing(sqlite3.connect(operator.directory / "lalepass.db")) as database:
+        database.execute("UPDATE audit SET event = 'user_renamed' WHERE localpart = 'bob'")
+        database.commit()
+
+    events = [entry["event"] for entry in operator("audit", "tail", "--json").document["entries"]]
+    assert events == ["check", "user_renamed", "check"]

@@ -45,6 +45,15 @@ async def test_the_load_of_the_hasher_is_shown_as_it_is_now(
     assert figures["lalepass_hasher_completed_total"] == 5
 
 
+async def test_it_is_shown_how_the_trail_fares(client: httpx.AsyncClient) -> None:
+    figures = await _figures(client)
+
+    assert figures["lalepass_audit_waiting"] == 6
+    assert figures["lalepass_audit_lost_total"] == 7
+    assert figures["lalepass_audit_copy_failures_total"] == 8
+    assert figures["lalepass_audit_copy_lost_total"] == 9
+
+
 async def test_paths_that_do_not_exist_share_one_figure(client: httpx.AsyncClient) -> None:
     for number in range(3):
         await client.get(f"/{number}")

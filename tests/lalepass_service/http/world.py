@@ -34,6 +34,7 @@ from lalepass_service.core.model import Password, Scope, UserState
 from lalepass_service.core.sign_ins import Reporting
 from lalepass_service.core.watch import Watch
 from lalepass_service.http import api
+from lalepass_service.parts.trail import TrailState
 from lalepass_wire import paths
 from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
 
@@ -42,6 +43,8 @@ WRONG = "battery staple"
 VERSION = "1.2.3"
 
 LOAD = HasherLoad(slots=2, busy=1, waiting=3, shed=4, completed=5)
+
+TRAIL = TrailState(waiting=6, lost=7, copy_failures=8, copy_lost=9)
 
 
 @dataclass
@@ -115,6 +118,7 @@ class World:
             registry=self.registry,
             ping=self._ping,
             hasher=Room(self),
+            trail=lambda: TRAIL,
             request_timeout=request_timeout,
             clock=FixedClock(NOW),
             service_version=VERSION,

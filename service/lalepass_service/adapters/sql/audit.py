@@ -73,6 +73,11 @@ class SqlTrail:
         self.lost = 0
         """Entries that could not be written, since the start."""
 
+    @property
+    def waiting(self) -> int:
+        """Entries that are not written yet."""
+        return len(self._waiting)
+
     def record(self, entry: Entry) -> None:
         """Take an entry. It is written within half a second; nobody waits for it."""
         self._copy(entry)
@@ -92,6 +97,7 @@ class SqlTrail:
         finally:
             await self._try_to_flush()
             if self._waiting:
+                self.lost += len(self._waiting)
                 _log.error("%d entries of the trail could not be written", len(self._waiting))
 
     async def _try_to_flush(self) -> None:

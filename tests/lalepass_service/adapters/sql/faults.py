@@ -17,10 +17,10 @@ async def impatient(path: Path) -> AsyncIterator[Database]:
 
 
 @contextmanager
-def no_file_grows() -> Iterator[None]:
-    """Let this process write nothing, as on a disk that is full."""
+def no_file_grows(*, room: int = 0) -> Iterator[None]:
+    """Let this process write nothing, as on a disk that is full, beyond so many bytes of a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:
         yield
     finally:
