@@ -148,3 +148,19 @@ def test_what_it_says_about_the_log_is_what_the_module_logs() -> None:
 
     assert len(ours) > 10
     assert [line for line in ours if not any(line in text for text in texts)] == []
+
+
+LESSONS = (ROOT / "docs" / "lessons.md").read_text()
+
+
+@pytest.mark.parametrize("named", sorted(set(re.findall(r"`(tests/[\w/.]+::\w+)`", LESSONS))))
+def test_the_tests_that_the_lessons_name_exist(named: str) -> None:
+    path, _, name = named.partition("::")
+
+    assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE)
+
+
+def test_every_lesson_has_a_test_on_a_real_synapse() -> None:
+    rows = re.findall(r"^\| (\d+)\. .*tests/e2e/", LESSONS, re.MULTILINE)
+
+    assert rows == [str(number) for number in range(1, 11)]

@@ -96,3 +96,32 @@ def test_synapse_does_not_start_with_a_wrong_option_and_says_which(
     assert done.returncode != 0
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_s13_a_synapse_with_mas_does_not_start_with_the_module(
+    tmp_path: Path, service: Service
+) -> None:
+    """The README says that they exclude each other; Synapse sees to it."""
+    config = synapse_config(
+        tmp_path,
+        service,
+        "http://127.0.0.1:1",
+        matrix_authentication_service={
+            "enabled": True,
+            "endpoint": "http://127.0.0.1:1/",
+            "secret": "shared with nobody",
+        },
+        password_config={"enabled": False},
+    )
+    config.write()
+
+    done = subprocess.run(
+        [config.python, "-m", "synapse.app.homeserver", "-c", str(config.path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert "password auth provider" in done.stderr.lower()
