@@ -58,6 +58,12 @@ class Metrics:
             ["endpoint", "kind"],
             registry=registry,
         )
+        self._profile_failures = Counter(
+            "lalepass_provider_profile_failures",
+            "Parts of profiles that could not be written, or an address that another account has.",
+            ["part"],
+            registry=registry,
+        )
 
     def check_begins(self) -> None:
         """One check more is under way."""
@@ -76,6 +82,10 @@ class Metrics:
     def endpoint_failed(self, endpoint: str, kind: str) -> None:
         """Count a failure; `kind` is the class of the NoAnswer."""
         self._failures.labels(endpoint, kind).inc()
+
+    def profile_failed(self, part: str) -> None:
+        """Count a part of somebody's profile that is not as Lalepass says."""
+        self._profile_failures.labels(part).inc()
 
 
 @cache

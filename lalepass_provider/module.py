@@ -13,7 +13,7 @@ from synapse.module_api.errors import Codes
 from twisted.internet import defer, reactor
 
 from lalepass_provider import config as configuration
-from lalepass_provider import selftest, wiring
+from lalepass_provider import metrics, selftest, wiring
 from lalepass_provider.accounts import AccountRefused, MatrixAccounts, hush_synapse
 from lalepass_provider.asked import AskedBefore
 from lalepass_provider.config import ProviderConfig
@@ -84,6 +84,7 @@ class LalepassProvider:
             policy=config.profile.policy(),
             local_users=self._local_users,
             clock=reactor,
+            failed=metrics.shared().profile_failed,
         )
         self._asked = AskedBefore()
         hush_synapse()
