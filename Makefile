@@ -10,7 +10,7 @@ VENV_PYTHON := .venv/bin/python
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: run test synapses check bench lock openapi format setup clean help
+.PHONY: run test synapses test-docker up down check bench lock openapi format setup clean help
 
 run: setup ## Log in to a real Synapse with Lalepass, until Ctrl-C (ARGS=--once)
 	@$(VENV_PYTHON) -m tools.run $(ARGS)
@@ -20,6 +20,18 @@ test: setup ## Run the tests; the end says what was left out (ARGS: for pytest)
 
 synapses: setup ## Run the end-to-end tests on every supported Synapse
 	@$(VENV_PYTHON) -m tools.synapses $(ARGS)
+
+test-docker: setup ## Run the tests of the containers, with an engine made ready (ARGS: for pytest)
+	@tests/docker/engine.sh
+	@tests/docker/standins/make.sh
+	@$(VENV_PYTHON) -m pytest -m docker tests/docker $(ARGS)
+
+up: ## Start Synapse, Lalepass and PostgreSQL in containers, as .env says
+	@test -e .env || { echo "up: copy .env.example to .env and change it first" >&2; exit 2; }
+	@docker compose up --build --detach --wait
+
+down: ## Stop them; what is in their volumes stays
+	@docker compose down
 
 check: setup ## Check everything that needs no run of the code (ARGS: the steps)
 	@$(VENV_PYTHON) -m tools.check $(ARGS)
@@ -48,4 +60,4 @@ clean: ## Remove .venv, the demo with its users, the figures and all caches
 
 help: ## Show this list
 	@echo "make VERB [ARGS=...] [PYTHON=python3.12]"
-	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16

@@ -54,6 +54,7 @@ class Lock:
 DEV: Final = Lock("dev", ("--group", "pyproject.toml:dev", "--all-extras", "pyproject.toml"))
 PARTS: Final = (
     Lock("bootstrap", ("--group", "pyproject.toml:bootstrap")),
+    Lock("building", ("--group", "pyproject.toml:building")),
     Lock("provider", ("--extra", "provider", "pyproject.toml")),
     Lock("service", ("--extra", "service", "pyproject.toml")),
 )
@@ -137,7 +138,7 @@ def wanted(pyproject: Mapping[str, object]) -> dict[str, list[Requirement]]:
         lock.name: [*building, *parts["provider"], *_strings(groups[lock.name])]
         for lock in OLDER_SYNAPSES
     }
-    texts = {"bootstrap": bootstrap, **parts, "dev": dev, **older}
+    texts = {"bootstrap": bootstrap, "building": building, **parts, "dev": dev, **older}
     return {name: [Requirement(text) for text in text_list] for name, text_list in texts.items()}
 
 

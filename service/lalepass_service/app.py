@@ -5,9 +5,10 @@ import ipaddress
 import math
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -18,9 +19,10 @@ from fastapi import FastAPI
 from lalepass_service import parts
 from lalepass_service.adapters.sql.migrate import SchemaState
 from lalepass_service.config import Config, Server
-from lalepass_service.faults import OutsideFault
+from lalepass_service.faults import ConfigFault, OutsideFault
 from lalepass_service.http import api
 from lalepass_service.http.protocol import BoundedProtocol
+from lalepass_service.http.tls import CertificateFiles, CertificateUnusable, ServerTls
 from lalepass_service.version import installed_version
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -42,11 +44,12 @@ def serve(config: Config) -> None:
     parts.check_hashing(config)
     parts.check_passwords(config)
     parts.check_copy(config)
+    tls = tls_of(config.server)
     # The port comes first: a second instance, started by mistake, must not touch the database.
     with listen(config.server) as listener:
         prepare_database(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, listener))
+            runner.run(_serve(config, listener, tls))
 
 
 def listen(server: Server) -> socket.socket:
@@ -85,7 +88,26 @@ def prepare_database(config: Config) -> None:
     parts.require_current_schema(config)
 
 
-async def _serve(config: Config, listener: socket.socket) -> None:
+def tls_of(server: Server) -> ServerTls | None:
+    """Read the certificates, if there are any.
+
+    Raises:
+        ConfigFault: one of the files can't be used.
+    """
+    if not server.tls_certificate:
+        return None
+    files = CertificateFiles(
+        Path(server.tls_certificate),
+        Path(server.tls_key),
+        client_authority=Path(server.tls_client_ca) if server.tls_client_ca else None,
+    )
+    try:
+        return ServerTls(files)
+    except CertificateUnusable as fault:
+        raise ConfigFault(f"server.{fault.option}: {fault}") from None
+
+
+async def _serve(config: Config, listener: socket.socket, tls: ServerTls | None) -> None:
     async with parts.open_service(config) as service:
         application = api.build(
             check=service.check,
@@ -98,17 +120,36 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             clock=service.clock,
             service_version=installed_version(),
         )
-        server = _Server(uvicorn_settings(config.server, application))
-        server.url = f"http://{address(config.server)}"
+        server = _Server(uvicorn_settings(config.server, application, tls))
+        server.url = f"{'https' if tls else 'http'}://{address(config.server)}"
         server.before_stop = service.followers.watch.stop
-        _warn_if_open(config.server)
+        if tls is None:
+            _warn_if_open(config.server)
         if config.keys.directory is None:
             _log.warning("records are stored without a key: see docs/keys.md")
-        await server.serve([listener])
+        async with _following(tls):
+            await server.serve([listener])
     _log.info("stopped")
 
 
-def uvicorn_settings(server: Server, application: FastAPI) -> uvicorn.Config:
+@asynccontextmanager
+async def _following(tls: ServerTls | None) -> AsyncIterator[None]:
+    """Take new certificates as long as requests are answered."""
+    if tls is None:
+        yield
+        return
+    task = asyncio.create_task(tls.follow())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def uvicorn_settings(
+    server: Server, application: FastAPI, tls: ServerTls | None = None
+) -> uvicorn.Config:
     """Return how uvicorn is to serve: with our limits, and in silence, since ours is the log."""
     return uvicorn.Config(
         application,
@@ -119,6 +160,7 @@ def uvicorn_settings(server: Server, application: FastAPI) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        ssl_context_factory=(lambda *_: tls.context) if tls else None,
         limit_concurrency=server.max_connections,
         backlog=server.backlog,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
@@ -134,7 +176,7 @@ def _warn_if_open(server: Server) -> None:
         loopback = server.host == "localhost"
     if not loopback:
         _log.warning(
-            "tokens and passwords travel unencrypted unless a TLS proxy is in front",
+            "tokens and passwords travel unencrypted: set tls_certificate, or use a TLS proxy",
             host=server.host,
         )
 

@@ -47,16 +47,6 @@ def password_of(localpart: str) -> str:
     return PEOPLE[localpart][0]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give these tests more time: on a busy machine a homeserver takes a minute to start.
-
-    Whatever they wait for has a bound of its own; this is the fence behind all of them.
-    """
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(600))
-
-
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """A service with its people, set up and not started."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lalepass_service import health
 from lalepass_service.app import listen, openapi_document
 from lalepass_service.config import Server
 from lalepass_service.faults import OutsideFault
@@ -67,6 +68,49 @@ def test_it_answers_until_it_is_told_to_stop(made: Service) -> None:
     assert log.rstrip().splitlines()[-1].split()[3] == "stopped"
     assert PASSWORD not in log
     assert token not in log
+
+
+def test_it_speaks_tls_with_those_who_have_a_certificate(made: Service, tmp_path: Path) -> None:
+    folders = ("--directory", str(tmp_path), "--authority", str(tmp_path))
+    made.run("certificate", "server", *folders, "--host", LOOPBACK)
+    made.run("certificate", "homeserver", *folders, "--client")
+    named = {
+        "LALEPASS_SERVER__TLS_CERTIFICATE": str(tmp_path / "server.crt"),
+        "LALEPASS_SERVER__TLS_KEY": str(tmp_path / "server.key"),
+        "LALEPASS_SERVER__TLS_CLIENT_CA": str(tmp_path / "ca.crt"),
+    }
+    service = Service(directory=made.directory, port=free_port(), environment=named)
+    itself = ["--certificate", str(tmp_path / "homeserver.crt"), "--key"]
+    asking = [f"https://{LOOPBACK}:{service.port}", "--ca", str(tmp_path / "ca.crt")]
+
+    with service.process() as process:
+        end = time.monotonic() + _PATIENCE
+        while health.main([*asking, *itself, str(tmp_path / "homeserver.key")]) != 0:
+            assert process.alive
+            assert time.monotonic() < end
+            time.sleep(0.1)  # noqa: TID251 - until the port is open
+        assert health.main(asking) == 1
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"{service.address}{paths.HEALTH_READY}")
+        _signal(process, signal.SIGTERM)
+        assert process.wait() == 0
+    assert f"url={asking[0]}" in _log(service)
+
+
+def test_a_certificate_that_can_not_be_used_keeps_it_from_starting(
+    made: Service, tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "server.crt")
+    named = {
+        "LALEPASS_SERVER__TLS_CERTIFICATE": missing,
+        "LALEPASS_SERVER__TLS_KEY": str(tmp_path / "server.key"),
+    }
+    service = Service(directory=made.directory, port=free_port(), environment=named)
+
+    with _refused(service, 3) as said:
+        assert said[-1] == (
+            f"lalepass: server.tls_certificate: {missing} can't be read: No such file or directory"
+        )
 
 
 def test_at_its_most_talkative_it_keeps_every_secret(made: Service) -> None:

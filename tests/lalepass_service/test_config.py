@@ -51,6 +51,15 @@ def test_an_empty_file_means_the_defaults() -> None:
     assert (loaded.server.host, loaded.server.port) == ("127.0.0.1", 8220)
 
 
+def test_certificates_are_beside_the_file_that_names_them(folder: Path) -> None:
+    (folder / "etc").mkdir()
+    text = '[server]\ntls_certificate = "a.crt"\ntls_key = "/b.key"\ntls_client_ca = ""'
+    server = config.load(_write(text, "etc/other.toml")).server
+
+    assert (server.tls_certificate, server.tls_key) == ("etc/a.crt", "/b.key")
+    assert server.tls_client_ca == ""
+
+
 def test_the_database_is_beside_the_file_that_names_it(folder: Path) -> None:
     (folder / "etc").mkdir()
     file = _write('[database]\npath = "data/users.db"', "etc/other.toml")
@@ -120,6 +129,19 @@ _REFUSED = [
     ("[server]\nport = 80.5", "server.port: should be a number from 1 to 65535"),
     ("[server]\nport = []", "server.port: should be a number from 1 to 65535"),
     ("[server]\nhost = ''", "server.host: should be an address or a host name"),
+    (
+        '[server]\ntls_certificate = "a"',
+        "server: tls_certificate and tls_key belong together: set both or none",
+    ),
+    (
+        '[server]\ntls_key = "a"',
+        "server: tls_certificate and tls_key belong together: set both or none",
+    ),
+    (
+        '[server]\ntls_client_ca = "a"',
+        "server: tls_client_ca is of no use without tls_certificate and tls_key",
+    ),
+    ("[server]\ntls_key = 7", "server.tls_key: should be the path of a file, or empty for none"),
     ("[server]\nrequest_timeout = nan", "server.request_timeout: should be seconds, from 1 to 300"),
     ("[server]\nrequest_timeout = inf", "server.request_timeout: should be seconds, from 1 to 300"),
     ("[database]\npath = 7", "database.path: should be the path of a file"),

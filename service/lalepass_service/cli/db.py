@@ -1,13 +1,18 @@
 """`lalepass db ...`."""
 
+import sys
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lalepass_service.cli import console, operate
 from lalepass_service.cli.session import session
 from lalepass_service.core.audit import Event
+
+if TYPE_CHECKING:
+    from lalepass_service.config import Config
 
 app = typer.Typer(help="The database.")
 
@@ -47,13 +52,61 @@ def status(
 
 @app.command()
 def restored(context: typer.Context) -> None:
-    """Say that this is a restored backup, while the service is stopped.
+    """Say that the file was brought back by other means than `restore`, such as a snapshot.
 
-    Homeservers then read anew who is locked, instead of going on from where they were.
+    Homeservers then read anew who is locked, instead of going on from where they were. The service
+    has to be stopped.
     """
-    from lalepass_service.adapters.sql.followers import begin_anew  # noqa: PLC0415 - see above
+    config = session(context).load()
+    _begin_anew(config)
+    console.say(f"homeservers begin anew with {config.database.path}")
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to: a new file.")],
+) -> None:
+    """Write a copy of the database, while the service goes on.
+
+    The keys that wrap the password records are not in it: copy their folder as well, to another
+    place.
+    """
+    from lalepass_service import parts  # noqa: PLC0415 - see above
 
     config = session(context).load()
+    parts.require_current_schema(config)
+    parts.back_up(config.database.path, file)
+    console.say(f"{file} is a copy of {config.database.path}, {file.stat().st_size} bytes")
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `db backup` made.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,  # noqa: FBT002 - an option of the command line
+) -> None:
+    """Put a copy in the place of the database. The service has to be stopped.
+
+    What has happened since the copy was made is gone: accounts, passwords, counters, the trail.
+    """
+    from lalepass_service import parts  # noqa: PLC0415 - see above
+
+    config = session(context).load()
+    path = config.database.path
+    if not yes:
+        if not sys.stdin.isatty():
+            raise console.WrongUsage("there is no terminal to ask on: use --yes")
+        typer.confirm(f"Replace all that is in {path} by {file}?", abort=True)
+    parts.restore(file, path)
+    # It may be of an older version.
+    parts.migrate(path)
+    _begin_anew(config)
+    console.say(f"{path} is what {file} was; start the service again")
+
+
+def _begin_anew(config: "Config") -> None:
+    from lalepass_service.adapters.sql.followers import begin_anew  # noqa: PLC0415 - see above
+
     act = operate.act_now(Event.DATABASE_RESTORED, {})
     operate.on_database(config, partial(begin_anew, act=act))
-    console.say(f"homeservers begin anew with {config.database.path}")

@@ -12,6 +12,7 @@ from lalepass_service.cli import (
     audit,
     blocklist,
     calibrate,
+    certificates,
     config,
     console,
     db,
@@ -46,6 +47,7 @@ app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("calibrate")(calibrate.calibrate)
 app.command("doctor")(doctor.doctor)
+app.command("certificate")(certificates.certificate)
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")

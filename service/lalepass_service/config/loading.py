@@ -75,6 +75,7 @@ class Config(BaseSettings):
         database = self.database.model_copy(update={"path": folder / self.database.path})
         lists = tuple(folder / path for path in self.passwords.blocklists)
         changed: dict[str, Section] = {
+            "server": self._server_beside(folder),
             "database": database,
             "passwords": self.passwords.model_copy(update={"blocklists": lists}),
         }
@@ -88,6 +89,14 @@ class Config(BaseSettings):
             path = str(folder / pepper)
             changed["hashing"] = self.hashing.model_copy(update={"synapse_pepper_path": path})
         return self.model_copy(update=changed)
+
+    def _server_beside(self, folder: Path) -> Server:
+        files = {
+            option: str(folder / path)
+            for option in ("tls_certificate", "tls_key", "tls_client_ca")
+            if (path := getattr(self.server, option))
+        }
+        return self.server.model_copy(update=files)
 
 
 _OPTIONS: Final[Mapping[str, type[BaseModel]]] = {
@@ -195,7 +204,11 @@ def _or(word: str, known: Iterable[str] = tuple(_OPTIONS)) -> str:
 
 
 def _sentence(error: ErrorDetails, file: Path | None) -> str:
-    section, option = str(error["loc"][0]), str(error["loc"][1])
+    section, *rest = map(str, error["loc"])
+    if not rest:
+        # options that do not go together
+        return f"{file}: {section}: {error['msg'].removeprefix('Value error, ')}"
+    option = rest[0]
     should = f"should be {_OPTIONS[section].model_fields[option].description}"
     variable = f"{_PREFIX}{section}__{option}".upper()
     if variable in {name.upper() for name in os.environ}:

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -12,7 +12,10 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    model_validator,
 )
+
+_FILE_OR_NONE: Final = "the path of a file, or empty for none"
 
 
 class Section(BaseModel):
@@ -38,6 +41,17 @@ class Server(Section):
     request_timeout: float = Field(15.0, ge=1, le=300, description="seconds, from 1 to 300")
     max_connections: int = Field(1024, ge=8, le=65535, description="a number from 8 to 65535")
     backlog: int = Field(512, ge=1, le=65535, description="a number from 1 to 65535")
+    tls_certificate: str = Field("", max_length=4096, description=_FILE_OR_NONE)
+    tls_key: str = Field("", max_length=4096, description=_FILE_OR_NONE)
+    tls_client_ca: str = Field("", max_length=4096, description=_FILE_OR_NONE)
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key belong together: set both or none")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("tls_client_ca is of no use without tls_certificate and tls_key")
+        return self
 
 
 class Database(Section):

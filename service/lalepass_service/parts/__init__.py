@@ -5,10 +5,12 @@ the libraries of parts that it does not need.
 """
 
 from lalepass_service.parts.database import (
+    back_up,
     migrate,
     open_database,
     open_hot,
     require_current_schema,
+    restore,
     schema_of,
 )
 from lalepass_service.parts.hashing import check_hashing, foreign_record, open_hasher, read_pepper
@@ -20,6 +22,7 @@ from lalepass_service.parts.trail import check_copy, copy_of_acts
 
 __all__ = [
     "Service",
+    "back_up",
     "check_copy",
     "check_hashing",
     "check_passwords",
@@ -40,6 +43,7 @@ __all__ = [
     "read_pepper",
     "require_current_schema",
     "require_keys",
+    "restore",
     "schema_of",
     "vault",
 ]

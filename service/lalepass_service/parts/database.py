@@ -40,6 +40,30 @@ def migrate(path: Path) -> None:
         upgrade(path)
 
 
+def back_up(path: Path, target: Path) -> None:
+    """Write a consistent copy of the database into a new file, while it is in use.
+
+    Raises:
+        OutsideFault: it can't be read, or the copy can't be written.
+    """
+    from lalepass_service.adapters.sql import backup
+
+    with _database_faults(path):
+        backup.copy(path, target)
+
+
+def restore(source: Path, path: Path) -> None:
+    """Put a copy in the place of the database, which nobody may be using.
+
+    Raises:
+        OutsideFault: the copy is no good, or the database is in use or can't be written.
+    """
+    from lalepass_service.adapters.sql import backup
+
+    with _database_faults(path):
+        backup.restore(source, path)
+
+
 def require_current_schema(config: "Config") -> None:
     """Refuse to work on a database that this program does not know.
 

@@ -1,5 +1,6 @@
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 from lalepass_service.cli.console import ExitCode
 from tests.lalepass_service.cli.operator import Operator
@@ -63,3 +64,34 @@ def test_a_restored_database_is_another_one_for_homeservers(operator: Operator) 
     assert database_id() != before
     (entry,) = operator("audit", "tail", "--limit", "1", "--json").document["entries"]
     assert entry["event"] == "database_restored"
+
+
+def test_a_backup_is_brought_back(operator: Operator, tmp_path: Path) -> None:
+    database, copy = operator.directory / "lalepass.db", tmp_path / "copy.db"
+    operator.add("alice")
+
+    said = operator("db", "backup", str(copy)).done()
+
+    assert said == f"{copy} is a copy of {database}, {copy.stat().st_size} bytes\n"
+    operator.add("bob")
+    again = operator("db", "backup", str(copy))
+    assert again.refused(ExitCode.OUTSIDE) == (
+        f"{copy} is there already: choose another name, or remove it first"
+    )
+    assert operator("db", "restore", str(copy)).refused(ExitCode.USAGE) == (
+        "there is no terminal to ask on: use --yes"
+    )
+    operator("user", "show", "bob").done()
+
+    operator("db", "restore", str(copy), "--yes").done()
+
+    operator("user", "show", "alice").done()
+    assert operator("user", "show", "bob").code == ExitCode.REFUSED
+
+
+def test_what_is_no_backup_is_named(operator: Operator, tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.db"
+
+    said = operator("db", "restore", str(nothing), "--yes").refused(ExitCode.OUTSIDE)
+
+    assert said == f"there is no file {nothing}"

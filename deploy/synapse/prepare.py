@@ -1,0 +1,64 @@
+"""Makes what Synapse needs before its first start. Doing it again changes nothing.
+
+Reads SYNAPSE_SERVER_NAME and SYNAPSE_PUBLIC_BASEURL. The name of a server is for ever: when it has
+been made with another one, this says so and fails.
+"""
+
+import os
+import re
+import secrets
+import sys
+from pathlib import Path
+
+import yaml
+from signedjson.key import generate_signing_key, write_signing_keys
+
+DATA = Path("/data")
+GENERATED = DATA / "generated.yaml"
+PASSWORD = Path("/secrets/database/password")
+SECRETS = ("macaroon_secret", "form_secret", "registration_shared_secret")
+NAME = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?")
+
+
+def main() -> None:
+    """Write what is missing."""
+    os.umask(0o077)
+    name = os.environ.get("SYNAPSE_SERVER_NAME", "")
+    if not NAME.fullmatch(name):
+        sys.exit("SYNAPSE_SERVER_NAME is the domain of your users' names, such as example.org")
+    there = yaml.safe_load(GENERATED.read_text()) if GENERATED.exists() else {}
+    if there.get("server_name", name) != name:
+        sys.exit(
+            f"this homeserver is {there['server_name']} and can't become {name}: "
+            "put SYNAPSE_SERVER_NAME back, or begin with new volumes"
+        )
+    for secret in SECRETS:
+        _once(DATA / secret, secrets.token_urlsafe(32))
+    if not (DATA / "signing.key").exists():
+        with _new(DATA / "signing.key").open("w") as file:
+            write_signing_keys(file, [generate_signing_key("a_" + secrets.token_hex(2))])
+        _new(DATA / "signing.key").replace(DATA / "signing.key")
+    # What libpq reads: any host, any port, the database, the user, the password. It takes a file
+    # that nobody else may read, and no other.
+    password = PASSWORD.read_text()
+    _replace(DATA / "pgpass", f"*:*:synapse:synapse:{password}\n")
+    base_url = os.environ.get("SYNAPSE_PUBLIC_BASEURL") or f"https://{name}/"
+    _replace(GENERATED, yaml.safe_dump({"server_name": name, "public_baseurl": base_url}))
+
+
+def _once(path: Path, content: str) -> None:
+    if not path.exists():
+        _replace(path, content)
+
+
+def _replace(path: Path, content: str) -> None:
+    _new(path).write_text(content)
+    _new(path).replace(path)
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""A copy of the database while it is in use, and the way back. Blocks."""
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from lalepass_service.adapters.sql.engine import translated
+from lalepass_service.adapters.sql.migrate import SchemaState, schema_state
+from lalepass_service.core.errors import InvalidInput
+
+_SECONDS: Final = 30.0
+_PAGES: Final = 1024
+"""4 MiB at a time, so that who writes meanwhile waits for a moment only."""
+
+
+def copy(database: Path, target: Path) -> None:
+    """Write a consistent copy into a new file that only its owner can read, and check it.
+
+    The service goes on meanwhile. What is committed when the copy ends is in it, and nothing that
+    is not.
+
+    Raises:
+        InvalidInput: the target is there already, or the copy is damaged.
+        StoreUnavailable: the database can't be read, or the target can't be written.
+    """
+    with translated(), _fresh(target) as unfinished:
+        with _opened(database) as source, _opened(unfinished) as copied:
+            source.backup(copied, pages=_PAGES)
+            # One file, which can be copied on as it is.
+            copied.execute("PRAGMA journal_mode = DELETE")
+            _require_sound(copied, database)
+        unfinished.replace(target)
+        _make_durable(target)
+
+
+def restore(backup: Path, database: Path) -> None:
+    """Put a copy in the place of the database, in one transaction: all of it, or nothing.
+
+    The database gets a new id, by which those who follow its feed notice that it is another one:
+    what happened since the copy has not happened any more.
+
+    Raises:
+        InvalidInput: the copy is damaged or none of this program's, or the database is in use.
+        StoreUnavailable: the copy can't be read, or the database can't be written.
+    """
+    with translated():
+        if not backup.is_file():
+            raise InvalidInput(f"there is no file {backup}")
+        if schema_state(backup) not in {SchemaState.CURRENT, SchemaState.OUTDATED}:
+            raise InvalidInput(f"{backup} is no database that this version of lalepass knows")
+        _create(database)
+        with _beside(database) as renamed, _opened(renamed) as source:
+            with _opened(backup) as copied:
+                _require_sound(copied, backup)
+                copied.backup(source)
+            _rename(source)
+            with _opened(database) as target:
+                _require_unused(target, database)
+                source.backup(target)
+
+
+@contextmanager
+def _fresh(target: Path) -> Iterator[Path]:
+    """Lend a file for what is to become the target, which may not be there."""
+    if target.exists():
+        raise InvalidInput(f"{target} is there already: choose another name, or remove it first")
+    with _beside(target) as unfinished:
+        yield unfinished
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Lend an empty file in the same folder. It is gone afterwards, unless it was moved."""
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    _create(unfinished)
+    try:
+        yield unfinished
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
+
+
+def _create(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    connecting = sqlite3.connect(uri, uri=True, timeout=_SECONDS, isolation_level=None)
+    with closing(connecting) as connection:
+        yield connection
+
+
+def _require_sound(connection: sqlite3.Connection, path: Path) -> None:
+    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise InvalidInput(f"{path} is damaged: {verdict}")
+
+
+def _require_unused(connection: sqlite3.Connection, path: Path) -> None:
+    """Find out whether anybody has it open: who does holds a lock on it, also at rest."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise InvalidInput(f"{path} is in use: stop the service first") from error
+
+
+def _rename(connection: sqlite3.Connection) -> None:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    if "facts" in tables:
+        connection.execute(
+            "UPDATE facts SET value = ? WHERE name = 'database_id'", (secrets.token_hex(8),)
+        )
+
+
+def _make_durable(path: Path) -> None:
+    for each in (path, path.absolute().parent):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,80 @@
+"""`lalepass certificate`."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from lalepass_service.cli import console
+from lalepass_service.faults import OutsideFault
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
+_MODE: Final = re.compile(r"0?[0-7]{3}")
+
+
+def certificate(
+    name: Annotated[
+        str, typer.Argument(help="Its files are NAME.crt and NAME.key.", metavar="NAME")
+    ],
+    *,
+    directory: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where to, with the authority's ca.crt.")
+    ],
+    authority: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the authority is, or is to be made.")
+    ],
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="A name or an address. Without any: NAME."),
+    ] = None,
+    client: Annotated[
+        bool, typer.Option("--client", help="For who connects, and not for who is connected to.")
+    ] = False,
+    days: Annotated[int, typer.Option(min=1, max=825, help="How long it is valid.")] = 90,
+    renew_before: Annotated[
+        int, typer.Option(metavar="DAYS", min=0, help="Make it anew this long before its end.")
+    ] = 30,
+    mode: Annotated[
+        str, typer.Option(metavar="OCTAL", help="Who may read the files, such as 640.")
+    ] = "600",
+) -> None:
+    """Make a certificate for the way between homeserver and service, or renew it in time.
+
+    The authority is a private one, made with the first certificate. Does nothing if there is a
+    certificate for the same hosts that is good for a while.
+    """
+    from lalepass_service.adapters.certificates import (  # noqa: PLC0415 - the cipher's import
+        Authority,
+        Signed,
+        Use,
+    )
+    from lalepass_service.adapters.clock import SystemClock  # noqa: PLC0415 - as above
+
+    hosts = host or [name]
+    _require(name, hosts, mode)
+    now = SystemClock().now()
+    use = Use.CLIENT if client else Use.SERVER
+    files = Signed(directory / f"{name}.crt", directory / f"{name}.key")
+    try:
+        signer = Authority.open(authority, now=now)
+        (directory / "ca.crt").write_bytes(signer.pem)
+    except ValueError as error:
+        raise OutsideFault(f"{authority} holds no authority that this program made") from error
+    until = now + timedelta(days=min(renew_before, days - 1))
+    if signer.stands(files, use=use, hosts=hosts, until=until):
+        console.say(f"{files.certificate} is good for more than {renew_before} days")
+        return
+    signer.sign(files, use=use, hosts=hosts, now=now, days=days, mode=int(mode, 8))
+    console.say(f"made {files.certificate}, for {', '.join(hosts)}, for {days} days")
+
+
+def _require(name: str, hosts: list[str], mode: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise console.WrongUsage("NAME is made of letters, digits and . _ -, at most 64")
+    if not all(map(_HOST.fullmatch, hosts)):
+        raise console.WrongUsage("--host is a name of letters and digits, or an address")
+    if not _MODE.fullmatch(mode):
+        raise console.WrongUsage("--mode is three octal digits, such as 640")

@@ -1,0 +1,125 @@
+"""The stack of docker-compose.yml, as its users start it, under a project name of its own."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tools.web import Answer, request
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+PROJECT: Final = "lalepass-test"
+TAG: Final = "test"
+SERVER_NAME: Final = "docker.test"
+
+
+class CommandFailed(Exception):
+    """A command said no. Its text has what it printed; none of these commands prints a secret."""
+
+
+def docker(*arguments: str, stdin: str = "", timeout: float = 120.0) -> str:
+    """Run `docker ...` and return what it printed.
+
+    Raises:
+        CommandFailed: it did not succeed.
+    """
+    return _run(["docker", *arguments], stdin=stdin, timeout=timeout)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One installation."""
+
+    port: int
+    """Where its homeserver listens, on loopback."""
+    tag: str = TAG
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def compose(self, *arguments: str, stdin: str = "", timeout: float = 300.0) -> str:
+        """Run `docker compose ...` and return what it printed to its standard output."""
+        settings = {
+            "SYNAPSE_SERVER_NAME": SERVER_NAME,
+            "SYNAPSE_PUBLIC_BASEURL": f"http://127.0.0.1:{self.port}/",
+            "SYNAPSE_PORT": str(self.port),
+            "LALEPASS_TAG": self.tag,
+            # What is not there locally can't be had: say so instead of asking for it.
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            **self.environment,
+        }
+        command = ["docker", "compose", "--project-directory", str(ROOT), "--env-file", os.devnull]
+        return _run([*command, *arguments], stdin=stdin, timeout=timeout, environment=settings)
+
+    def up(self) -> None:
+        """Start all of it, as the README says, and wait until it is healthy."""
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "180")
+
+    def lalepass(self, *arguments: str, stdin: str = "") -> str:
+        """Run an operator's command in the service's container."""
+        return self.compose("exec", "-T", "lalepass", "lalepass", *arguments, stdin=stdin)
+
+    def add(self, localpart: str, password: str, *options: str) -> None:
+        """Make an account."""
+        self.lalepass("user", "add", localpart, "--password-stdin", *options, stdin=password)
+
+    def container(self, service: str) -> str:
+        """Return the id of a service's container, running or not."""
+        return self.compose("ps", "--all", "--quiet", service).strip()
+
+    def inspect(self, service: str) -> Any:
+        """Return what the engine knows of a container."""
+        (facts,) = json.loads(docker("inspect", self.container(service)))
+        return facts
+
+    def network(self, name: str) -> str:
+        """Return the engine's name of a network."""
+        return f"{PROJECT}_{name}"
+
+    @property
+    def root(self) -> Path:
+        """Where docker-compose.yml is."""
+        return ROOT
+
+    def call(
+        self, method: str, path: str, *, token: str | None = None, timeout: float = 20.0
+    ) -> Answer:
+        """Ask the homeserver."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return request(method, url, headers=headers, timeout=timeout)
+
+    def login(self, user: str, password: str, *, timeout: float = 20.0) -> Answer:
+        """Log in through the homeserver, over plain HTTP."""
+        return request(
+            "POST",
+            f"http://127.0.0.1:{self.port}/_matrix/client/v3/login",
+            content={
+                "type": "m.login.password",
+                "identifier": {"type": "m.id.user", "user": user},
+                "password": password,
+            },
+            timeout=timeout,
+        )
+
+
+def _run(
+    command: Sequence[str],
+    *,
+    stdin: str,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    done = subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+    if done.returncode != 0:
+        raise CommandFailed(f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout

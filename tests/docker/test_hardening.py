@@ -1,0 +1,116 @@
+"""What the containers may do, and whom they meet."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.docker.stack import CommandFailed, Stack, docker
+
+SERVICES = ["lalepass", "synapse", "postgres"]
+# What a plain container is asked with, in its own Python.
+_CONNECT = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_runs_without_rights_on_a_root_that_is_read_only(stack: Stack, service: str) -> None:
+    facts = stack.inspect(service)
+    host: dict[str, Any] = facts["HostConfig"]
+
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert not host["Privileged"]
+    assert host["Memory"] > 0
+    assert host["PidsLimit"] > 0
+    assert stack.compose("exec", "-T", service, "id", "-u").strip() != "0"
+    with pytest.raises(CommandFailed, match="Read-only file system"):
+        stack.compose("exec", "-T", service, "touch", "/here")
+
+
+def test_only_the_homeserver_is_published_and_on_loopback_only(stack: Stack) -> None:
+    published = {
+        service: stack.inspect(service)["NetworkSettings"]["Ports"] for service in SERVICES
+    }
+
+    bound = {
+        (service, binding["HostIp"], int(binding["HostPort"]))
+        for service, ports in published.items()
+        for bindings in ports.values()
+        for binding in bindings or []
+    }
+    assert bound == {("synapse", "127.0.0.1", stack.port)}
+
+
+@pytest.mark.parametrize(("target", "port"), [("postgres", "5432"), ("192.0.2.1", "443")])
+def test_the_service_reaches_no_database_and_nobody_outside(
+    stack: Stack, target: str, port: str
+) -> None:
+    with pytest.raises(CommandFailed):
+        stack.compose("exec", "-T", "lalepass", "python", "-c", _CONNECT, target, port)
+
+
+def test_the_homeserver_meets_both(stack: Stack) -> None:
+    for target, port in (("lalepass", "8220"), ("postgres", "5432")):
+        stack.compose("exec", "-T", "synapse", "python", "-c", _CONNECT, target, port)
+
+
+def test_without_a_certificate_the_service_listens_to_nobody(stack: Stack) -> None:
+    ask = (
+        "import ssl, urllib.request as u;"
+        "c = ssl.create_default_context(cafile='/secrets/homeserver/ca.crt');"
+        "print(u.urlopen('https://lalepass:8220/health/live', context=c, timeout=5).status)"
+    )
+
+    with pytest.raises(CommandFailed) as told:
+        stack.compose("exec", "-T", "synapse", "python", "-c", ask)
+
+    assert "SSL" in str(told.value) or "reset" in str(told.value)
+
+
+def test_secrets_are_for_their_owner_and_the_group_only(stack: Stack) -> None:
+    mode = "import os,sys; print(oct(os.stat(sys.argv[1]).st_mode)[-3:])"
+    files = ["/secrets/homeserver/token", "/secrets/homeserver/homeserver.key", "/data/pgpass"]
+
+    modes = [stack.compose("exec", "-T", "synapse", "python", "-c", mode, file) for file in files]
+
+    assert [mode.strip() for mode in modes] == ["640", "640", "600"]
+
+
+def test_no_secret_stands_in_the_environment_or_the_arguments(stack: Stack) -> None:
+    password = stack.compose("exec", "-T", "postgres", "cat", "/secrets/database/password")
+    token = stack.compose("exec", "-T", "synapse", "cat", "/secrets/homeserver/token").strip()
+    assert password
+    assert token.startswith("lalepass_")
+
+    for service in SERVICES:
+        facts = json.dumps(stack.inspect(service))
+        logs = docker("logs", stack.container(service))
+        for secret in (password, token):
+            assert secret not in facts
+            assert secret not in logs
+
+
+def test_the_size_of_the_images(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    def size(image: str) -> int:
+        return int(docker("image", "inspect", "--format", "{{.Size}}", image))
+
+    base = size("python:3.13-slim-trixie")
+    added = size(f"lalepass:{stack.tag}") - base
+    with capsys.disabled():
+        print(  # noqa: T201 - CI's log is where it is wanted
+            f"\nimages: base {base / 1e6:.0f} MB, service {added / 1e6:.0f} MB over it,"
+            f" Synapse with the module {size(f'synapse-lalepass:{stack.tag}') / 1e6:.0f} MB"
+        )
+    assert added <= 250e6
+
+
+def test_the_compose_file_is_valid_with_the_example_settings() -> None:
+    subprocess.run(
+        ["docker", "compose", "--env-file", ".env.example", "config", "--quiet"],
+        check=True,
+        timeout=60,
+        cwd=Stack(port=1).root,
+    )
