@@ -19,6 +19,7 @@ from lalepass_provider.errors import (
     ContractBroken,
     CursorUnknown,
     NoAnswer,
+    NotServed,
     Overloaded,
     ScopeMissing,
     Throttled,
@@ -40,6 +41,15 @@ _BY_CODE: Final[Mapping[str, type[NoAnswer]]] = {
     ErrorCode.SCOPE_MISSING: ScopeMissing,
     ErrorCode.CURSOR_UNKNOWN: CursorUnknown,
 }
+_REQUEST_REFUSED: Final = frozenset(
+    {
+        ErrorCode.MALFORMED_REQUEST,
+        ErrorCode.NOT_FOUND,
+        ErrorCode.METHOD_NOT_ALLOWED,
+        ErrorCode.BODY_TOO_LARGE,
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    }
+)
 _PATIENCE: Final = 0.6
 """The share of a check's deadline after which a second endpoint is asked. The service gives up on a
 check that found no free core after 3 of the usual 5 seconds, and says so."""
@@ -253,7 +263,7 @@ def _no_answer(answer: Answer) -> NoAnswer:
         return Overloaded(why, retry_after=retry_after)
     if status >= _SERVER_ERROR:
         return Unreachable(why, retry_after=retry_after)
-    return ContractBroken(why)
+    return NotServed(why) if code in _REQUEST_REFUSED else ContractBroken(why)
 
 
 def _code(answer: Answer) -> str:

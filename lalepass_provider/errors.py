@@ -12,6 +12,7 @@
     │   └── ScopeMissing it is, but not for this
     ├── CursorUnknown    the feed that we have followed is not this one: begin anew
     └── ContractBroken   something answered that is not a Lalepass service we understand
+        └── NotServed    a Lalepass service that does not know, or not like this, what it was asked
 
 The texts are for the operator's log. They hold no secret and nothing that a person typed.
 """
@@ -92,3 +93,9 @@ class ContractBroken(NoAnswer):
     """The answer makes no sense."""
 
     blames_endpoint = True
+
+
+class NotServed(ContractBroken):
+    """A Lalepass service has refused the request itself: it is of another version."""
+
+    blames_endpoint = False

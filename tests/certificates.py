@@ -1,5 +1,6 @@
 """A certificate authority for tests."""
 
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -9,6 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+
+from tools.gate import GateTls
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _END = _BEGIN + timedelta(days=36500)
@@ -76,6 +79,20 @@ def encrypted(pair: Pair, passphrase: bytes) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(passphrase),
     )
+
+
+def gate_tls(authority: Authority, directory: Path, *, callers: Path | None = None) -> GateTls:
+    """Return how a gate speaks TLS as `localhost`, with people whom `callers` knows if given."""
+
+    def context(name: str, issuer: Authority) -> ssl.SSLContext:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(*issuer.issue("localhost").write(directory, name))
+        if callers is not None:
+            made.verify_mode = ssl.CERT_REQUIRED
+            made.load_verify_locations(callers)
+        return made
+
+    return GateTls(context("gate", authority), context("wrong", Authority("nobody's")))
 
 
 def _builder(

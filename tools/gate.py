@@ -6,9 +6,12 @@ and an event loop of its own.
 
 import asyncio
 import re
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 from types import TracebackType
 from typing import Any, Final, Self
@@ -34,13 +37,68 @@ class Mode(Enum):
     GARBAGE = auto()
     # goes through, with a token that the service does not know
     WRONG_TOKEN = auto()
+    # is never made: whoever tries to connect hears nothing, as behind a firewall that drops
+    BLACK_HOLE = auto()
+    # is answered with a head that comes a byte at a time and has no end
+    SLOW_HEADER = auto()
+    # is answered with a body that comes a byte at a time
+    DRIPPING_BODY = auto()
+    # is answered with a body that has no end
+    ENDLESS_BODY = auto()
+    # is answered by something that does not speak TLS; for a gate that does
+    TLS_FAULT = auto()
+    # shows a certificate of somebody else's; for a gate that speaks TLS
+    WRONG_CERTIFICATE = auto()
+    # is answered with HTTP, at once and in full, and with nothing that makes sense
+    ERROR_500 = auto()
+    HTML = auto()
+    REDIRECT = auto()
+    GARBAGE_JSON = auto()
+    WRONG_SCHEMA = auto()
+
+
+def _http(status: str, kind: str, body: bytes, *more: str) -> bytes:
+    lines = (f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *more)
+    return "\r\n".join((*lines, "", "")).encode() + body
+
+
+_ANSWERS: Final = {
+    Mode.GARBAGE: b"\x16\x03\x01 this is not the protocol you are looking for\r\n\r\n",
+    Mode.TLS_FAULT: b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+    Mode.ERROR_500: _http("500 Internal Server Error", "text/plain", b"it broke"),
+    Mode.HTML: _http("200 OK", "text/html", b"<html><h1>It works!</h1></html>"),
+    Mode.REDIRECT: _http("302 Found", "text/plain", b"", "Location: http://127.0.0.1:1/"),
+    Mode.GARBAGE_JSON: _http("200 OK", "application/json", b'{"result": "accep'),
+    Mode.WRONG_SCHEMA: _http("200 OK", "application/json", b'{"auth": {"success": true}}'),
+}
+_BEGINNINGS: Final = {
+    Mode.SLOW_HEADER: (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
+    Mode.DRIPPING_BODY: (b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b" "),
+    Mode.ENDLESS_BODY: (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"4000\r\n" + b" " * 0x4000 + b"\r\n",
+    ),
+}
+"""How an answer begins, and what comes again and again after that."""
+_DRIP: Final = 0.05
+
+
+@dataclass(frozen=True)
+class GateTls:
+    """How a gate speaks TLS."""
+
+    context: ssl.SSLContext
+    wrong: ssl.SSLContext
+    """With a certificate that nobody should trust."""
 
 
 class Gate:
     """Listens on loopback for as long as it is entered."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, *, tls: GateTls | None = None) -> None:
         self.port = 0
+        self._tls = tls
+        self._hole: list[socket.socket] = []
         self.checks = 0
         """How many checks have arrived, whatever became of them."""
         self.delay = 0.0
@@ -73,6 +131,8 @@ class Gate:
     @property
     def url(self) -> str:
         """What the provider is told to ask."""
+        if self._tls is not None:
+            return f"https://localhost:{self.port}"
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
@@ -89,10 +149,31 @@ class Gate:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port)
+        self._server = await asyncio.start_server(
+            self._accept, LOOPBACK, self.port, ssl=self._context()
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def _context(self) -> ssl.SSLContext | None:
+        if self._tls is None or self._mode is Mode.TLS_FAULT:
+            return None
+        return self._tls.wrong if self._mode is Mode.WRONG_CERTIFICATE else self._tls.context
+
+    def _dig(self) -> None:
+        """Listen with a queue that is full: the kernel drops further attempts to connect."""
+        full = socket.socket()
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        full.bind((LOOPBACK, self.port))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(2)]
+        for filler in fillers:
+            filler.settimeout(0)
+            filler.connect_ex((LOOPBACK, self.port))
+        self._hole = [full, *fillers]
+
     async def _shut(self) -> None:
+        while self._hole:
+            self._hole.pop().close()
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -107,7 +188,9 @@ class Gate:
     async def _change(self, mode: Mode) -> None:
         await self._shut()
         self._mode = mode
-        if mode is not Mode.SHUT:
+        if mode is Mode.BLACK_HOLE:
+            self._dig()
+        elif mode is not Mode.SHUT:
             await self._listen()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,12 +210,25 @@ class Gate:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._mode is Mode.HUNG:
             await _pump(reader, None, self._noted)
-        elif self._mode is Mode.GARBAGE:
+        elif self._mode in _BEGINNINGS:
             self._noted(await reader.read(_CHUNK))
-            writer.write(b"\x16\x03\x01 this is not the protocol you are looking for\r\n\r\n")
-            await writer.drain()
+            await self._go_on(writer, *_BEGINNINGS[self._mode])
+        elif self._mode in _ANSWERS:
+            while data := await reader.read(_CHUNK):
+                self._noted(data)
+                writer.write(_ANSWERS[self._mode])
+                await writer.drain()
+                if self._mode in {Mode.GARBAGE, Mode.TLS_FAULT}:
+                    break
         else:
             await self._forward(reader, writer)
+
+    async def _go_on(self, writer: asyncio.StreamWriter, beginning: bytes, more: bytes) -> None:
+        writer.write(beginning)
+        while True:
+            writer.write(more)
+            await writer.drain()
+            await asyncio.sleep(_DRIP if len(more) == 1 else 0)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_service, to_service = await asyncio.open_connection(LOOPBACK, self._target_port)

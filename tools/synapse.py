@@ -111,7 +111,8 @@ class SynapseConfig:
                 {
                     "module": "lalepass_provider.LalepassProvider",
                     "config": {
-                        "url": self.service_url,
+                        # `urls` among the options takes its place.
+                        **({} if "urls" in self.module_options else {"url": self.service_url}),
                         "token_path": str(self.token_path),
                         **self.module_options,
                     },

@@ -91,6 +91,7 @@ def synapse_config(
     service_url: str,
     *,
     python: str = SYNAPSE,
+    module_options: dict[str, object] | None = None,
     **extra: object,
 ) -> SynapseConfig:
     port = free_port()
@@ -108,7 +109,7 @@ def synapse_config(
         token_path=token_path(service),
         server_name=SERVER_NAME,
         log_level="DEBUG",
-        module_options={"timeout": TIMEOUT},
+        module_options=module_options or {"timeout": TIMEOUT},
         extra={"rc_login": _LIMITS, "enable_metrics": True, "listeners": [listener], **extra},
     )
 

@@ -11,6 +11,7 @@ from lalepass_provider.errors import (
     ContractBroken,
     CursorUnknown,
     NoAnswer,
+    NotServed,
     ScopeMissing,
 )
 from lalepass_provider.transport import Answer, Request
@@ -96,7 +97,7 @@ NO_ANSWERS = [
     (problem(410, "cursor_unknown"), CursorUnknown),
     (problem(403, "scope_missing"), ScopeMissing),
     (problem(401, "caller_unknown"), CallerRejected),
-    (problem(404, "not_found"), ContractBroken),
+    (problem(404, "not_found"), NotServed),
     (answer(200, b"<h1>It works!</h1>", kind="text/html"), ContractBroken),
     (answer(204, b""), ContractBroken),
     (answer(200, []), ContractBroken),

@@ -13,10 +13,13 @@ from lalepass_provider.errors import (
     Broken,
     CallerRejected,
     ContractBroken,
+    CursorUnknown,
     Lost,
     NoAnswer,
     NotConnected,
+    NotServed,
     Overloaded,
+    ScopeMissing,
     Throttled,
     TooSlow,
     Unreachable,
@@ -186,9 +189,11 @@ def test_after_a_byte_of_an_answer_nothing_is_sent_again(fault: object) -> None:
         (Means(ContractBroken("html")), True),
         (Means(CallerRejected("401")), True),
         (Means(Throttled("429")), False),
-        (Means(NoAnswer("no such cursor")), False),
+        (Means(CursorUnknown("no such cursor")), False),
+        (Means(ScopeMissing("403")), False),
+        (Means(NotServed("404")), False),
     ],
-    ids=["500", "html", "401", "429", "not its fault"],
+    ids=["500", "html", "401", "429", "another cursor", "403", "404"],
 )
 def test_one_that_makes_no_sense_is_left_alone(said: object, left_alone: bool) -> None:  # noqa: FBT001 - a parameter of the test
     site = Site(said, OK)

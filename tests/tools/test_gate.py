@@ -1,16 +1,20 @@
 """tools.gate: each way to misbehave, and the counting."""
 
 import json
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from http.client import HTTPException
+from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority, gate_tls
 from tests.tools.echo import echo
 from tools import web
 from tools.gate import Gate, Mode
-from tools.processes import port_is_free
+from tools.processes import LOOPBACK, port_is_free
 from tools.web import Answer
 
 CHECK = "/v1/credentials/check"
@@ -65,6 +69,75 @@ def test_garbage_is_no_http(gate: Gate) -> None:
         check(gate)
 
     assert gate.checks == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "body"),
+    [
+        (Mode.ERROR_500, 500, b"it broke"),
+        (Mode.HTML, 200, b"<html><h1>It works!</h1></html>"),
+        (Mode.REDIRECT, 302, b""),
+        (Mode.GARBAGE_JSON, 200, b'{"result": "accep'),
+        (Mode.WRONG_SCHEMA, 200, b'{"auth": {"success": true}}'),
+    ],
+)
+def test_nonsense_is_http_as_it_should_be(gate: Gate, mode: Mode, status: int, body: bytes) -> None:
+    gate.mode = mode
+    answer = check(gate)
+
+    assert (answer.status, answer.body) == (status, body)
+    assert gate.checks == 1
+
+
+def test_a_black_hole_takes_no_connection(gate: Gate) -> None:
+    gate.mode = Mode.BLACK_HOLE
+    with pytest.raises(TimeoutError):
+        check(gate, timeout=0.2)
+
+    assert gate.checks == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "head", "more"),
+    [
+        (Mode.SLOW_HEADER, b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
+        (Mode.DRIPPING_BODY, b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b" "),
+        (Mode.ENDLESS_BODY, b"HTTP/1.1 200 OK\r\nContent-Type: ", b" "),
+    ],
+)
+def test_some_answers_have_no_end(gate: Gate, mode: Mode, head: bytes, more: bytes) -> None:
+    gate.mode = mode
+    with socket.create_connection((LOOPBACK, gate.port), timeout=10) as connection:
+        connection.sendall(b"POST /v1/credentials/check HTTP/1.1\r\n\r\n")
+        got = b""
+        while len(got) < len(head) + 200_000 * (mode is Mode.ENDLESS_BODY) + 5:
+            got += connection.recv(65536)
+
+    assert got.startswith(head)
+    assert got.endswith(more)
+
+
+def test_it_speaks_tls_and_can_fail_to(service: int, tmp_path: Path) -> None:
+    authority = Authority()
+    trusting = ssl.create_default_context(cafile=str(authority.write(tmp_path)))
+
+    def says(gate: Gate, mode: Mode) -> bytes:
+        gate.mode = mode
+        with (
+            socket.create_connection((LOOPBACK, gate.port), timeout=10) as connection,
+            trusting.wrap_socket(connection, server_hostname="localhost") as secure,
+        ):
+            secure.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+            return secure.recv(12)
+
+    with Gate(service, tls=gate_tls(authority, tmp_path)) as gate:
+        assert gate.url == f"https://localhost:{gate.port}"
+        assert says(gate, Mode.OPEN) == b"HTTP/1.0 200"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            says(gate, Mode.WRONG_CERTIFICATE)
+        with pytest.raises(ssl.SSLError):
+            says(gate, Mode.TLS_FAULT)
+        assert says(gate, Mode.OPEN) == b"HTTP/1.0 200"
 
 
 def test_a_wrong_token_arrives_instead_of_the_right_one(gate: Gate) -> None:
