@@ -118,6 +118,17 @@ class MatrixAccounts:
         self._not_local(account.mxid)
         return Ensured(mxid=self._usable(account), created=created)
 
+    async def is_ours(self, mxid: str) -> bool:
+        """Say whether an account is that of the user of this name, or would be at the next login.
+
+        If not, what becomes of that user does not concern it: it is somebody else's who happens
+        to have the name, such as an administrator of before Lalepass.
+        """
+        account = await self._tables.account(mxid)
+        if account is None or account.special:
+            return False
+        return bool(account.links) or self._may_link(account)
+
     async def _make(self, mxid: str, user: AcceptedUser) -> tuple[Account, bool]:
         name = acceptable_name(user) if self._gives_name else None
         try:

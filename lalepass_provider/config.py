@@ -1,5 +1,6 @@
 """The `config:` of the module in `homeserver.yaml`. What it does not know, it refuses."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -111,6 +112,33 @@ class TlsOptions(BaseModel):
         )
 
 
+class LifecycleOptions(BaseModel):
+    """How the homeserver keeps in step with what becomes of the accounts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    enabled: bool = True
+    """Lock who is disabled, sign out who is to be, push changed profiles, report logins."""
+
+    state_path: str | None = None
+    """A file, made by the module: with it, a restarted homeserver knows who is locked before it
+    reaches the service."""
+
+    @field_validator("state_path")
+    @classmethod
+    def _a_place_for_a_file(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        path = Path(text)
+        if not path.is_absolute():
+            raise ValueError("is an absolute path")
+        if path.is_dir() or not path.parent.is_dir():
+            raise ValueError("is a file, in a folder that exists")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise ValueError("is in a folder that can't be written to")
+        return text
+
+
 class ProviderConfig(BaseModel):
     """Every option, checked. Build it with `parse`."""
 
@@ -161,6 +189,9 @@ class ProviderConfig(BaseModel):
 
     profile: ProfileOptions = ProfileOptions()
     """Which parts of the profile Lalepass decides about."""
+
+    lifecycle: LifecycleOptions = LifecycleOptions()
+    """How the homeserver keeps in step with what becomes of the accounts."""
 
     @field_validator("url")
     @classmethod

@@ -12,14 +12,14 @@ from lalepass_wire.feed import Account, Changes, LockedPage, SignOut
 
 logger = logging.getLogger(__name__)
 
-_WAIT: Final = 10
+WAIT: Final = 10
 """Seconds that the service may keep a request. A change ends it at once; a longer wait would only
 lengthen the time after which a peer that vanished without a word is missed."""
 
 _SLICE: Final = 500
 """Names between two turns of the reactor: about two milliseconds."""
 
-_PACE: Final = 1.0
+PACE: Final = 1.0
 """Seconds for which an answer that says nothing new keeps us from asking again."""
 
 
@@ -58,7 +58,6 @@ class Follower:
         background: Background,
         changed: Callable[[], None],
         orders: Orders | None = None,
-        active: Callable[[Account], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a follower.
@@ -69,7 +68,6 @@ class Follower:
             background: pauses.
             changed: called when the knowledge is another one.
             orders: gets the orders to sign out, in the process that carries them out.
-            active: gets each account that has changed and is not locked.
             monotonic: seconds.
         """
         self._feed = feed
@@ -77,7 +75,6 @@ class Follower:
         self._background = background
         self._changed = changed
         self._orders = orders
-        self._active = active
         self._monotonic = monotonic
         self._reading: _Reading | None = None
         self._backoff = Backoff(first=0.25, longest=5.0)
@@ -132,7 +129,7 @@ class Follower:
 
     async def _follow(self, cursor: str) -> None:
         asked = self._monotonic()
-        answer = await self._feed.changes(after=cursor, wait=_WAIT, orders=self._orders is not None)
+        answer = await self._feed.changes(after=cursor, wait=WAIT, orders=self._orders is not None)
         if answer.cursor == cursor and (answer.accounts or answer.more):
             raise ContractBroken("the change feed does not move on")
         differs = [self._apply(account) for account in answer.accounts]
@@ -141,7 +138,7 @@ class Follower:
             self._changed()
         ordered = self._orders is not None and self._orders.take(answer.sign_outs)
         if not answer.accounts and not answer.more and not ordered:
-            rest = _PACE - (self._monotonic() - asked)
+            rest = PACE - (self._monotonic() - asked)
             if rest > 0:
                 self._succeeded()
                 await self._background.pause(rest)
@@ -150,7 +147,6 @@ class Follower:
         """Note how an account is now. Returns whether it was locked or unlocked by that."""
         if account.locked:
             return self._knowledge.locked.add(account.localpart)
-        self._active(account)
         return self._knowledge.locked.discard(account.localpart)
 
     def _succeeded(self) -> None:

@@ -59,6 +59,7 @@ class StateKeeper:
         if state is None:
             return ()
         self._knowledge.locked, self._knowledge.cursor = state.locked(), state.cursor
+        self._knowledge.profiles = state.profiles
         logger.info("%d accounts are locked, says %s", len(self._knowledge.locked), self._path)
         return state.orders_done
 
@@ -75,7 +76,11 @@ class StateKeeper:
         self._changed = False
         locked = self._knowledge.locked
         state = State(
-            cursor=cursor, key=locked.key, digests=locked.digests(), orders_done=self._orders_done()
+            cursor=cursor,
+            key=locked.key,
+            digests=locked.digests(),
+            orders_done=self._orders_done(),
+            profiles=self._knowledge.profiles,
         )
         path, server_name = self._path, self._server_name
         try:

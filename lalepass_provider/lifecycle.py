@@ -18,11 +18,14 @@ from lalepass_provider.follower import Feed, Follower
 from lalepass_provider.identity import user_identifier
 from lalepass_provider.keeping import StateKeeper
 from lalepass_provider.locks import Knowledge
+from lalepass_provider.metrics import Metrics
 from lalepass_provider.orders import Acknowledger, SignOuts
+from lalepass_provider.owned import Owned
+from lalepass_provider.pushing import ProfilePusher
 from lalepass_provider.reports import Recorder, ReportQueue
 from lalepass_provider.sessions import SynapseSessions
 from lalepass_wire import Source
-from lalepass_wire.feed import ReportKind
+from lalepass_wire.feed import Account, ReportKind
 
 logger = logging.getLogger(__name__)
 
@@ -42,34 +45,42 @@ class Lifecycle:
         *,
         homeserver: ModuleApi,
         service: Service,
+        is_ours: Callable[[str], Awaitable[bool]],
+        apply_profile: Callable[[Account], Awaitable[None]],
         state_path: str | None = None,
         is_local_user: Callable[[str], bool] = lambda _: False,
         background: Background | None = None,
+        metrics: Metrics,
     ) -> None:
         """Register with Synapse, read the file, and begin to follow.
 
         Args:
             homeserver: Synapse's module API.
             service: Lalepass.
+            is_ours: whether an account of this homeserver is that of its name at Lalepass.
+            apply_profile: brings the profile of an account in step that has changed.
             state_path: a file that this process may write; each worker has one of its own, whose
                 name ends with the name of the worker.
             is_local_user: whether a localpart is the homeserver's own affair.
             background: how work is started.
+            metrics: counts.
         """
         self._server_name = homeserver.server_name
         self._is_local_user = is_local_user
+        self._is_ours = is_ours
+        self._owned = Owned(is_ours)
         self.knowledge = Knowledge()
         background = background or SynapseBackground(homeserver)
         self._state = _keeper(homeserver, state_path, self.knowledge, background)
         remembered = self._state.load() if self._state else ()
         self.sign_outs = (
             SignOuts(
-                sessions=SynapseSessions(homeserver),
+                sessions=SynapseSessions(homeserver, is_ours=self._is_to_obey),
                 service=service,
                 background=background,
                 remembered=remembered,
                 remember=self._remember,
-                is_local_user=is_local_user,
+                metrics=metrics,
             )
             if homeserver.worker_app is None
             else None
@@ -77,7 +88,7 @@ class Lifecycle:
         if self._state and self.sign_outs:
             sign_outs = self.sign_outs
             self._state.remember(lambda: sign_outs.done)
-        self.reports = ReportQueue(service=service, background=background)
+        self.reports = ReportQueue(service=service, background=background, metrics=metrics)
         self.follower = Follower(
             feed=service,
             knowledge=self.knowledge,
@@ -85,9 +96,19 @@ class Lifecycle:
             changed=self._changed,
             orders=self.sign_outs,
         )
+        metrics.follows(age=self.follower.age, locked=lambda: len(self.knowledge.locked))
         homeserver.register_account_validity_callbacks(is_user_expired=self.is_user_expired)
         homeserver.register_password_auth_provider_callbacks(on_logged_out=self.on_logged_out)
         background.repeat("follow", self.follower.step)
+        if self.sign_outs is not None:
+            pusher = ProfilePusher(
+                feed=service,
+                knowledge=self.knowledge,
+                background=background,
+                apply=apply_profile,
+                changed=self._changed,
+            )
+            background.repeat("profiles", pusher.step)
         background.at_end("end", self._end, seconds=_END)
 
     async def is_user_expired(self, user_id: str) -> bool | None:
@@ -99,7 +120,7 @@ class Lifecycle:
                 only while a request is being authenticated. Elsewhere, as in the pusher pool's
                 loop over all members of a room, it would cost others their pushes.
         """
-        if not self.is_locked(user_id):
+        if not self.is_locked(user_id) or not await self._owned(user_id):
             return None
         request = getattr(current_context(), "request", None)
         if request is not None and request.requester is None:
@@ -107,7 +128,7 @@ class Lifecycle:
         return True
 
     def is_locked(self, user_id: str) -> bool:
-        """Say whether Lalepass has locked the account, whatever capitals its MXID has."""
+        """Say whether Lalepass has locked this name, whatever capitals the MXID has."""
         if not self.knowledge.locked or not user_id.isascii():
             return False
         localpart = user_id[1 : user_id.find(":")].lower()
@@ -131,6 +152,10 @@ class Lifecycle:
                 )
 
         return report
+
+    async def _is_to_obey(self, mxid: str) -> bool:
+        localpart = mxid[1 : mxid.find(":")].lower()
+        return not self._is_local_user(localpart) and await self._is_ours(mxid)
 
     def _reportable(self, user_id: str) -> str | None:
         identifier = user_identifier(user_id, server_name=self._server_name)

@@ -105,3 +105,5 @@ class Knowledge:
         self.locked = LockedNames()
         self.cursor: str | None = None
         """None until they have been read once."""
+        self.profiles: str | None = None
+        """Up to where profiles were brought in step, in the process that does so."""

@@ -8,6 +8,8 @@ No label holds what a person typed, and none has more values than the configurat
 """
 
 import logging
+import math
+from collections.abc import Callable
 from functools import cache
 from typing import Final
 
@@ -64,6 +66,41 @@ class Metrics:
             ["part"],
             registry=registry,
         )
+
+        self._feed_age = Gauge(
+            "lalepass_provider_feed_age_seconds",
+            "How long ago the change feed was last heard of; NaN where it is not followed.",
+            registry=registry,
+        )
+        self._feed_age.set(math.nan)
+        self._locked = Gauge(
+            "lalepass_provider_locked_accounts",
+            "Accounts that are locked here because Lalepass says so.",
+            registry=registry,
+        )
+        self._orders = Counter(
+            "lalepass_provider_sign_out_orders",
+            "Orders to sign an account out everywhere that were carried out.",
+            registry=registry,
+        )
+        self._reports_dropped = Counter(
+            "lalepass_provider_reports_dropped",
+            "Logins and logouts that the service was not told of.",
+            registry=registry,
+        )
+
+    def follows(self, *, age: Callable[[], float], locked: Callable[[], float]) -> None:
+        """Say where to look for the age of the feed and the number of locked accounts."""
+        self._feed_age.set_function(age)
+        self._locked.set_function(locked)
+
+    def order_done(self) -> None:
+        """One more is carried out."""
+        self._orders.inc()
+
+    def reports_dropped(self, count: int) -> None:
+        """So many will not be told."""
+        self._reports_dropped.inc(count)
 
     def check_begins(self) -> None:
         """One check more is under way."""

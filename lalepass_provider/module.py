@@ -25,6 +25,7 @@ from lalepass_provider.identity import (
     threepid_identifier,
     user_identifier,
 )
+from lalepass_provider.lifecycle import Lifecycle
 from lalepass_provider.policy import LocalUsers, Unavailable
 from lalepass_provider.profile import ProfileSync
 from lalepass_provider.tables import Tables
@@ -90,6 +91,19 @@ class LalepassProvider:
         hush_synapse()
         self._account_page = config.account_page
         self._client = wiring.client(config, reactor=reactor, yieldable=make_deferred_yieldable)
+        self._lifecycle = (
+            Lifecycle(
+                homeserver=homeserver,
+                service=self._client,
+                is_ours=self._accounts.is_ours,
+                apply_profile=self._profile.apply,
+                state_path=config.lifecycle.state_path,
+                is_local_user=self._local_users.match,
+                metrics=metrics.shared(),
+            )
+            if config.lifecycle.enabled
+            else None
+        )
         telling = selftest.telling()
         homeserver.register_password_auth_provider_callbacks(
             auth_checkers={("m.login.password", ("password",)): telling(self._by_name)},
@@ -178,7 +192,8 @@ class LalepassProvider:
         if isinstance(answer, Accepted):
             account = await self._accounts.ensure(answer.user)
             await self._profile.after_login(account.mxid, answer.user, created=account.created)
-            return account.mxid, None
+            report = self._lifecycle.report_login(source) if self._lifecycle else None
+            return account.mxid, report
         if answer.reason is RefusalReason.DISABLED:
             raise HonestError(403, "This account has been disabled.", Codes.USER_DEACTIVATED)
         if answer.reason is RefusalReason.PASSWORD_CHANGE_REQUIRED:

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from lalepass_provider.background import Background, Backoff, Chore
 from lalepass_provider.errors import NoAnswer
+from lalepass_provider.metrics import Metrics
 from lalepass_wire import limits
 from lalepass_wire.feed import Acknowledgement, SignOut
 
@@ -76,7 +77,7 @@ class SignOuts:
         background: Background,
         remembered: Iterable[str] = (),
         remember: Callable[[], Awaitable[None]],
-        is_local_user: Callable[[str], bool] = lambda _: False,
+        metrics: Metrics,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,7 +89,7 @@ class SignOuts:
             background: carries out.
             remembered: the orders that were done before this process began.
             remember: writes `done` down, before anything is acknowledged.
-            is_local_user: whether a localpart is the homeserver's own affair.
+            metrics: counts.
             wall: seconds since 1970, by the clock that Synapse notes its times with.
             monotonic: seconds.
         """
@@ -96,7 +97,7 @@ class SignOuts:
         self._service = service
         self._background = background
         self._remember = remember
-        self._is_local_user = is_local_user
+        self._metrics = metrics
         self._wall = wall
         self._monotonic = monotonic
         self._pending: dict[str, _Pending] = {}
@@ -105,8 +106,6 @@ class SignOuts:
         self._acknowledge_at = 0.0
         self._acknowledge_backoff = Backoff(first=0.5, longest=5.0)
         self._chore = Chore(background, "sign_outs", self._work)
-        self.carried_out = 0
-        """How many orders, since this process began."""
 
     @property
     def done(self) -> tuple[str, ...]:
@@ -143,13 +142,6 @@ class SignOuts:
 
     async def _carry_out(self, pending: _Pending) -> bool:
         order = pending.order
-        if self._is_local_user(order.localpart):
-            logger.warning(
-                "Order %s is to sign %s out, who is one of `local_users`: nothing is done",
-                order.id,
-                order.localpart,
-            )
-            return True
         try:
             results = await self._sessions.end_older(order.localpart, than_ms=pending.given_ms)
         except Exception:
@@ -162,7 +154,7 @@ class SignOuts:
                 seconds,
             )
             return False
-        self.carried_out += 1
+        self._metrics.order_done()
         logger.info(
             "Signed %s out everywhere by order %s: %d sessions ended, %d newer ones kept%s",
             order.localpart,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from lalepass_provider.background import Background, Backoff, Chore
 from lalepass_provider.errors import ContractBroken, NoAnswer
 from lalepass_provider.identity import is_storable
+from lalepass_provider.metrics import Metrics
 from lalepass_wire import Source, limits
 from lalepass_wire.feed import Report, ReportKind
 
@@ -50,10 +51,12 @@ class ReportQueue:
         *,
         service: Recorder,
         background: Background,
+        metrics: Metrics,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._service = service
         self._background = background
+        self._metrics = metrics
         self._wall = wall
         self._waiting: deque[bytes] = deque()
         self._batch: list[bytes] = []
@@ -144,3 +147,4 @@ class ReportQueue:
         if not self.dropped:
             logger.warning("Reports of logins and logouts are dropped: %s", why)
         self.dropped += count
+        self._metrics.reports_dropped(count)

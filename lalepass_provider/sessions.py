@@ -17,7 +17,7 @@ How old a session is:
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,8 +52,10 @@ class SessionsEnded:
 class SynapseSessions:
     """Ends sessions. For the main process, which is where Synapse makes and ends them."""
 
-    def __init__(self, homeserver: ModuleApi) -> None:
+    def __init__(self, homeserver: ModuleApi, *, is_ours: Callable[[str], Awaitable[bool]]) -> None:
+        """`is_ours` says whether an account is that of its name at Lalepass."""
         self._homeserver = homeserver
+        self._is_ours = is_ours
 
     @property
     def _inside(self) -> HomeServer:
@@ -64,8 +66,8 @@ class SynapseSessions:
     async def end_older(self, localpart: str, *, than_ms: int) -> Sequence[SessionsEnded]:
         """End the sessions of this name that began before a time.
 
-        Names with historic capitals are the same name. Sessions of guests and of the puppets of
-        bridges are not ended: they are nobody's who has a password.
+        Names with historic capitals are the same name. Sessions of accounts that are not
+        Lalepass's are let be: those of guests, of the puppets of bridges, of namesakes.
 
         Raises:
             Exception: whatever Synapse raises. Some sessions may have been ended.
@@ -74,11 +76,10 @@ class SynapseSessions:
         store = self._inside.get_datastores().main
         results = []
         for spelling in await store.get_users_by_id_case_insensitive(mxid):
-            info = await self._homeserver.get_userinfo_by_id(spelling)
-            if info is None or info.is_guest or info.appservice_id is not None:
-                logger.warning("%s is a guest's or a bridge's: its sessions are let be", spelling)
-                continue
-            results.append(await self._end(spelling, than_ms=than_ms))
+            if await self._is_ours(spelling):
+                results.append(await self._end(spelling, than_ms=than_ms))
+            else:
+                logger.warning("%s is not Lalepass's: its sessions are let be", spelling)
         return results
 
     async def _end(self, mxid: str, *, than_ms: int) -> SessionsEnded:

@@ -34,6 +34,9 @@ class State:
     orders_done: tuple[str, ...] = ()
     """The newest orders that were carried out; maybe the service does not know yet."""
 
+    profiles: str | None = None
+    """Up to where in the feed profiles were brought in step."""
+
     def locked(self) -> LockedNames:
         """Return the names."""
         return LockedNames.restore(key=self.key, digests=self.digests)
@@ -46,6 +49,7 @@ def written(state: State, *, server_name: str) -> bytes:
         "server_name": server_name,
         "byte_order": sys.byteorder,
         "cursor": state.cursor,
+        "profiles": state.profiles,
         "key": state.key.hex(),
         "locked": len(state.digests) // DIGEST_BYTES,
         "orders_done": state.orders_done,
@@ -114,6 +118,7 @@ def _state(head: dict[str, Any], digests: bytes) -> State:
         raise ValueError("the parts do not fit together")
     return State(
         cursor=str(head["cursor"]),
+        profiles=None if head["profiles"] is None else str(head["profiles"]),
         key=key,
         digests=digests,
         orders_done=tuple(str(order) for order in head["orders_done"]),

@@ -101,6 +101,10 @@ class Gate:
         self._hole: list[socket.socket] = []
         self.checks = 0
         """How many checks have arrived, whatever became of them."""
+        self.lost = b""
+        """A connection on which this comes is cut, and nothing of it goes on to the service."""
+        self.losses = 0
+        """How often that has happened."""
         self.delay = 0.0
         """Seconds before a request goes on to the service."""
         self._target_port = target_port
@@ -243,6 +247,9 @@ class Gate:
             to_service.close()
 
     def _noted(self, data: bytes) -> bytes:
+        if self.lost and self.lost in data:
+            self.losses += 1
+            raise ConnectionAbortedError
         self.checks += data.count(_CHECK)
         if self._mode is Mode.WRONG_TOKEN:
             return _TOKEN_ID.sub(rb"\g<1>000000000000", data)

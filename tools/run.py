@@ -79,7 +79,15 @@ def _start(
         else:
             service.init()
             service.run(
-                "token", "create", "synapse", "--scope", "check", "--output", str(demo.token)
+                "token",
+                "create",
+                "synapse",
+                "--scope",
+                "check",
+                "--scope",
+                "feed",
+                "--output",
+                str(demo.token),
             )
         synapse.write()
     processes = service.process(), synapse.process()

@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
-from tests.e2e.parts import SERVER_NAME, Homeserver, add_user, token_path
+from tests.e2e.parts import SERVER_NAME, Homeserver, Person, add_people, token_path
 from tests.e2e.scripted import TOKEN, ScriptedService
 from tools.gate import Gate, Mode
 from tools.processes import Process, free_port
@@ -29,22 +30,22 @@ _LIMITS = {
     "failed_attempts": {"per_second": 0.001, "burst_count": FAILED_ATTEMPTS},
 }
 
-PEOPLE = {
-    "alice": ("wonderland-7", ["--email", "Alice@X.org", "--phone", "+49 170 1234567"]),
-    "bob": ("builders-8", []),
-    "carol": ("christmas-9", ["--email", "carol@x.org"]),
-    "historic": ("antiquity-1", []),
-    "twins": ("gemini-22", []),
-    "newcomer": ("arrivals-5", ["--display-name", "New Comer"]),
-    "leaver": ("departures-6", []),
-    "changer": ("hand-me-down-8", []),
-    "frank": ("frankly-3", ["--email", "frank@x.org"]),
-    "canary": ("canary-5f2c9-password", ["--email", "canary@x.org"]),
+PEOPLE: dict[str, Person] = {
+    "alice": Person("wonderland-7", emails=["Alice@X.org"], phones=["+49 170 1234567"]),
+    "bob": Person("builders-8"),
+    "carol": Person("christmas-9", emails=["carol@x.org"]),
+    "historic": Person("antiquity-1"),
+    "twins": Person("gemini-22"),
+    "newcomer": Person("arrivals-5", display_name="New Comer"),
+    "leaver": Person("departures-6"),
+    "changer": Person("hand-me-down-8"),
+    "frank": Person("frankly-3", emails=["frank@x.org"]),
+    "canary": Person("canary-5f2c9-password", emails=["canary@x.org"]),
 }
 
 
 def password_of(localpart: str) -> str:
-    return PEOPLE[localpart][0]
+    return PEOPLE[localpart].password
 
 
 @pytest.fixture(scope="session")
@@ -56,11 +57,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
         environment={"LALEPASS_LOG__LEVEL": "debug"},
     )
     service.init()
-    service.run(
-        "token", "create", "synapse", "--scope", "check", "--output", str(token_path(service))
-    )
-    for localpart, (password, options) in PEOPLE.items():
-        add_user(service, localpart, password, *options)
+    scopes = ["--scope", "check", "--scope", "feed"]
+    service.run("token", "create", "synapse", *scopes, "--output", str(token_path(service)))
+    add_people(service, PEOPLE)
     return service
 
 
@@ -83,6 +82,7 @@ def gate(session_gate: Gate) -> Iterator[Gate]:
     """The gate, open again after the test."""
     yield session_gate
     session_gate.mode = Mode.OPEN
+    session_gate.lost = b""
 
 
 def synapse_config(
@@ -91,9 +91,12 @@ def synapse_config(
     service_url: str,
     *,
     python: str = SYNAPSE,
-    module_options: dict[str, object] | None = None,
+    module_options: Mapping[str, object] | None = None,
+    more_listeners: Sequence[Mapping[str, object]] = (),
+    more: Mapping[str, object] = MappingProxyType({}),
     **extra: object,
 ) -> SynapseConfig:
+    """A homeserver for tests; `module_options` are the module's, the rest those of Synapse."""
     port = free_port()
     listener = {
         "type": "http",
@@ -110,7 +113,15 @@ def synapse_config(
         server_name=SERVER_NAME,
         log_level="DEBUG",
         module_options=module_options or {"timeout": TIMEOUT},
-        extra={"rc_login": _LIMITS, "enable_metrics": True, "listeners": [listener], **extra},
+        extra={
+            "rc_login": _LIMITS,
+            "enable_metrics": True,
+            "listeners": [listener, *more_listeners],
+            # a push gateway on this machine
+            "ip_range_whitelist": ["127.0.0.1/32"],
+            **extra,
+            **more,
+        },
     )
 
 

@@ -4,13 +4,14 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from nacl.pwhash import argon2id
 
 from tools.service import Service
 from tools.synapse import SynapseConfig
@@ -28,6 +29,33 @@ def token_path(service: Service) -> Path:
 
 def add_user(service: Service, localpart: str, password: str, *options: str) -> None:
     service.run("user", "add", localpart, "--password-stdin", *options, password=f"{password}\n")
+
+
+@dataclass
+class Person:
+    """Somebody with a password."""
+
+    password: str
+    emails: list[str] = field(default_factory=list)
+    phones: list[str] = field(default_factory=list)
+    display_name: str | None = None
+
+
+def add_people(service: Service, people: Mapping[str, Person]) -> None:
+    """Add several people with one command, by the hashes of their passwords."""
+    lines = [
+        {
+            "localpart": name,
+            "hash": argon2id.str(person.password.encode(), 2, 19456 * 1024).decode(),
+            "emails": person.emails,
+            "phones": person.phones,
+            "display_name": person.display_name,
+        }
+        for name, person in people.items()
+    ]
+    file = service.directory / "people.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    service.run("user", "import", str(file))
 
 
 @dataclass

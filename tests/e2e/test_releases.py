@@ -52,7 +52,7 @@ def test_it_finds_its_service_and_can_tell_the_truth(older: Homeserver) -> None:
     assert older.log_in("alice", password_of("alice")).status_code == 200
 
     log = older.config.log.read_text()
-    assert "as 'synapse' with the scopes check" in log
+    assert "as 'synapse' with the scopes check, feed" in log
     assert "does not pass on why a password was not checked" not in log
 
 

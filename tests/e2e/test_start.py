@@ -18,7 +18,7 @@ def test_one_line_says_what_it_is_connected_to(homeserver: Homeserver, service: 
     lines = homeserver.config.log.read_text().splitlines()
     (line,) = [line for line in lines if "Connected to the Lalepass service at" in line]
     assert " INFO " in line
-    assert "as 'synapse' with the scopes check" in line
+    assert "as 'synapse' with the scopes check, feed" in line
     assert token_path(service).read_text().strip() not in line
 
 

@@ -9,8 +9,8 @@ MODULES: Final[list[LalepassProvider]] = []
 
 
 def load(homeserver: FakeHomeserver, **options: Any) -> LalepassProvider:
-    """Load the module as Synapse does."""
-    config = LalepassProvider.parse_config(options)
+    """Load the module as Synapse does; without its lifecycle, unless the test wants it."""
+    config = LalepassProvider.parse_config({"lifecycle": {"enabled": False}, **options})
     module = LalepassProvider(config, cast("Any", homeserver))
     MODULES.append(module)
     return module

@@ -154,6 +154,32 @@ def test_what_can_not_be_is_refused_with_the_path_of_the_option(
     assert "\n" not in refused.value.msg
 
 
+def test_the_state_is_a_file_in_a_folder_that_is_there(tmp_path: Path) -> None:
+    path = str(tmp_path / "state")
+
+    assert parse({**GOOD, "lifecycle": {"state_path": path}}).lifecycle.state_path == path
+    assert parse(GOOD).lifecycle.enabled
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "message"),
+    [
+        ({"state_path": "state"}, "state_path", "absolute"),
+        ({"state_path": "/nowhere/at/all"}, "state_path", "a folder that exists"),
+        ({"state_path": "/"}, "state_path", "is a file"),
+        ({"state_path": 7}, "state_path", "should be text"),
+        ({"enabled": "yes"}, "enabled", "should be true or false"),
+        ({"state": "/tmp/x"}, "state", "there is no such option"),  # noqa: S108 - never written
+    ],
+)
+def test_a_wrong_lifecycle_is_refused(options: dict[str, Any], path: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse({**GOOD, "lifecycle": options})
+
+    assert list(refused.value.path or []) == ["lifecycle", path]
+    assert message in refused.value.msg
+
+
 def test_policies_are_written_as_words() -> None:
     config = parse(
         {

@@ -36,14 +36,12 @@ class Following:
         self.background = FakeBackground()
         self.knowledge = Knowledge()
         self.changes = 0
-        self.active: list[Account] = []
         self.follower = Follower(
             feed=self.service,
             knowledge=self.knowledge,
             background=self.background,
             changed=self._changed,
             orders=orders,
-            active=self.active.append,
             monotonic=self.background.clock.seconds,
         )
 
@@ -71,7 +69,6 @@ def test_it_reads_who_is_locked_and_then_follows() -> None:
     it.step()
 
     assert it.locked("alice", "bob") == ["alice"]
-    assert [account.localpart for account in it.active] == ["bob"]
     assert [what for what, _ in it.service.asked] == ["locked", "changes"]
     assert it.changes == 2
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 from synapse.api.errors import Codes, UserLockedError
 from synapse.logging.context import (  # type: ignore[attr-defined]  # one is written in Rust
     ContextRequest,
@@ -12,8 +13,9 @@ from synapse.logging.context import (  # type: ignore[attr-defined]  # one is wr
 
 from lalepass_provider.errors import Unreachable
 from lalepass_provider.lifecycle import Lifecycle
+from lalepass_provider.metrics import Metrics
 from lalepass_wire import Source
-from lalepass_wire.feed import ReportKind
+from lalepass_wire.feed import Account, ReportKind
 from tests.lalepass_provider.fakes import FakeHomeserver
 from tests.lalepass_provider.fakes_lifecycle import FakeBackground, FakeService
 
@@ -32,14 +34,29 @@ class Running:
         if worker:
             self.homeserver.worker_app = "synapse.app.generic_worker"
             self.homeserver.worker_name = worker
+        self.registry = CollectorRegistry()
+        self.namesakes: set[str] = set()
+        self.broken = False
+        self.applied: list[str] = []
         self.background = FakeBackground()
         self.lifecycle = Lifecycle(
             homeserver=cast("Any", self.homeserver),
             service=self.service,
+            is_ours=self._is_ours,
+            apply_profile=self._apply_profile,
             state_path=str(state_path) if state_path else None,
             is_local_user=lambda localpart: localpart == local,
             background=self.background,
+            metrics=Metrics(self.registry),
         )
+
+    async def _is_ours(self, mxid: str) -> bool:
+        if self.broken:
+            raise RuntimeError("the database is away")
+        return mxid not in self.namesakes
+
+    async def _apply_profile(self, account: Account) -> None:
+        self.applied.append(account.localpart)
 
     def follow(self) -> None:
         self.background.do(self.background.repeated["follow"]())
@@ -131,6 +148,37 @@ def test_a_kelvin_sign_is_no_k() -> None:
 
     assert it.lifecycle.is_locked("@Kate:hs.example")
     assert not it.lifecycle.is_locked("@\u212aate:hs.example")
+
+
+def test_a_namesake_is_not_locked(it: Running) -> None:
+    it.namesakes = {"@bob:hs.example"}
+
+    with a_request(requester=None):
+        assert it.expired("@bob:hs.example") is None
+
+
+def test_what_can_not_be_found_out_keeps_a_lock(it: Running) -> None:
+    it.broken = True
+
+    with a_request(requester=None), pytest.raises(UserLockedError):
+        it.expired("@bob:hs.example")
+
+
+def test_profiles_are_brought_in_step_from_where_the_following_began(it: Running) -> None:
+    push = it.background.repeated["profiles"]
+    it.service.set("alice")
+    it.service.disable("carol")
+    it.background.do(push())
+    it.background.do(push())
+
+    assert it.applied == ["alice"]
+
+
+def test_the_metrics_tell_how_many_are_locked_and_how_old_that_is(it: Running) -> None:
+    assert it.registry.get_sample_value("lalepass_provider_locked_accounts") == 2
+    age = it.registry.get_sample_value("lalepass_provider_feed_age_seconds")
+    assert age is not None
+    assert 0 <= age < 120
 
 
 def test_only_the_main_process_carries_out_orders() -> None:

@@ -482,10 +482,36 @@ async def test_no_secret_is_logged_whatever_happens(caplog: pytest.LogCaptureFix
 async def test_the_same_class_is_a_legacy_password_provider() -> None:
     """`password_providers:` builds it with other argument names and looks for method names."""
     homeserver = FakeHomeserver()
-    config = LalepassProvider.parse_config({"url": "http://localhost:1", "token": TOKEN})
+    config = LalepassProvider.parse_config(
+        {"url": "http://localhost:1", "token": TOKEN, "lifecycle": {"enabled": False}}
+    )
 
     provider = LalepassProvider(config=config, account_handler=cast("Any", homeserver))
 
     assert set(homeserver.callbacks) == {"auth_checkers", "check_3pid_auth"}
     for name in ("check_auth", "check_password", "check_3pid_auth", "get_supported_login_types"):
         assert not hasattr(provider, name)
+
+
+@on_reactor
+async def test_a_login_is_followed_by_a_report_and_lifecycle_asks_about_each_request() -> None:
+    homeserver = FakeHomeserver()
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server, homeserver, lifecycle={"enabled": True})
+        login = await log_in(by_name)
+
+    assert login[0] == "@alice:hs.example"
+    assert callable(login[1])
+    assert {"is_user_expired", "on_logged_out"} < set(homeserver.callbacks)
+    assert set(homeserver.repeated) == {"lalepass_follow", "lalepass_profiles"}
+    assert all(options["run_on_all_instances"] for _, options in homeserver.repeated.values())
+
+
+@on_reactor
+async def test_profiles_are_the_business_of_the_main_process() -> None:
+    homeserver = FakeHomeserver()
+    homeserver.worker_app = "synapse.app.generic_worker"
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        load(server, homeserver, lifecycle={"enabled": True})
+
+    assert set(homeserver.repeated) == {"lalepass_follow"}

@@ -3,8 +3,10 @@
 import logging
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from lalepass_provider.errors import ContractBroken, ScopeMissing, Unreachable
+from lalepass_provider.metrics import Metrics
 from lalepass_provider.reports import ReportQueue
 from lalepass_wire import Source, limits
 from lalepass_wire.feed import ReportKind
@@ -17,8 +19,12 @@ class Reporting:
     def __init__(self) -> None:
         self.service = FakeService()
         self.background = FakeBackground()
+        self.registry = CollectorRegistry()
         self.queue = ReportQueue(
-            service=self.service, background=self.background, wall=lambda: 1_700_000_000.0
+            service=self.service,
+            background=self.background,
+            metrics=Metrics(self.registry),
+            wall=lambda: 1_700_000_000.0,
         )
 
     def add(self, *names: str) -> None:
@@ -120,6 +126,8 @@ def test_the_oldest_make_room_for_newer_ones(caplog: pytest.LogCaptureFixture) -
     assert len(it.queue) == 2000
     assert it.queue.dropped == 1000
     assert caplog.text.count("dropped") == 1
+    dropped = it.registry.get_sample_value("lalepass_provider_reports_dropped_total")
+    assert dropped == 1000
 
     it.service.trouble = None
     it.run(200)

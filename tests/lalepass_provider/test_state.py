@@ -22,6 +22,7 @@ def state_of(*names: str, **facts: str) -> State:
         key=locked.key,
         digests=locked.digests(),
         orders_done=("o1", "o2"),
+        profiles="db1-5",
     )
 
 
@@ -38,6 +39,7 @@ def test_what_was_saved_is_loaded(path: Path) -> None:
     assert state is not None
     assert state.cursor == "db1-7"
     assert state.orders_done == ("o1", "o2")
+    assert state.profiles == "db1-5"
     locked = state.locked()
     assert len(locked) == 2
     assert "bob" in locked
@@ -112,6 +114,7 @@ HEAD = {
     "server_name": SERVER,
     "byte_order": sys.byteorder,
     "cursor": "db1-1",
+    "profiles": None,
     "key": "00" * 16,
     "locked": 1,
     "orders_done": [],

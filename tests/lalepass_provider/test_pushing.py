@@ -1,0 +1,127 @@
+"""Profiles that change while nobody logs in."""
+
+from typing import Any
+
+from lalepass_provider.errors import Unreachable
+from lalepass_provider.locks import Knowledge
+from lalepass_provider.pushing import ProfilePusher
+from lalepass_wire.feed import Account, AccountState, Changes
+from tests.lalepass_provider.fakes_lifecycle import FakeBackground, FakeService
+
+
+class Pushing:
+    def __init__(self) -> None:
+        self.service = FakeService()
+        self.background = FakeBackground()
+        self.knowledge = Knowledge()
+        self.knowledge.cursor = self.service.cursor
+        self.applied: list[tuple[str, str | None]] = []
+        self.fault: Exception | None = None
+        self.changes = 0
+        self.pusher = ProfilePusher(
+            feed=self.service,
+            knowledge=self.knowledge,
+            background=self.background,
+            apply=self._apply,
+            changed=self._changed,
+        )
+
+    async def _apply(self, account: Account) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.applied.append((account.localpart, account.display_name))
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def step(self) -> None:
+        self.background.do(self.pusher.step())
+
+
+def test_who_has_changed_and_is_active_is_brought_in_step_once() -> None:
+    it = Pushing()
+    it.service.set("alice", display_name="Alice")
+    it.service.disable("bob")
+    it.service.set("alice", display_name="Alice A.")
+
+    it.step()
+    it.step()
+
+    assert it.applied == [("alice", "Alice A.")]
+    assert it.changes == 1
+    assert it.knowledge.profiles == it.service.cursor
+
+
+def test_it_begins_where_the_locks_are_known_and_then_goes_its_own_way() -> None:
+    it = Pushing()
+    it.knowledge.cursor = None
+    it.service.set("before")
+    it.step()
+    assert it.service.asked == []
+
+    it.knowledge.cursor = it.service.cursor
+    it.step()
+    it.service.set("after")
+    it.knowledge.cursor = it.service.cursor
+    it.step()
+
+    assert it.applied == [("after", None)]
+
+
+def test_accounts_have_some_time_between_them() -> None:
+    it = Pushing()
+    for number in range(100):
+        it.service.set(f"n{number}")
+    begun = it.background.clock.seconds()
+    it.step()
+
+    assert it.background.clock.seconds() - begun >= 100 * 0.02
+
+
+def test_while_the_service_is_away_it_waits_longer_and_longer() -> None:
+    it = Pushing()
+    it.service.trouble = Unreachable("refused")
+    for _ in range(10):
+        it.step()
+    assert 9 <= it.background.pauses[-1] <= 15
+
+    it.service.trouble = None
+    it.service.set("alice")
+    it.step()
+    assert it.applied == [("alice", None)]
+
+
+def test_a_fault_loses_nobody() -> None:
+    it = Pushing()
+    it.service.set("alice")
+    it.fault = RuntimeError("a fault of ours")
+    it.step()
+
+    it.fault = None
+    it.step()
+    assert it.applied == [("alice", None)]
+
+
+def test_with_a_new_database_it_begins_where_the_locks_are_known() -> None:
+    it = Pushing()
+    it.knowledge.profiles = "db0-3"
+    it.step()
+    it.service.set("alice")
+    it.step()
+
+    assert it.applied == [("alice", None)]
+
+
+def test_a_feed_that_does_not_move_is_not_followed_all_the_time() -> None:
+    it = Pushing()
+
+    async def stuck(**_: Any) -> Changes:
+        account = Account(id="1", localpart="bob", state=AccountState.ACTIVE)
+        return Changes(cursor=it.service.cursor, accounts=(account,), more=True)
+
+    it.service.changes = stuck  # type: ignore[method-assign]
+    for _ in range(5):
+        it.step()
+
+    assert it.applied == []
+    assert len(it.background.pauses) == 5
