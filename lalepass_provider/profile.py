@@ -105,7 +105,12 @@ class ProfileSync:
             logger.warning("The profile of %s takes long: the login goes on without it", mxid)
 
     async def apply(self, person: Person) -> None:
-        """Bring the profile of a user in step who has changed, if there is an account of theirs."""
+        """Bring the profile of a user in step who has changed, if there is an account of theirs.
+
+        Of one who is deleted nothing is said any more, so that the addresses are free for others.
+        Works in every process of the homeserver. Two that do so at once do no harm, but the older
+        state may be what stays until the next login.
+        """
         try:
             account = await self._tables.linked(person.id)
         except Exception:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
+from prometheus_client import REGISTRY
 from synapse.api.errors import SynapseError
 from synapse.logging.context import (  # type: ignore[attr-defined]  # one is written in Rust
     ContextRequest,
@@ -338,12 +339,15 @@ async def test_a_profile_that_can_not_be_written_fails_no_login(
 ) -> None:
     homeserver = FakeHomeserver()
     homeserver.database.execute("DROP TABLE user_threepids")
+    name = "lalepass_provider_profile_failures_total"
+    before = REGISTRY.get_sample_value(name, {"part": "profile"}) or 0
     async with serving(says(result="accepted", user=ALICE)) as server:
         by_name, _ = load(server, homeserver)
 
         assert await log_in(by_name) == ("@alice:hs.example", None)
 
     assert "could not be read" in caplog.text
+    assert REGISTRY.get_sample_value(name, {"part": "profile"}) == before + 1
 
 
 @on_reactor

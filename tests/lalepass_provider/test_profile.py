@@ -13,6 +13,7 @@ from lalepass_provider.policy import Keep, LocalUsers, ProfilePolicy
 from lalepass_provider.profile import Person, ProfileSync
 from lalepass_provider.tables import Tables
 from lalepass_wire import AcceptedUser
+from lalepass_wire.feed import Account, AccountState
 from tests.lalepass_provider.fakes import FakeHomeserver
 from tests.lalepass_provider.on_reactor import on_reactor
 
@@ -437,3 +438,17 @@ async def test_the_table_is_made_when_two_processes_make_it_at_once(
     assert parts.homeserver.addresses == ADDRESSES
     assert parts.failed == []
     assert len(tries) == 2
+
+
+@on_reactor
+async def test_what_the_change_feed_says_is_written_as_well() -> None:
+    parts = Parts()
+    changed = Account(
+        id="1", localpart="alice", state=AccountState.ACTIVE, display_name="A", emails=("a@y.org",)
+    )
+    await parts.sync.apply(changed)
+    assert (parts.name, parts.homeserver.addresses) == ("A", [(MXID, "email", "a@y.org")])
+
+    # Nothing is known of it any more: its addresses are free for others.
+    await parts.sync.apply(Account(id="1", localpart="alice", state=AccountState.DELETED))
+    assert parts.homeserver.addresses == []
