@@ -3,9 +3,9 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -87,7 +87,7 @@ def gate(session_gate: Gate) -> Iterator[Gate]:
 
 def synapse_config(
     directory: Path,
-    service: Service,
+    service: Service | Path,
     service_url: str,
     *,
     python: str = SYNAPSE,
@@ -96,7 +96,10 @@ def synapse_config(
     more: Mapping[str, object] = MappingProxyType({}),
     **extra: object,
 ) -> SynapseConfig:
-    """A homeserver for tests; `module_options` are the module's, the rest those of Synapse."""
+    """A homeserver for tests; `module_options` are the module's, the rest those of Synapse.
+
+    In place of the service, the file of a token will do.
+    """
     port = free_port()
     listener = {
         "type": "http",
@@ -109,7 +112,7 @@ def synapse_config(
         python=python,
         port=port,
         service_url=service_url,
-        token_path=token_path(service),
+        token_path=service if isinstance(service, Path) else token_path(service),
         server_name=SERVER_NAME,
         log_level="DEBUG",
         module_options=module_options or {"timeout": TIMEOUT},
@@ -146,31 +149,23 @@ def scripted() -> Iterator[ScriptedService]:
 
 def _with_policies(
     directory: Path,
-    service: Service,
     scripted: ScriptedService,
     options: dict[str, object],
-    **extra: object,
+    **extra: Any,
 ) -> SynapseConfig:
-    config = synapse_config(directory, service, scripted.url)
-    directory.mkdir(exist_ok=True)
     token = directory / "lalepass-token"
     token.write_text(TOKEN)
-    return replace(
-        config,
-        token_path=token,
-        module_options={**config.module_options, **options},
-        extra={**config.extra, **extra},
-    )
+    options = {"timeout": TIMEOUT, **options}
+    return synapse_config(directory, token, scripted.url, module_options=options, **extra)
 
 
 @pytest.fixture(scope="session")
 def lenient(
-    tmp_path_factory: pytest.TempPathFactory, service: Service, scripted: ScriptedService
+    tmp_path_factory: pytest.TempPathFactory, scripted: ScriptedService
 ) -> Iterator[Homeserver]:
     """A homeserver with a database of passwords of its own; Lalepass decides about profiles."""
     config = _with_policies(
         tmp_path_factory.mktemp("lenient"),
-        service,
         scripted,
         {
             "local_users": ["root", "bot-*"],
@@ -200,14 +195,13 @@ namespaces:
 
 @pytest.fixture(scope="session")
 def strict(
-    tmp_path_factory: pytest.TempPathFactory, service: Service, scripted: ScriptedService
+    tmp_path_factory: pytest.TempPathFactory, scripted: ScriptedService
 ) -> Iterator[Homeserver]:
     """A homeserver with a bridge and room for one active user, which links nobody by itself."""
     directory = tmp_path_factory.mktemp("strict")
     (directory / "bridge.yaml").write_text(_BRIDGE)
     config = _with_policies(
         directory,
-        service,
         scripted,
         {"link_existing": "never"},
         app_service_config_files=[str(directory / "bridge.yaml")],
