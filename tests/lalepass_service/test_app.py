@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lalepass_service.app import listen, openapi_document
 from lalepass_service.config import Server
 from lalepass_service.faults import OutsideFault
 from lalepass_wire import paths
+from lalepass_wire.limits import MAX_FEED_WAIT_SECONDS
 from tools.processes import LOOPBACK, Process, free_port, port_is_free
 from tools.service import Service
 
@@ -159,6 +161,49 @@ def test_what_is_under_way_is_finished_before_it_stops(made: Service) -> None:
 
     assert answer.startswith(b"HTTP/1.1 200")
     assert b'"accepted"' in answer
+
+
+def test_who_follows_is_told_at_once_and_let_go_at_the_end(made: Service) -> None:
+    token = made.run("token", "create", "follower", "--scope", "check", "--scope", "feed").strip()
+    with (
+        made.process() as process,
+        httpx.Client(
+            base_url=made.address,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=2 * MAX_FEED_WAIT_SECONDS,
+        ) as caller,
+        ThreadPoolExecutor() as threads,
+    ):
+        process.wait_until_healthy()
+
+        def ask(cursor: str) -> Future[httpx.Response]:
+            question: dict[str, str | int] = {"after": cursor, "wait": MAX_FEED_WAIT_SECONDS}
+            return threads.submit(caller.get, paths.CHANGES, params=question)
+
+        cursor = caller.get(paths.LOCKED).raise_for_status().json()["cursor"]
+        told = [ask(cursor) for _ in range(3)]
+        _wait_until_they_wait(caller, 3)
+        made.run("user", "sign-out", "alice")
+        answers = [each.result().json() for each in told]
+        cursor = answers[0]["cursor"]
+        waiting = [ask(cursor) for _ in range(3)]
+        _wait_until_they_wait(caller, 3)
+        _signal(process, signal.SIGTERM)
+        assert process.wait() == 0
+        released = [each.result() for each in waiting]
+
+    assert [[each["localpart"] for each in answer["accounts"]] for answer in answers] == [
+        ["alice"]
+    ] * 3
+    assert [answer.json()["cursor"] for answer in released] == [cursor] * 3
+    # Nobody was kept until their time was over.
+    assert max(answer.elapsed.total_seconds() for answer in released) < MAX_FEED_WAIT_SECONDS
+
+
+def _wait_until_they_wait(caller: httpx.Client, count: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while f"lalepass_feed_waiting {count}.0" not in caller.get(paths.METRICS).text:
+        assert time.monotonic() < deadline
 
 
 def test_a_port_in_use_is_one_sentence(made: Service) -> None:

@@ -90,16 +90,22 @@ class Watch:
 
     async def _look(self) -> None:
         try:
-            while self._waiting:
-                self._noticed.clear()
-                # While there is no answer everybody's time runs, and their own look says so.
-                with suppress(NoAnswer):
-                    self._wake(await self._head())
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._pause):
-                        await self._noticed.wait()
+            # Whatever goes wrong here goes wrong for those who then look for themselves, and is
+            # theirs to report.
+            with suppress(Exception):
+                await self._look_on()
         finally:
             self._release()
+
+    async def _look_on(self) -> None:
+        while self._waiting:
+            self._noticed.clear()
+            # A lost database wakes nobody: everybody's time goes on.
+            with suppress(NoAnswer):
+                self._wake(await self._head())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause):
+                    await self._noticed.wait()
 
     def _wake(self, head: int) -> None:
         for waiter in self._waiting:

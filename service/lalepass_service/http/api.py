@@ -65,6 +65,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
         service_version: which release this is.
     """
     counted = metrics.Metrics(load=hasher.load, trail=trail)
+    counted.count_waiting(lambda: followers.waiting)
     app = _bare()
     asking = caller_with(Scope.CHECK, registry=registry)
     app.include_router(check_route.router(authenticate=asking))

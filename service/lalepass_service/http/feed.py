@@ -74,6 +74,11 @@ class Followers(Protocol):
         """What takes their reports."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a change."""
+        ...
+
 
 def router(*, followers: Followers, authenticate: Authenticate) -> APIRouter:
     """Return the routes, for callers that `authenticate` lets in."""

@@ -10,6 +10,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     generate_latest,
@@ -102,6 +103,14 @@ class Metrics:
     def turned_away(self, error: NoAnswer) -> None:
         """Count a check for which there was no room, before it was read."""
         self._checks.labels(outcome="no_answer", code=code_of(error)).inc()
+
+    def count_waiting(self, waiting: Callable[[], int]) -> None:
+        """Show how many homeservers' processes wait for a change."""
+        Gauge(
+            "lalepass_feed_waiting",
+            "Requests that wait for a change",
+            registry=self.registry,
+        ).set_function(waiting)
 
     @contextmanager
     def check(self) -> Iterator["Check"]:

@@ -36,6 +36,11 @@ class Followers:
     orders: "SignOutOrders"
     sign_ins: "SignIns"
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a change."""
+        return self.watch.waiting
+
     async def keep_house(self) -> None:
         """Forget old orders and sign-ins, once a day, until this is cancelled."""
         from lalepass_service.adapters.clock import SystemClock

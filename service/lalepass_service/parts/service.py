@@ -67,7 +67,9 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         open_copy(config) as copy,
     ):
         await require_keys(config, database)
-        users, locks = SqlUsers(database, keys, hot), SqlSoftLocks(hot)
+        # What this process changes itself, those who wait hear of at once.
+        users = SqlUsers(database, keys, hot, copy=lambda _: followers.watch.notice())
+        locks = SqlSoftLocks(hot)
         await _mix(users, hasher)
         trail = SqlTrail(hot, copy=copy or no_copy)
         guard = _guard(config, users=users, keys=keys, locks=locks, hasher=hasher, trail=trail)

@@ -70,6 +70,10 @@ class World:
         self.watch = Watch(self.changes.head, pause=0.02, max_waiting=8)
 
     @property
+    def waiting(self) -> int:
+        return self.watch.waiting
+
+    @property
     def reporting(self) -> Reporting:
         return Reporting(sign_ins=self.sign_ins, throttle=self.throttle, clock=FixedClock(NOW))
 
