@@ -123,7 +123,8 @@ class Report(_Request):
     kind: ReportKind
     localpart: Localpart
     device_id: DeviceId | None = None
-    at: AwareDatetime
+    # Strict: else a number would do, of seconds or of milliseconds as its size suggests.
+    at: Annotated[AwareDatetime, Field(strict=True)]
     source: Source | None = None
 
 

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import MagicMock
 
 import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis import Case
+from schemathesis import Case, CheckFunction
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks
 
 from lalepass_service.adapters.memory import FixedClock
@@ -44,17 +46,20 @@ _OF_EVERY_SCOPE: Final = {paths.CALLER}
 _UNDESCRIBED: Final = {paths.METRICS, paths.OPENAPI}
 """What is there and not in the document. No token is asked for, and none of it is about anybody."""
 
-_CHECKS: Final = [
+_CHECKS: Final[list[CheckFunction]] = [
     checks.content_type_conformance,
     checks.response_headers_conformance,
     checks.response_schema_conformance,
-    # What the document allows is taken, and what it forbids is not.
+    # What the document allows is taken.
     checks.positive_data_acceptance,
-    checks.negative_data_rejection,
 ]
 
 _DOCUMENT: Final = openapi_document()
 _SCHEMA: Final = schemathesis.openapi.from_dict(_DOCUMENT)
+_SCHEMA.config.checks.positive_data_acceptance.expected_statuses += [
+    "410",  # a cursor may be well-formed, and of another database
+    "413",  # each part may be within its bounds, and the whole too long
+]
 _OPERATIONS: Final = [
     (method.upper(), path) for path, methods in _DOCUMENT["paths"].items() for method in methods
 ]
@@ -101,9 +106,10 @@ async def _settle(path: Path) -> tuple[str, dict[Scope, str]]:
     return everything, narrow
 
 
+@pytest.mark.timeout(600)
 @_SCHEMA.parametrize()
 @settings(
-    max_examples=int(_EXAMPLES or 80),
+    max_examples=int(_EXAMPLES or 40),
     derandomize=_EXAMPLES is None,
     deadline=None,
     # A description can be narrow, and a machine slow.
@@ -120,7 +126,13 @@ def test_every_request_gets_an_answer_of_the_contract(case: Case[Any], service: 
         _assert_problem(answer.status_code, answer.headers["content-type"][0], answer.content)
     if answer.status_code != 405:
         # Of a method that the document does not have, it has no answers either.
-        case.validate_response(answer, checks=_CHECKS, headers=headers)
+        case.validate_response(answer, checks=_checks_for(case), headers=headers)
+
+
+def _checks_for(case: Case[Any]) -> list[CheckFunction]:
+    """What the document forbids of a body is refused. A query may have more in it than is read."""
+    wrong_body = case.meta is not None and case.meta.is_negative_at(ParameterLocation.BODY)
+    return [*_CHECKS, checks.negative_data_rejection] if wrong_body else _CHECKS
 
 
 def _ask_for_no_long_wait(case: Case[Any]) -> None:
@@ -181,7 +193,8 @@ def test_the_description_says_that_a_token_is_needed(method: str, path: str) -> 
 
 
 def test_no_route_hides_from_the_description() -> None:
-    absent: dict[str, Any] = dict.fromkeys(inspect.signature(api.build).parameters)
+    # Whatever the API is made of: nothing is asked anything.
+    absent: dict[str, Any] = dict.fromkeys(inspect.signature(api.build).parameters, MagicMock())
 
     assert set(_paths(api.build(**absent).routes)) == _UNDESCRIBED | set(_DOCUMENT["paths"])
 
