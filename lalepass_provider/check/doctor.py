@@ -104,4 +104,5 @@ def _look_with(
         for number, address in enumerate(config.addresses)
     ]
     version = installed.module_version()
-    yield from service.look(targets, module_version=version, ask=ask, now=now)
+    scopes = ("check", "feed") if config.lifecycle.enabled else ("check",)
+    yield from service.look(targets, scopes=scopes, module_version=version, ask=ask, now=now)

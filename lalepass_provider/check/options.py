@@ -11,7 +11,7 @@ from lalepass_provider import config as configuration
 from lalepass_provider.addresses import shows_passwords
 from lalepass_provider.check.finding import Finding, error, is_section, ok, section, warning
 from lalepass_provider.check.listing import Entry
-from lalepass_provider.check.permissions import Account
+from lalepass_provider.check.permissions import Account, look_at_folder
 from lalepass_provider.check.permissions import look as look_at_file
 from lalepass_provider.config import ProviderConfig
 
@@ -69,6 +69,10 @@ def look_at_files(entry: Entry, *, reader: Account, stands_in: Path | None) -> I
                     fix="Write the whole path.",
                     option=option,
                 )
+    state_path = section(entry.config, "lifecycle").get("state_path")
+    if isinstance(state_path, str) and state_path:
+        option = f"{entry.option}.config.lifecycle.state_path"
+        yield from look_at_folder(Path(state_path).parent, writer=reader, option=option)
     if isinstance(entry.config.get("token"), str) and stands_in is not None:
         option = f"{entry.option}.config.token"
         yield from look_at_file(stands_in, reader=reader, option=option)

@@ -85,6 +85,26 @@ def look(path: Path, *, reader: Account, option: str, secret: bool = True) -> It
         yield ok("file", f"{reader.name} can read {path}.", option=option)
 
 
+def look_at_folder(folder: Path, *, writer: Account, option: str) -> Iterator[Finding]:
+    """Look at a folder that Synapse has to write in."""
+    try:
+        real = folder.resolve(strict=True)
+        passable = all(_may(above.stat(), writer, stat.S_IXOTH) for above in real.parents)
+        may = all(_may(real.stat(), writer, bit) for bit in (stat.S_IWOTH, stat.S_IXOTH))
+    except OSError:
+        passable = may = False
+    if passable and may:
+        yield ok("folder", f"{writer.name} can write in {folder}.", option=option)
+    else:
+        yield error(
+            "unwritable-folder",
+            f"{writer.name} can't write in {folder}.",
+            fix=f"Make the folder, and let it belong to {writer.name}: install -d -o {writer.name}"
+            f" -m 700 {folder}",
+            option=option,
+        )
+
+
 def _obstacle(path: Path, reader: Account) -> Path | None:
     """Return what keeps somebody from reading a file, if anything does."""
     # resolve(): the folders behind a symbolic link count, as Kubernetes mounts its secrets.

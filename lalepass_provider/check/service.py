@@ -18,17 +18,22 @@ from lalepass_wire import CallerFacts, parse_caller
 Ask = Callable[[Target], Exchange]
 
 _IN_STEP_SECONDS: Final = 5.0
-_SCOPE: Final = "check"
 _LOOK: Final = "Look whether the service runs there, and at firewalls and proxies between."
 
 
 def look(
-    targets: Sequence[tuple[str, Target]], *, module_version: str, ask: Ask, now: float
+    targets: Sequence[tuple[str, Target]],
+    *,
+    scopes: Sequence[str],
+    module_version: str,
+    ask: Ask,
+    now: float,
 ) -> Iterator[Finding]:
     """Ask each replica.
 
     Args:
         targets: with the option that each stands in.
+        scopes: what the token has to be good for; without the first one, nobody logs in.
         module_version: of what runs in Synapse.
         ask: the network.
         now: seconds since the epoch.
@@ -43,7 +48,9 @@ def look(
         if exchange.ready is not None:
             yield from _ready(exchange.ready, target, option)
         if exchange.caller is not None:
-            yield from _caller(exchange.caller, target, option, module_version=module_version)
+            yield from _caller(
+                exchange.caller, target, option, scopes=scopes, module_version=module_version
+            )
 
 
 def _unreachable(fault: Exception, target: Target, option: str) -> Finding:
@@ -87,7 +94,7 @@ def _ready(answer: Answer, target: Target, option: str) -> Iterator[Finding]:
 
 
 def _caller(
-    answer: Answer, target: Target, option: str, *, module_version: str
+    answer: Answer, target: Target, option: str, *, scopes: Sequence[str], module_version: str
 ) -> Iterator[Finding]:
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         yield error(
@@ -107,7 +114,7 @@ def _caller(
             option=option,
         )
         return
-    yield from _scopes(facts, target, option)
+    yield from _scopes(facts, target, option, wanted=scopes)
     yield _versions(facts, module_version, option)
     yield from _clocks(facts.server_time.timestamp(), answer, target, option)
 
@@ -121,18 +128,26 @@ def _facts(answer: Answer) -> CallerFacts | None:
         return None
 
 
-def _scopes(facts: CallerFacts, target: Target, option: str) -> Iterator[Finding]:
-    scopes = ", ".join(facts.scopes) or "none"
-    if _SCOPE in facts.scopes:
-        says = f"{target.address} takes this homeserver for {facts.name!r}; scopes: {scopes}."
+def _scopes(
+    facts: CallerFacts, target: Target, option: str, *, wanted: Sequence[str]
+) -> Iterator[Finding]:
+    has = ", ".join(facts.scopes) or "none"
+    fix = f"Make one with lalepass token create NAME {' '.join(f'--scope {s}' for s in wanted)}."
+    missing = [scope for scope in wanted if scope not in facts.scopes]
+    if not missing:
+        says = f"{target.address} takes this homeserver for {facts.name!r}; scopes: {has}."
         yield ok("token", says, option=option)
-        return
-    yield error(
-        "scope-missing",
-        f"The token {facts.name!r} is not good for checks; its scopes: {scopes}.",
-        fix=f"Make one with lalepass token create NAME --scope {_SCOPE}.",
-        option=option,
-    )
+    elif wanted[0] in missing:
+        says = f"The token {facts.name!r} is not good for checks; its scopes: {has}."
+        yield error("scope-missing", says, fix=fix, option=option)
+    else:
+        yield warning(
+            "feed-missing",
+            f"The token {facts.name!r} is not good for the change feed (its scopes: {has}): who is"
+            " disabled in Lalepass keeps his sessions here.",
+            fix=fix,
+            option=option,
+        )
 
 
 def _versions(facts: CallerFacts, module: str, option: str) -> Finding:

@@ -63,7 +63,7 @@ def handler() -> type[Handler]:
     return Fresh
 
 
-def question(address: str, *, seconds: float = 10, **files: Path | None) -> Exchange:
+def question(address: str, *, seconds: float = 60, **files: Path | None) -> Exchange:
     return ask(Target(address=address, token=SecretStr(TOKEN), seconds=seconds, **files))
 
 

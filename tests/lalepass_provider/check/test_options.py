@@ -141,3 +141,8 @@ def test_a_certificate_of_a_client_is_read(tmp_path: Path) -> None:
     }
 
     assert options.read(entry({**GOOD, "tls": tls}))[1].severity is Severity.OK
+
+
+def test_where_the_module_keeps_its_state_synapse_has_to_write(tmp_path: Path) -> None:
+    for folder, expected in ((tmp_path, []), (tmp_path / "none", ["unwritable-folder"])):
+        assert names(look({"lifecycle": {"state_path": str(folder / "state")}})) == expected

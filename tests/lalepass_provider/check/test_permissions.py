@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lalepass_provider.check.finding import Severity
-from lalepass_provider.check.permissions import Account, look
+from lalepass_provider.check.permissions import Account, look, look_at_folder
 from tests.lalepass_provider.check.found import names
 
 ME = Account.mine()
@@ -98,3 +98,31 @@ def test_accounts_are_found_by_name() -> None:
     assert Account.owner_of(Path("/")) == root
     with pytest.raises(KeyError):
         Account.named("nobody-of-this-name")
+
+
+@pytest.mark.parametrize(
+    ("mode", "writer", "expected"),
+    [
+        (0o700, ME, []),
+        (0o700, STRANGER, ["unwritable-folder"]),
+        (0o755, STRANGER, ["unwritable-folder"]),
+        (0o770, IN_GROUP, []),
+        (0o766, STRANGER, ["unwritable-folder"]),
+        (0o777, STRANGER, []),
+    ],
+    ids=lambda value: oct(value) if isinstance(value, int) else getattr(value, "name", str(value)),
+)
+def test_who_can_write_in_a_folder(
+    token: Path, mode: int, writer: Account, expected: list[str]
+) -> None:
+    folder = token.parent / "state"
+    folder.mkdir()
+    folder.chmod(mode)
+
+    assert names(look_at_folder(folder, writer=writer, option="o")) == expected
+
+
+def test_a_folder_that_is_not_there_can_not_be_written_in(tmp_path: Path) -> None:
+    found = look_at_folder(tmp_path / "none", writer=ME, option="o")
+
+    assert names(found) == ["unwritable-folder"]

@@ -32,7 +32,15 @@ def answer(status: int = 200, body: Any = FACTS, *, date: str = "", **facts: flo
 def look(**exchange: Any) -> list[Finding]:
     found = Exchange(**{"ready": answer(body={"status": "ready"}), "caller": answer(), **exchange})
     targets = [("modules[0].config.url", TARGET)]
-    findings = list(service.look(targets, module_version="0.1.0", ask=lambda _: found, now=NOW))
+    findings = list(
+        service.look(
+            targets,
+            scopes=("check", "feed"),
+            module_version="0.1.0",
+            ask=lambda _: found,
+            now=NOW,
+        )
+    )
     assert "token-canary" not in repr(findings)
     assert all(finding.option == "modules[0].config.url" for finding in findings)
     return findings
@@ -137,3 +145,9 @@ def test_a_third_clock_may_tell_whose_is_wrong(date: str, words: str) -> None:
 
 def test_a_fault_behind_the_answers_is_none() -> None:
     assert names(look(fault=ConnectionResetError())) == []
+
+
+def test_without_the_feed_people_log_in_and_nobody_is_locked_out() -> None:
+    found = look(caller=answer(body={**FACTS, "scopes": ["check"]}))
+
+    assert names(found) == ["feed-missing"]
