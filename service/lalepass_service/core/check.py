@@ -1,10 +1,12 @@
 """Is this the password of this account? What Lalepass exists for."""
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from lalepass_service.core.errors import LalepassError
+from lalepass_service.core.errors import LalepassError, UnreadableRecord
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import (
     Credentials,
@@ -15,6 +17,11 @@ from lalepass_service.core.model import (
     UserState,
 )
 from lalepass_service.core.ports import Clock, Hasher, Users
+
+_log: Final = logging.getLogger(__name__)
+
+_MAX_REPORTED: Final = 1000
+"""Accounts whose broken records are in the log. With more of them, it is not about accounts."""
 
 
 class Refusal(StrEnum):
@@ -50,6 +57,7 @@ class CredentialCheck:
         self._hasher = hasher
         self._clock = clock
         self._renewing: set[UserId] = set()
+        self._reported: set[UserId] = set()
 
     async def check(self, identifier: Identifier, password: Password) -> Outcome:
         """Decide about one password, without a look at how often somebody has guessed.
@@ -69,10 +77,20 @@ class CredentialCheck:
         an unknown account from a known one, nor an account without a password from one with.
 
         Raises:
-            NoAnswer: it could not be found out.
+            NoAnswer: it could not be found out; an UnreadableRecord after the time of a hash.
         """
         record = self._record(credentials)
-        matches = await self._hasher.verify(password, record, account=account)
+        try:
+            matches = await self._hasher.verify(password, record, account=account)
+        except UnreadableRecord as error:
+            self._report(credentials, error)
+            # It has cost less than others, and must not.
+            await self._hasher.verify(password, None, account=account)
+            raise
+        if credentials is not None and credentials.fault is not None:
+            unreadable = UnreadableRecord(credentials.fault)
+            self._report(credentials, unreadable)
+            raise unreadable
         if credentials is None or not matches:
             return Refused(Refusal.CREDENTIALS)
         if credentials.user.state is UserState.DISABLED:
@@ -81,6 +99,14 @@ class CredentialCheck:
             return Refused(Refusal.PASSWORD_CHANGE_REQUIRED)
         await self._renew(credentials, password)
         return Accepted(credentials.user)
+
+    def _report(self, credentials: Credentials | None, error: UnreadableRecord) -> None:
+        """Tell the operator, once for each account: a client that tries again fills no log."""
+        user = credentials.user if credentials else None
+        if user is None or user.id in self._reported or len(self._reported) >= _MAX_REPORTED:
+            return
+        self._reported.add(user.id)
+        _log.error("%s (%s) can't log in: %s", user.localpart, user.id, error)
 
     def _record(self, credentials: Credentials | None) -> PasswordRecord | None:
         """Return what the password is to be compared with.

@@ -10,7 +10,7 @@ import hmac
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from lalepass_service.core.model import Credentials, Password
+from lalepass_service.core.model import Password
 from lalepass_service.core.policy import normal_form
 from lalepass_service.core.softlock import GUESS_BYTES
 
@@ -31,22 +31,14 @@ class Digests:
         text = normal_form(password).reveal().encode("utf-8", "surrogatepass")
         return self._digest(b"guess", account.encode(), text)
 
-    def attempt(
-        self, account: str, password: Password, *, credentials: Credentials | None, source: bytes
-    ) -> bytes:
-        """Return the name of a check, the same for checks that can only end the same way.
-
-        So it is of the password to the letter, since foreign hashes know no normal form, and of
-        all that was read of the account: who asks after a change must not get an answer from
-        before it.
-        """
-        user = credentials.user if credentials else None
-        record = credentials.record if credentials else None
-        stored = None if record is None else record.stored or record.phc
+    def attempt(self, account: str, password: Password, *, source: bytes) -> bytes:
+        """Return the name of a check. Of the password to the letter: other hashes fold nothing."""
         text = password.reveal().encode("utf-8", "surrogatepass")
-        return self._digest(
-            b"attempt", account.encode(), text, source, repr((user, stored)).encode()
-        )
+        return self._digest(b"attempt", account.encode(), text, source)
+
+    def near(self, name: str) -> str:
+        """Return where a name would be among the accounts, in hexadecimal digits."""
+        return self._digest(b"near", name.encode()).hex()
 
     def source(self, account: str, prefix: str | None) -> bytes:
         """Return the name of this source for this account, or NOWHERE."""

@@ -1,7 +1,9 @@
 """What stands before a password check: throttles, the join of identical checks, the soft-lock."""
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.check import (
@@ -16,8 +18,8 @@ from lalepass_service.core.errors import NoAnswer, Throttled, UnreadableRecord
 from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.joining import Joined
 from lalepass_service.core.model import Credentials, Password
-from lalepass_service.core.ports import Clock, SoftLocks, Throttle, Trail, Users
-from lalepass_service.core.softlock import Ticket
+from lalepass_service.core.ports import Clock, Entrance, SoftLocks, Throttle, Trail
+from lalepass_service.core.softlock import Bid, Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +38,12 @@ class Attempt:
 
 @dataclass(slots=True)
 class _About:
-    """Whom an attempt turned out to be about, for the trail."""
+    """Whom an attempt turned out to be about, and whether somebody is at the same thing."""
 
     credentials: Credentials | None = None
+    account: str = ""
+    name: bytes = b""
+    theirs: "asyncio.Future[Outcome] | None" = None
 
 
 class GuardedCheck:
@@ -47,16 +52,16 @@ class GuardedCheck:
     def __init__(
         self,
         *,
-        users: Users,
         check: CredentialCheck,
+        entrance: Entrance,
         locks: SoftLocks,
         throttle: Throttle,
         digests: Digests,
         trail: Trail,
         clock: Clock,
     ) -> None:
-        self._users = users
         self._check = check
+        self._entrance = entrance
         self._locks = locks
         self._throttle = throttle
         self._digests = digests
@@ -70,6 +75,9 @@ class GuardedCheck:
         Identical checks that run at the same time share one debit and one hash: clients retry, and
         twenty of a person's devices log in at once.
 
+        Not to be cancelled lightly: a guess that is given up in the middle stays paid for, as if it
+        had been wrong, and those who share it get no answer.
+
         Raises:
             Throttled: the caller, the source or the account has to wait.
             NoAnswer: it could not be found out. The guess has cost nothing then, unless the
@@ -80,27 +88,59 @@ class GuardedCheck:
         self._throttle.hit(source=prefix, caller=attempt.caller)
         about = _About()
         try:
-            outcome = await self._admit(attempt, about)
+            outcome = await self._share(attempt, prefix, about)
         except Throttled:
             self._record(attempt, about, "throttled")
             raise
         except BaseException as exc:
-            # Also when the caller has gone: what was begun goes on, and should not go unseen.
+            # Also when it was cancelled: what was begun should not go unseen.
             self._record(attempt, about, f"no_answer_{type(exc).__name__}")
             raise
         self._record(attempt, about, _name(outcome))
         return outcome
 
-    async def _admit(self, attempt: Attempt, about: _About) -> Outcome:
-        about.credentials = credentials = await self._users.credentials(attempt.identifier)
+    async def _share(self, attempt: Attempt, prefix: str | None, about: _About) -> Outcome:
+        """Do the check, or wait for the one who is at the same one."""
+        mine: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        ended: Outcome | BaseException = NoAnswer()
+        try:
+            ticket = await self._entrance.enter(
+                attempt.identifier,
+                bid=partial(self._bid, attempt, prefix, about, mine),
+                near=self._digests.near(account_of(attempt.identifier, None)),
+                now=self._clock.now(),
+            )
+            if about.theirs is not None:
+                # Shielded: who stops waiting must not end it for the others.
+                return await asyncio.shield(about.theirs)
+            ended = await self._guess(attempt.password, about, cast("Ticket", ticket))
+        except BaseException as exc:
+            ended = exc
+            raise
+        finally:
+            self._joined.end(about.name, mine, ended)
+        return ended
+
+    def _bid(
+        self,
+        attempt: Attempt,
+        prefix: str | None,
+        about: _About,
+        mine: "asyncio.Future[Outcome]",
+        credentials: Credentials | None,
+    ) -> Bid | None:
+        """Say what is to be paid for; nothing if somebody is at the very same check already.
+
+        The same means: the password to the letter, the source, and all that was read of the
+        account. Who asks after a change must not get an answer from before it.
+        """
         account = account_of(attempt.identifier, credentials)
+        source = self._digests.source(account, prefix)
+        about.credentials, about.account = credentials, account
+        about.name = self._digests.attempt(account, attempt.password, source=source)
+        about.theirs = self._joined.claim(about.name, credentials, mine)
         guess = self._digests.guess(account, attempt.password)
-        source = self._digests.source(account, source_prefix(attempt.ip))
-        name = self._digests.attempt(
-            account, attempt.password, credentials=credentials, source=source
-        )
-        work = partial(self._guess, attempt.password, credentials, account, guess, source)
-        return await self._joined.run(name, work)
+        return None if about.theirs else Bid(account=account, guess=guess, source=source)
 
     def _record(self, attempt: Attempt, about: _About, outcome: str) -> None:
         user = about.credentials.user if about.credentials else None
@@ -118,17 +158,10 @@ class GuardedCheck:
             )
         )
 
-    async def _guess(
-        self,
-        password: Password,
-        credentials: Credentials | None,
-        account: str,
-        guess: bytes,
-        source: bytes,
-    ) -> Outcome:
-        ticket = await self._locks.debit(account, source=source, guess=guess, now=self._clock.now())
+    async def _guess(self, password: Password, about: _About, ticket: Ticket) -> Outcome:
+        credentials = about.credentials
         try:
-            outcome = await self._check.decide(credentials, password, account=account)
+            outcome = await self._check.decide(credentials, password, account=about.account)
         except UnreadableRecord:
             # Not given back: nobody's guesses are free for as long as it takes to mend a record.
             raise

@@ -102,6 +102,8 @@ class Credentials:
 
     user: User
     record: PasswordRecord | None
+    fault: str | None = None
+    """Why there is no record although one is stored: what it was wrapped with does not open it."""
 
 
 class Scope(StrEnum):

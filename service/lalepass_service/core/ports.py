@@ -18,7 +18,7 @@ from lalepass_service.core.model import (
     UserId,
     UserState,
 )
-from lalepass_service.core.softlock import Lane, Ticket
+from lalepass_service.core.softlock import Bid, Lane, Ticket
 
 
 class Clock(Protocol):
@@ -212,6 +212,39 @@ class SoftLocks(Protocol):
 
         The lane that everybody shares at an account stays, closed or not: who could empty it by
         waiting would have its guesses again and again. Returns how many were forgotten.
+        """
+        ...
+
+
+class Entrance(Protocol):
+    """Finds an account and pays for a guess at it, in as few trips as its store allows."""
+
+    async def enter(
+        self,
+        identifier: Identifier,
+        *,
+        bid: "Callable[[Credentials | None], Bid | None]",
+        near: str,
+        now: datetime,
+    ) -> Ticket | None:
+        """Look the account up, and pay for the guess that `bid` makes of it.
+
+        Looking up a name that nobody has takes the same work.
+
+        Args:
+            identifier: canonical.
+            bid: told what there is of the account, says what is to be paid for; None for nothing.
+                May be called on another thread, and more than once, of which the last counts.
+            near: hexadecimal digits that belong to the name and that nobody can foretell: which
+                account to look at instead when nobody has the name.
+            now: the time.
+
+        Returns:
+            The ticket, or None if nothing was to be paid for.
+
+        Raises:
+            Throttled: the guess has to wait.
+            StoreUnavailable: the store did not answer.
         """
         ...
 

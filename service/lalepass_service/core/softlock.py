@@ -79,6 +79,16 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bid:
+    """A guess that somebody wants to make, and that is not paid for yet."""
+
+    account: str
+    guess: bytes
+    source: bytes
+    """The digest of where it comes from; empty if that is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
     """A guess that was admitted: what is needed to settle it."""
 

@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
-from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,7 +29,7 @@ from lalepass_service.http.errors import WrongMediaType
 from lalepass_service.http.limits import Exchange, late, read_body
 from lalepass_service.http.metrics import Metrics
 from lalepass_service.http.problems import HANDLED, answer_to
-from lalepass_service.http.request_id import given_id
+from lalepass_service.http.request_id import given_id, new_id
 from lalepass_service.http.unforeseen import report
 from lalepass_wire import CheckRequest, paths
 from lalepass_wire.limits import REQUEST_ID_HEADER
@@ -146,11 +145,12 @@ class _Request:
     """One request and its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         # Reversed, so that the first of two counts, as it does for the other routes.
         self._headers = dict(reversed(headers))
         self.exchange = Exchange(self._headers, receive=receive, send=send)
-        self.id = given_id(headers) or uuid4().hex
+        self.id = given_id(headers) or new_id()
         self.caller: str | None = None
         self.status: int | None = None
 
@@ -166,10 +166,7 @@ class _Request:
     async def send(self, reply: _Reply) -> None:
         self.status = reply.status
         headers = [*reply.headers, (_ID_HEADER, self.id.encode())]
-        await self.exchange.send(
-            {"type": "http.response.start", "status": reply.status, "headers": headers}
-        )
-        await self.exchange.send({"type": "http.response.body", "body": reply.body})
+        await self.exchange.answer(self._scope, reply.status, headers, reply.body)
 
 
 def _problem(error: BaseException) -> _Reply:

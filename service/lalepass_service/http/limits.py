@@ -20,6 +20,10 @@ from lalepass_wire.limits import MAX_REQUEST_BYTES
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CLOSE: Final = (b"connection", b"close")
 
+AT_ONCE: Final = "lalepass.answer_at_once"
+"""An extension of ASGI, in `scope["extensions"]` where the server has it: takes status, headers and
+body of an answer, and says whether it has been sent."""
+
 
 class Limits:
     """ASGI middleware: caps the body of a request, and the time for all of it.
@@ -96,6 +100,19 @@ class Exchange:
             if not self._complete and self._rest_is_unwanted():
                 message["headers"] = [*message.get("headers", ()), _CLOSE]
         await self._send(message)
+
+    async def answer(
+        self, scope: Scope, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """Send a whole answer, in one piece if the server can do that."""
+        at_once = scope.get("extensions", {}).get(AT_ONCE)
+        if at_once is not None:
+            close = [_CLOSE] if not self._complete and self._rest_is_unwanted() else []
+            self.answered = True
+            if at_once(status, [*headers, *close], body):
+                return
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
 
     def _rest_is_unwanted(self) -> bool:
         """Whether to hang up instead of reading on: the rest is too long, endless or late."""

@@ -59,8 +59,6 @@ _CODES: Final[Mapping[type[Exception], ErrorCode]] = {
     core.Throttled: ErrorCode.THROTTLED,
     core.Overloaded: ErrorCode.OVERLOADED,
     core.NoAnswer: ErrorCode.UNAVAILABLE,
-    # Asking again will not make a broken record readable: an operator has to look.
-    core.UnreadableRecord: ErrorCode.INTERNAL,
 }
 
 _HTTP_CODES: Final[Mapping[int, ErrorCode]] = {

@@ -1,9 +1,9 @@
 """One id in the caller's log, in our log and in the answer."""
 
+import random
 import re
 from collections.abc import Iterable
 from typing import Final
-from uuid import uuid4
 
 import structlog
 from starlette.datastructures import MutableHeaders
@@ -29,7 +29,7 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = given_id(scope["headers"]) or uuid4().hex
+        request_id = given_id(scope["headers"]) or new_id()
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def labelled(message: Message) -> None:
@@ -39,6 +39,11 @@ class RequestId:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self._app(scope, receive, labelled)
+
+
+def new_id() -> str:
+    """Return an id that no other request has. It is no secret: any chance will do."""
+    return f"{random.getrandbits(128):032x}"
 
 
 def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
+    from lalepass_service.core.check import CredentialCheck
     from lalepass_service.core.guard import GuardedCheck
-    from lalepass_service.core.ports import Clock, Hasher, SoftLocks, Trail, Users
+    from lalepass_service.core.ports import Clock, Entrance, SoftLocks, Trail, Users
 
 _MIX_SECONDS: Final = 600.0
 """How often the decoys are spread anew."""
@@ -54,8 +55,10 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
     from lalepass_service.adapters.hashing import usable_cores
     from lalepass_service.adapters.sql.acts import no_copy
     from lalepass_service.adapters.sql.audit import SqlTrail
+    from lalepass_service.adapters.sql.entrance import SqlEntrance
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
+    from lalepass_service.core.check import CredentialCheck
 
     threads = config.hashing.threads or usable_cores()
     keys = vault(config)
@@ -72,7 +75,9 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         locks = SqlSoftLocks(hot)
         await _mix(users, hasher)
         trail = SqlTrail(hot, copy=copy or no_copy)
-        guard = _guard(config, users=users, keys=keys, locks=locks, hasher=hasher, trail=trail)
+        check = CredentialCheck(users=users, hasher=hasher, clock=SystemClock())
+        entrance = SqlEntrance(hot, users)
+        guard = _guard(config, check=check, entrance=entrance, keys=keys, locks=locks, trail=trail)
         async with (
             _in_background(_keep_mixing(users, hasher)),
             _in_background(_keep_house(locks, trail, keep=timedelta(days=config.audit.keep_days))),
@@ -93,14 +98,13 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
 def _guard(
     config: "Config",
     *,
-    users: "Users",
+    check: "CredentialCheck",
+    entrance: "Entrance",
     keys: "Vault",
     locks: "SoftLocks",
-    hasher: "Hasher",
     trail: "Trail",
 ) -> "GuardedCheck":
     from lalepass_service.adapters.clock import SystemClock
-    from lalepass_service.core.check import CredentialCheck
     from lalepass_service.core.digests import Digests
     from lalepass_service.core.guard import GuardedCheck
     from lalepass_service.core.throttle import LocalThrottle, Rate
@@ -108,8 +112,8 @@ def _guard(
     clock = SystemClock()
     limits = config.throttle
     return GuardedCheck(
-        users=users,
-        check=CredentialCheck(users=users, hasher=hasher, clock=clock),
+        check=check,
+        entrance=entrance,
         locks=locks,
         throttle=LocalThrottle(
             source=Rate(burst=limits.source_burst, per_second=limits.source_per_minute / 60),

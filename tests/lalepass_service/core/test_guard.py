@@ -15,6 +15,7 @@ from lalepass_service.adapters.memory import (
 )
 from lalepass_service.core.check import Accepted, CredentialCheck, Refusal, Refused
 from lalepass_service.core.digests import Digests
+from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.errors import (
     NoAnswer,
     Overloaded,
@@ -24,7 +25,7 @@ from lalepass_service.core.errors import (
 )
 from lalepass_service.core.guard import Attempt, GuardedCheck
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
-from lalepass_service.core.model import Password, UserId, UserState
+from lalepass_service.core.model import Credentials, Password, PasswordRecord, UserId, UserState
 from lalepass_service.core.softlock import STOP_AT
 from tests.lalepass_service.accounts import ACT, NOW, a_user
 
@@ -44,8 +45,8 @@ class World:
         self.trail = MemoryTrail()
         self.clock = FixedClock(NOW)
         self.guard = GuardedCheck(
-            users=self.users,
             check=CredentialCheck(users=self.users, hasher=self.hasher, clock=self.clock),
+            entrance=StepByStep(users=self.users, locks=self.locks),
             locks=self.locks,
             throttle=self.throttle,
             digests=Digests(b"k" * 32),
@@ -62,6 +63,17 @@ class World:
 
     async def failures(self, account: str = "id-alice") -> int:
         return sum(lane.failures for lane in await self.locks.lanes(account))
+
+    async def spoil(self, why: str) -> None:
+        """Let the store find that a record can't be unwrapped."""
+        found = await self.users.credentials(ALICE)
+        assert found is not None
+        spoilt = Credentials(user=found.user, record=None, fault=why)
+
+        async def credentials(_: object) -> Credentials:
+            return spoilt
+
+        self.users.credentials = credentials  # type: ignore[method-assign,assignment]
 
     async def hashes(self, count: int) -> None:
         """Wait until so many hashes have begun."""
@@ -171,11 +183,14 @@ async def test_what_can_not_be_paid_for_is_not_hashed(world: World) -> None:
 async def test_identical_checks_at_the_same_time_share_one_hash_and_one_debit(
     world: World,
 ) -> None:
-    wrong = await asyncio.gather(*(world.check("wrong") for _ in range(20)))
-    right = await asyncio.gather(*(world.check(RIGHT) for _ in range(20)))
+    world.hasher.pause = asyncio.Event()
+    wrong = [asyncio.create_task(world.check("wrong")) for _ in range(20)]
+    right = [asyncio.create_task(world.check(RIGHT)) for _ in range(20)]
+    await world.hashes(2)
+    world.hasher.pause.set()
 
-    assert wrong == [Refused(Refusal.CREDENTIALS)] * 20
-    assert all(isinstance(outcome, Accepted) for outcome in right)
+    assert await asyncio.gather(*wrong) == [Refused(Refusal.CREDENTIALS)] * 20
+    assert all(isinstance(outcome, Accepted) for outcome in await asyncio.gather(*right))
     assert world.hasher.calls == 2
 
 
@@ -282,3 +297,33 @@ async def test_an_unreadable_record_is_no_free_guess(world: World) -> None:
 
     with pytest.raises(Throttled):
         await world.check("wrong 4")
+
+
+async def test_a_record_that_can_not_be_unwrapped_costs_a_guess_and_a_hash(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.spoil("it needs the key k1")
+    for number in range(3):
+        with pytest.raises(UnreadableRecord):
+            await world.check(f"any {number}")
+
+    assert world.hasher.calls == 3
+    assert await world.failures() == 3
+    with pytest.raises(Throttled):
+        await world.check("any 4")
+    # Once for the operator, and not once for each try.
+    assert caplog.text.count("it needs the key k1") == 1
+    assert "alice" in caplog.text
+    assert "any" not in caplog.text
+
+
+async def test_a_record_of_no_known_form_costs_a_hash(world: World) -> None:
+    broken = PasswordRecord("$unknown$")
+    await world.users.add(a_user("broken"), broken, reuse_name=False, act=ACT)
+    world.hasher.calls = 0
+
+    with pytest.raises(UnreadableRecord):
+        await world.check(RIGHT, ByLocalpart("broken"))
+    # One that fails at once, and then a decoy that takes its time.
+    assert world.hasher.calls == 2
+    assert await world.failures("id-broken") == 1

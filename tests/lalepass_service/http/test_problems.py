@@ -26,7 +26,7 @@ def test_every_error_of_a_request_is_in_the_table(kind: type[errors.RequestError
         (core.Overloaded(retry_after=1), ErrorCode.OVERLOADED),
         (core.StoreUnavailable(), ErrorCode.UNAVAILABLE),
         (core.NoAnswer(), ErrorCode.UNAVAILABLE),
-        (core.UnreadableRecord("canary"), ErrorCode.INTERNAL),
+        (core.UnreadableRecord("canary"), ErrorCode.UNAVAILABLE),
         (HTTPException(404), ErrorCode.NOT_FOUND),
         (HTTPException(405), ErrorCode.METHOD_NOT_ALLOWED),
         (KeyError("canary"), ErrorCode.INTERNAL),

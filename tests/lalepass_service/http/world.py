@@ -27,6 +27,7 @@ from lalepass_service.adapters.memory import (
 from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.check import CredentialCheck
 from lalepass_service.core.digests import Digests
+from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.errors import Overloaded, StoreUnavailable
 from lalepass_service.core.feed import Feed
 from lalepass_service.core.guard import GuardedCheck
@@ -110,8 +111,8 @@ class World:
     def app(self, *, request_timeout: float = 30) -> FastAPI:
         return api.build(
             check=GuardedCheck(
-                users=self.users,
                 check=CredentialCheck(users=self.users, hasher=self.hasher, clock=FixedClock(NOW)),
+                entrance=StepByStep(users=self.users, locks=self.locks),
                 locks=self.locks,
                 throttle=self.throttle,
                 digests=Digests(b"k" * 32),

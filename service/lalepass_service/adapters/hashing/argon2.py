@@ -7,6 +7,7 @@ runs. It makes records with one lane only (p=1) and verifies those of others wit
 import errno
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -14,7 +15,7 @@ from nacl import bindings
 from nacl._sodium import ffi  # type: ignore[import-not-found]  # a compiled module without types
 from nacl.exceptions import CryptoError, InvalidkeyError
 
-from lalepass_service.adapters.hashing.formats import identify
+from lalepass_service.adapters.hashing.formats import Known, identify
 from lalepass_service.adapters.hashing.kinds import (
     MAX_ARGON2_ITERATIONS,
     MAX_ARGON2_MEMORY_KIB,
@@ -75,7 +76,11 @@ class Argon2Hasher:
     ) -> None:
         self._parameters = parameters
         started = perf_counter()
-        self._decoy = hash_once(secrets.token_bytes(32), parameters)
+        phc = hash_once(secrets.token_bytes(32), parameters).decode("ascii")
+        self.decoy = PasswordRecord(phc, scheme=self.scheme)
+        """A record that no password is right for."""
+        self.head = phc[: phc.index("p=1$") + len("p=1$")]
+        """How the records begin that this hasher makes."""
         self._slots = Slots(
             count=threads,
             max_waiting=max_waiting,
@@ -109,13 +114,23 @@ class Argon2Hasher:
             Overloaded: more hashes wait than can be done in time, or there is no memory for it.
             UnreadableRecord: the record is broken, or would cost more than is allowed.
         """
-        phc = self._decoy if record is None else _affordable(record)
-        octets = octets_of(password, record.form if record else NormalForm.NFC)
-        if octets is None:
-            # It can't be anybody's password, and must not be told from a wrong one by its time.
-            phc, octets, record = self._decoy, b"", None
-        matches = await self._slots.run(lambda: _verify(phc, octets))
+        hashed = self.decoy if record is None else record
+        matches = await self.compare(password, hashed.form, _affordable(hashed))
         return matches and record is not None
+
+    async def compare(self, password: Password, form: NormalForm, known: Known) -> bool:
+        """Say whether an argon2id record was made of this password.
+
+        Raises:
+            Overloaded: more hashes wait than can be done in time, or there is no memory for it.
+            UnreadableRecord: libsodium does not accept it.
+        """
+        phc, octets = known.text.encode("ascii"), octets_of(password, form)
+        if octets is not None:
+            return await self._slots.run(partial(_verify, phc, octets))
+        # It can't be anybody's password, and must not be told from a wrong one by its time.
+        await self._slots.run(partial(_verify, phc, b""))
+        return False
 
     def outdated(self, record: PasswordRecord) -> bool:
         """Say whether the record is not as this hasher would make it now."""
@@ -146,12 +161,16 @@ class Argon2Hasher:
         self._slots.close()
 
 
-def _affordable(record: PasswordRecord) -> bytes:
-    """Return the record as libsodium takes it, once its cost is known to be bounded."""
+def _affordable(record: PasswordRecord) -> Known:
+    """Return the record once it is known to be one that libsodium takes, within the bounds.
+
+    Raises:
+        UnreadableRecord: it is not.
+    """
     known = identify(record.phc)
     if known.format.name != "argon2id" or known.text != record.phc:
         raise UnreadableRecord("it is no argon2id record of version 19")
-    return record.phc.encode("ascii")
+    return known
 
 
 def hash_once(octets: bytes, parameters: Argon2Parameters) -> bytes:

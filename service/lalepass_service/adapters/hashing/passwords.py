@@ -1,7 +1,6 @@
 """The hasher that the rules use: ours, and for what others have made, theirs."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from lalepass_service.adapters.hashing.argon2 import Argon2Hasher
@@ -58,13 +57,13 @@ class PasswordHasher:
                 somebody has killed the process that verifies.
             UnreadableRecord: the record is broken, or would cost more than is allowed.
         """
-        hashed = self._decoys.choose(account) if record is None else record
-        if hashed is None:
-            return await self._own.verify(password, None, account=account)
+        # Chosen for everybody, and then treated like any record: what is done for a name that
+        # nobody has is done for one that somebody has, down to the last digest.
+        decoy = self._decoys.choose(account) or self._own.decoy
+        hashed = decoy if record is None else record
         known = identify(hashed.phc)
         if known.format.name == "argon2id":
-            inner = replace(hashed, phc=known.text)
-            matches = await self._own.verify(password, inner, account=account)
+            matches = await self._own.compare(password, hashed.form, known)
         else:
             matches = await self._verify_foreign(password, hashed.form, known)
         return matches and record is not None
@@ -75,6 +74,8 @@ class PasswordHasher:
         Stronger parameters count, too: they are what the settings were, and records of one cost
         take one time.
         """
+        if record.form is NormalForm.NFC and record.phc.startswith(self._own.head):
+            return False
         try:
             known = identify(record.phc)
         except UnreadableRecord:

@@ -15,10 +15,14 @@ _DIALECT = pysqlite.dialect()
 
 
 class Compiled:
-    """A `select` with one parameter and at most one row."""
+    """A `select` with named parameters and at most one row."""
 
     def __init__(self, statement: Select[Any]) -> None:
-        self._sql = str(statement.compile(dialect=_DIALECT))
+        compiled = statement.compile(dialect=_DIALECT)
+        self._sql = str(compiled)
+        # The driver's parameters have places and no names; one name may have several places.
+        self._places = tuple(compiled.positiontup or ())
+        self._constants = {k: v for k, v in compiled.params.items() if v is not None}
         columns = list(statement.selected_columns)
         self._processors = [column.type.result_processor(_DIALECT, None) for column in columns]
         # A name tuple looks like SQLAlchemy's own row to whoever reads it.
@@ -26,9 +30,11 @@ class Compiled:
         row: Any = namedtuple("row", [str(column.key) for column in columns])  # type: ignore[misc]  # noqa: PYI024 - as above
         self._make = row._make
 
-    def one_or_none(self, connection: sqlite3.Connection, value: object) -> Any:  # noqa: ANN401 - a row, as SQLAlchemy's
-        """Run it with this parameter and return the row, if there is one."""
-        found = connection.execute(self._sql, (value,)).fetchone()
+    def one_or_none(self, connection: sqlite3.Connection, **values: object) -> Any:  # noqa: ANN401 - a row, as SQLAlchemy's
+        """Run it with these parameters and return the row, if there is one."""
+        values |= self._constants
+        places = [values[name] for name in self._places]
+        found = connection.execute(self._sql, places).fetchone()
         if found is None:
             return None
         cells = [

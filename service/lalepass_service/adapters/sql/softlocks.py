@@ -6,6 +6,7 @@ decides is decided on what is really there.
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from lalepass_service.adapters.sql.acts import Copy, no_copy
@@ -18,6 +19,7 @@ from lalepass_service.core.softlock import (
     FRESH,
     GUESS_BYTES,
     KNOWN_FOR,
+    Bid,
     Debited,
     Lane,
     Repeated,
@@ -69,18 +71,8 @@ class SqlSoftLocks:
             Throttled: the lane has to wait, or is closed.
             StoreUnavailable: it could not be paid for.
         """
-
-        def work(connection: sqlite3.Connection) -> Ticket | Wait:
-            lane = source if _is_known(connection, account, source, now) else _EVERYBODY
-            decision = debit(_read(connection, account, lane), guess=guess, now=now)
-            if isinstance(decision, Wait):
-                return decision
-            if isinstance(decision, Debited):
-                _store(connection, account, lane, decision.lane, now)
-            paid = not isinstance(decision, Repeated)
-            return Ticket(account=account, lane=lane, guess=guess, source=source, paid=paid)
-
-        decided = await self._hot.write(work)
+        bid = Bid(account=account, guess=guess, source=source)
+        decided = await self._hot.write(partial(pay, bid=bid, now=now))
         if isinstance(decided, Wait):
             raise Throttled(retry_after=decided.seconds)
         return decided
@@ -153,6 +145,19 @@ class SqlSoftLocks:
             return lanes + connection.execute(_SWEEP_SOURCES, (_text(before),)).rowcount
 
         return await self._hot.write(work)
+
+
+def pay(connection: sqlite3.Connection, bid: Bid, now: datetime) -> Ticket | Wait:
+    """Pay for a guess, if it may be made. Inside a transaction that writes."""
+    account, source, guess = bid.account, bid.source, bid.guess
+    lane = source if _is_known(connection, account, source, now) else _EVERYBODY
+    decision = debit(_read(connection, account, lane), guess=guess, now=now)
+    if isinstance(decision, Wait):
+        return decision
+    if isinstance(decision, Debited):
+        _store(connection, account, lane, decision.lane, now)
+    paid = not isinstance(decision, Repeated)
+    return Ticket(account=account, lane=lane, guess=guess, source=source, paid=paid)
 
 
 def _is_known(connection: sqlite3.Connection, account: str, source: bytes, now: datetime) -> bool:

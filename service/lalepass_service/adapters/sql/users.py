@@ -24,6 +24,7 @@ from lalepass_service.adapters.sql.followers import mark_changed, order_sign_out
 from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.adapters.sql.tables import passwords, retired_names, users
 from lalepass_service.core.audit import Entry
+from lalepass_service.core.errors import UnreadableRecord
 from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.model import (
     Credentials,
@@ -85,7 +86,19 @@ class SqlUsers:
             UnreadableRecord: the record can't be unwrapped.
         """
         row = await self._row(identifier)
-        return None if row is None else Credentials(user=user_of(row), record=self._record(row))
+        if row is None:
+            return None
+        found = self.credentials_in(row)
+        if found.fault is not None:
+            raise UnreadableRecord(found.fault)
+        return found
+
+    def credentials_in(self, row: Row[Any]) -> Credentials:
+        """Return what a check needs, of a row of `ACCOUNTS`. May be called on any thread."""
+        try:
+            return Credentials(user=user_of(row), record=self._record(row))
+        except UnreadableRecord as error:
+            return Credentials(user=user_of(row), record=None, fault=error.why)
 
     async def page(
         self, *, after: str | None, limit: int, state: UserState | None

@@ -1,0 +1,95 @@
+"""The first half of a check in one transaction: find the account and pay for the guess.
+
+A name that nobody has must take the time of one that somebody has. So its look-up reads an account,
+too, which a keyed digest of the name chooses: the same tables, the same pages that may or may not
+be in memory, the same record to unwrap. Then that is forgotten.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import BindParameter, ScalarSelect, Select, bindparam, func, select
+
+from lalepass_service.adapters.sql.accounts import ACCOUNTS
+from lalepass_service.adapters.sql.compiled import Compiled
+from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.softlocks import pay
+from lalepass_service.adapters.sql.tables import user_emails, user_phones, users
+from lalepass_service.adapters.sql.users import SqlUsers
+from lalepass_service.core.errors import Throttled
+from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
+from lalepass_service.core.model import Credentials
+from lalepass_service.core.softlock import Bid, Ticket, Wait
+
+_someone = users.alias("someone")
+_VALUE: Final[BindParameter[str]] = bindparam("value")
+_NEAR: Final = (
+    select(_someone.c.id)
+    .where(_someone.c.id >= bindparam("near"))
+    .order_by(_someone.c.id)
+    .limit(1)
+    .scalar_subquery()
+)
+_FIRST: Final = select(func.min(_someone.c.id)).scalar_subquery()
+
+
+def _or_another(owner: ScalarSelect[Any]) -> Select[Any]:
+    """Read the owner's account, or another one; the column `owner` says which it is."""
+    chosen = func.coalesce(owner, _NEAR, _FIRST)
+    return ACCOUNTS.add_columns(owner.label("owner")).where(users.c.id == chosen)
+
+
+def _by(owner: Any, value: Any) -> Compiled:  # noqa: ANN401 - columns
+    return Compiled(_or_another(select(owner).where(value == _VALUE).scalar_subquery()))
+
+
+_BY_LOCALPART: Final = _by(_someone.c.id, _someone.c.localpart)
+_BY_EMAIL: Final = _by(user_emails.c.user_id, user_emails.c.address)
+_BY_PHONE: Final = _by(user_phones.c.user_id, user_phones.c.number)
+
+
+class SqlEntrance:
+    """Implements `core.ports.Entrance`."""
+
+    def __init__(self, hot: HotPath, users: SqlUsers) -> None:
+        self._hot = hot
+        self._users = users
+
+    async def enter(
+        self,
+        identifier: Identifier,
+        *,
+        bid: Callable[[Credentials | None], Bid | None],
+        near: str,
+        now: datetime,
+    ) -> Ticket | None:
+        """Look the account up, and pay for the guess that `bid` makes of it.
+
+        Raises:
+            Throttled: the lane has to wait, or is closed.
+            StoreUnavailable: it could not be paid for.
+        """
+        statement, value = _matching(identifier)
+
+        def work(connection: sqlite3.Connection) -> Ticket | Wait | None:
+            row = statement.one_or_none(connection, value=value, near=near)
+            read = None if row is None else self._users.credentials_in(row)
+            wanted = bid(read if row is not None and row.owner is not None else None)
+            return None if wanted is None else pay(connection, wanted, now)
+
+        paid = await self._hot.write(work)
+        if isinstance(paid, Wait):
+            raise Throttled(retry_after=paid.seconds)
+        return paid
+
+
+def _matching(identifier: Identifier) -> tuple[Compiled, str]:
+    match identifier:
+        case ByLocalpart(localpart):
+            return _BY_LOCALPART, localpart
+        case ByEmail(address):
+            return _BY_EMAIL, address
+        case ByPhone(number):
+            return _BY_PHONE, number

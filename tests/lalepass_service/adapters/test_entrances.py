@@ -1,0 +1,177 @@
+"""What every way into a check does, by the same tests: two trips in memory, one in SQLite."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lalepass_service.adapters.memory import MemorySoftLocks, MemoryUsers
+from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.entrance import SqlEntrance
+from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.migrate import upgrade
+from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
+from lalepass_service.adapters.sql.users import SqlUsers
+from lalepass_service.core.entrance import StepByStep
+from lalepass_service.core.errors import Throttled
+from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
+from lalepass_service.core.model import Credentials, PasswordRecord
+from lalepass_service.core.ports import Entrance, SoftLocks, Users
+from lalepass_service.core.softlock import Bid, Lane
+from tests.lalepass_service.accounts import ACT, NOW, a_user
+
+pytestmark = pytest.mark.anyio
+
+ALICE = a_user("alice", emails=("alice@example.org",), phones=("491701234567",))
+BOB = a_user("bob", emails=("bob@example.org",))
+EVERY_NAME: list[Identifier] = [
+    ByLocalpart("alice"),
+    ByEmail("alice@example.org"),
+    ByPhone("491701234567"),
+]
+NOBODY: list[Identifier] = [
+    ByLocalpart("nobody"),
+    ByLocalpart(""),
+    ByEmail("nobody@example.org"),
+    ByPhone("49170999"),
+]
+RECORD = PasswordRecord("$some$record")
+
+
+@dataclass
+class House:
+    """An entrance, and what is behind it."""
+
+    entrance: Entrance
+    users: Users
+    locks: SoftLocks
+
+    async def enter(
+        self, identifier: Identifier, guess: int = 1, *, near: str = "0", pay: bool = True
+    ) -> tuple[Credentials | None, bool | None]:
+        """Return what was read, and whether the ticket is a paid one."""
+        read: list[Credentials | None] = []
+
+        def bid(credentials: Credentials | None) -> Bid | None:
+            read.append(credentials)
+            account = credentials.user.id if credentials else "name:nobody"
+            bid = Bid(account=account, guess=guess.to_bytes(16), source=b"")
+            return bid if pay else None
+
+        ticket = await self.entrance.enter(identifier, bid=bid, near=near, now=NOW)
+        return read[-1], ticket.paid if ticket else None
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
+    if request.param == "memory":
+        memory, locks = MemoryUsers(), MemorySoftLocks()
+        await _settle(memory)
+        yield House(StepByStep(users=memory, locks=locks), memory, locks)
+        return
+    path = tmp_path / "lalepass.db"
+    upgrade(path)
+    database, hot = Database.open(path), HotPath.open(path)
+    users = SqlUsers(database, hot=hot)
+    await _settle(users)
+    yield House(SqlEntrance(hot, users), users, SqlSoftLocks(hot))
+    await hot.close()
+    await database.close()
+
+
+async def _settle(users: Users) -> None:
+    await users.add(ALICE, RECORD, reuse_name=False, act=ACT)
+    await users.add(BOB, None, reuse_name=False, act=ACT)
+
+
+@pytest.mark.parametrize("identifier", EVERY_NAME, ids=repr)
+async def test_an_account_is_found_by_every_name_and_paid_for(
+    house: House, identifier: Identifier
+) -> None:
+    read, paid = await house.enter(identifier)
+
+    assert read == await house.users.credentials(identifier)
+    assert read is not None
+    assert read.user.id == ALICE.id
+    assert read.record == RECORD
+    assert paid is True
+    assert await house.locks.lanes(ALICE.id) == (Lane(failures=1, ring=((1).to_bytes(16),)),)
+
+
+@pytest.mark.parametrize("near", ["", "0", "9", "f", "zzzz"])
+@pytest.mark.parametrize("identifier", NOBODY, ids=repr)
+async def test_a_name_that_nobody_has_is_nobody_whoever_is_looked_at_instead(
+    house: House, identifier: Identifier, near: str
+) -> None:
+    assert await house.enter(identifier, near=near) == (None, True)
+
+    assert len(await house.locks.lanes("name:nobody")) == 1
+    assert await house.locks.lanes(ALICE.id) == ()
+    assert await house.locks.lanes(BOB.id) == ()
+
+
+async def test_where_nobody_is_at_all_a_name_is_nobody(house: House) -> None:
+    for user in (ALICE, BOB):
+        await house.users.delete(user.id, deleted_at=NOW, act=ACT)
+
+    assert await house.enter(ByLocalpart("alice")) == (None, True)
+
+
+async def test_an_account_without_a_password_is_found(house: House) -> None:
+    read, _ = await house.enter(ByLocalpart("bob"))
+
+    assert read is not None
+    assert (read.user.id, read.record) == (BOB.id, None)
+
+
+async def test_the_budget_is_that_of_the_locks(house: House) -> None:
+    for number in range(3):
+        await house.enter(ByLocalpart("alice"), number)
+    assert await house.enter(ByLocalpart("bob"), 0) is not None
+
+    with pytest.raises(Throttled) as throttled:
+        await house.enter(ByEmail("alice@example.org"), 4)
+    assert throttled.value.retry_after == 1
+    locks = house.locks
+    later = NOW + timedelta(seconds=1)
+    assert (await locks.debit(ALICE.id, source=b"", guess=b"x" * 16, now=later)).paid
+
+
+async def test_the_same_guess_costs_once(house: House) -> None:
+    assert (await house.enter(ByLocalpart("alice")))[1] is True
+    assert (await house.enter(ByLocalpart("alice")))[1] is False
+
+
+async def test_without_a_bid_nothing_is_paid(house: House) -> None:
+    read, paid = await house.enter(ByLocalpart("alice"), pay=False)
+
+    assert read is not None
+    assert paid is None
+    assert await house.locks.lanes(ALICE.id) == ()
+
+
+async def test_a_record_that_does_not_open_is_told_and_not_raised(tmp_path: Path) -> None:
+    path = tmp_path / "lalepass.db"
+    upgrade(path)
+    database, hot = Database.open(path), HotPath.open(path)
+    users = SqlUsers(database, hot=hot)
+    await _settle(users)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE passwords SET phc = '$lpw$v=1,k=gone$AAAA'")
+    house = House(SqlEntrance(hot, users), users, SqlSoftLocks(hot))
+
+    read, paid = await house.enter(ByLocalpart("alice"))
+    nobody, _ = await house.enter(ByLocalpart("nobody"))
+
+    assert read is not None
+    assert read.record is None
+    assert read.fault is not None
+    assert "gone" in read.fault
+    assert paid is True
+    assert nobody is None
+    await hot.close()
+    await database.close()
