@@ -1,5 +1,6 @@
 """What the parts are built from: the pepper's file, and the decoys from what is stored."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from lalepass_service import parts
 from lalepass_service.config import Audit, Config, Database, Hashing
 from lalepass_service.core.audit import document
 from lalepass_service.core.editing import NewUser
+from lalepass_service.core.errors import Throttled
 from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import NormalForm, Password
@@ -130,3 +132,20 @@ async def test_a_copy_that_can_not_be_written_is_no_start(tmp_path: Path) -> Non
     with pytest.raises(ConfigFault, match=f"audit.copy_path: {copy}: {copy.parent} is no folder"):
         async with parts.open_service(config):
             pytest.fail("it has started")
+
+
+async def test_a_follower_that_asks_too_often_keeps_nobody_from_logging_in(
+    tmp_path: Path,
+) -> None:
+    config = configured(tmp_path)
+    parts.migrate(config.database.path)
+
+    async with parts.open_service(config) as service:
+        feed = service.followers.feed
+        asked = [feed.acknowledge((), caller=ALICE.caller) for _ in range(1000)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        outcome = await service.check.check(ALICE)
+
+    assert answers[0] is None
+    assert isinstance(answers[-1], Throttled)
+    assert type(outcome).__name__ == "Refused"

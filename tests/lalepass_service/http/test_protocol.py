@@ -12,6 +12,7 @@ from lalepass_service.config import Server
 from lalepass_service.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from lalepass_wire import paths
 from tests.lalepass_service.http.world import World
+from tests.lalepass_service.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -112,6 +113,17 @@ async def test_a_connection_serves_many_requests(world: World) -> None:
         for _ in range(3):
             await caller.send(_good(world))
             assert (await caller.answer())[0] == 200
+
+
+async def test_who_hangs_up_does_not_wait_on(world: World) -> None:
+    """Or a homeserver that restarts again and again would take all places."""
+    question = f"GET {paths.CHANGES}?after=memory-1&wait=30 HTTP/1.1"
+    head = f"{question}\r\nHost: x\r\nAuthorization: Bearer {world.feed_token}\r\n\r\n"
+    async with _serving(world) as port:
+        async with _calling(port) as caller:
+            await caller.send(head.encode())
+            await until(lambda: world.watch.waiting == 1)
+        await until(lambda: world.watch.waiting == 0)
 
 
 async def test_requests_may_follow_each_other_without_waiting(world: World) -> None:
