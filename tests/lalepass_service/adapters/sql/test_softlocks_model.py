@@ -1,0 +1,247 @@
+"""SqlSoftLocks against a dictionary, in whatever order Hypothesis thinks of.
+
+The model states the rules anew, in plain Python: it uses nothing of `core.softlock`.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.migrate import upgrade
+from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
+from lalepass_service.adapters.sql.users import SqlUsers
+from lalepass_service.core.errors import Throttled
+from lalepass_service.core.softlock import Ticket
+from tests.lalepass_service.accounts import ACT, NOW, a_user
+
+T = TypeVar("T")
+
+ALICE = a_user("alice")
+NOBODY = "name:nobody"
+HOME, ELSEWHERE, UNKNOWN = b"h" * 16, b"e" * 16, b""
+EVERYBODY = b""
+
+accounts = st.sampled_from([ALICE.id, NOBODY])
+sources = st.sampled_from([HOME, ELSEWHERE, UNKNOWN])
+
+
+def guess(number: int) -> bytes:
+    return number.to_bytes(16)
+
+
+def wait_after(failures: int) -> float:
+    if failures <= 5:
+        return (0, 0, 0, 1, 3, 5)[failures]
+    return 10 if failures < 25 else min(3600, 30 * 1.5 ** (failures - 25))
+
+
+@dataclass
+class Lane:
+    """What ought to be remembered."""
+
+    failures: int = 0
+    until: datetime = NOW
+    ring: list[bytes] = field(default_factory=list)
+    stored: bool = False
+    """Whether there is anything of it in the database."""
+
+    def wait(self, now: datetime) -> float:
+        return 3600 if self.failures >= 100 else max(0, (self.until - now).total_seconds())
+
+    def pay(self, made: bytes, now: datetime) -> None:
+        self.stored = True
+        self.failures += 1
+        self.until = now + timedelta(seconds=wait_after(self.failures))
+        self.ring = [*self.ring, made][-8:]
+
+
+class SoftLocks(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = tempfile.TemporaryDirectory()
+        self.paths: list[HotPath] = []
+        self.now = NOW
+        self.fresh = 1000
+        self.lanes: dict[tuple[str, bytes], Lane] = {}
+        self.seen: dict[bytes, datetime] = {}
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    @initialize()
+    def begin(self) -> None:
+        self.path = Path(self.folder.name) / "lalepass.db"
+        upgrade(self.path)
+        database = Database.open(self.path)
+        self.run(SqlUsers(database).add(ALICE, None, reuse_name=False, act=ACT))
+        self.run(database.close())
+        self.open()
+
+    def open(self) -> None:
+        self.paths = [HotPath.open(self.path) for _ in range(2)]
+        self.one, self.other = (SqlSoftLocks(path) for path in self.paths)
+
+    def close(self) -> None:
+        for path in self.paths:
+            self.run(path.close())
+
+    def teardown(self) -> None:
+        self.close()
+        self.runner.close()
+        self.folder.cleanup()
+
+    def lane_of(self, account: str, source: bytes) -> bytes:
+        seen = self.seen.get(source) if account == ALICE.id else None
+        return source if seen and self.now - seen < timedelta(days=30) else EVERYBODY
+
+    def lane(self, account: str, source: bytes) -> Lane:
+        return self.lanes.setdefault((account, self.lane_of(account, source)), Lane())
+
+    def debit(self, account: str, source: bytes, made: bytes) -> Ticket | None:
+        """Guess, and hold what comes of it against what ought to."""
+        lane = self.lane(account, source)
+        debit = self.one.debit(account, source=source, guess=made, now=self.now)
+        if (wait := lane.wait(self.now)) > 0:
+            with pytest.raises(Throttled) as throttled:
+                self.run(debit)
+            assert throttled.value.retry_after == pytest.approx(wait)
+            return None
+        ticket = self.run(debit)
+        assert ticket.lane == self.lane_of(account, source)
+        assert ticket.paid == (made not in lane.ring)
+        if ticket.paid:
+            lane.pay(made, self.now)
+        return ticket
+
+    @rule(account=accounts, source=sources, number=st.integers(0, 12))
+    def guess_wrong(self, account: str, source: bytes, number: int) -> None:
+        self.debit(account, source, guess(number))
+
+    @rule(account=accounts, source=sources)
+    def guess_the_same_again(self, account: str, source: bytes) -> None:
+        if ring := self.lane(account, source).ring:
+            self.debit(account, source, ring[-1])
+
+    @rule(account=accounts, source=sources, times=st.integers(10, 60))
+    def guess_on_and_on(self, account: str, source: bytes, times: int) -> None:
+        for _ in range(times):
+            self.now = max(self.now, self.lane(account, source).until)
+            self.fresh += 1
+            self.debit(account, source, guess(self.fresh))
+
+    @rule(source=sources)
+    def the_right_password(self, source: bytes) -> None:
+        self.fresh += 1
+        if (ticket := self.debit(ALICE.id, source, guess(self.fresh))) is None:
+            return
+        self.run(self.settle(ticket))
+        self.lanes.pop((ALICE.id, ticket.lane))
+        seen = self.seen.get(source)
+        if source and (seen is None or self.now - seen >= timedelta(days=1)):
+            self.seen[source] = self.now
+
+    async def settle(self, ticket: Ticket) -> None:
+        self.one.settle(ticket, user_id=ALICE.id, now=self.now)
+        # Nobody waits for it, but it comes before whatever is written next on this connection.
+        await self.one.lanes(ticket.account)
+
+    @rule(account=accounts, source=sources)
+    def a_guess_that_is_given_back(self, account: str, source: bytes) -> None:
+        self.fresh += 1
+        lane = self.lane(account, source)
+        if (ticket := self.debit(account, source, guess(self.fresh))) is None:
+            return
+        self.run(self.other.give_back(ticket, now=self.now))
+        lane.failures -= 1
+        lane.ring.pop()
+        lane.until = self.now
+
+    @rule(account=accounts, source=sources, count=st.integers(2, 12))
+    def guess_in_parallel(self, account: str, source: bytes, count: int) -> None:
+        """Over both connections at once: no more get through than one after another would."""
+        lane, guesses = self.lane(account, source), []
+        for _ in range(count):
+            self.fresh += 1
+            guesses.append(guess(self.fresh))
+
+        async def all_at_once() -> list[Ticket | BaseException]:
+            debits = (
+                locks.debit(account, source=source, guess=made, now=self.now)
+                for made, locks in zip(guesses, [self.one, self.other] * count, strict=False)
+            )
+            return await asyncio.gather(*debits, return_exceptions=True)
+
+        outcomes = self.run(all_at_once())
+
+        admitted = [each.guess for each in outcomes if isinstance(each, Ticket)]
+        assert all(isinstance(each, Ticket | Throttled) for each in outcomes)
+        expected = 0
+        while expected < count and lane.wait(self.now) == 0:
+            lane.pay(b"", self.now)
+            expected += 1
+        assert len(admitted) == expected
+        # In which order they came is not known; all else is.
+        stored = self.stored(account).get(self.lane_of(account, source), Lane()).ring
+        newest = len(stored) - expected
+        assert set(stored[newest:]) == set(admitted)
+        lane.ring = [*lane.ring[:newest], *stored[newest:]]
+
+    @rule(seconds=st.sampled_from([0.5, 1, 4, 10, 31, 3600]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(days=st.sampled_from([1, 15, 29, 30]))
+    def days_pass(self, days: int) -> None:
+        self.now += timedelta(days=days)
+
+    @rule(account=accounts)
+    def unlock(self, account: str) -> None:
+        had = bool(self.stored(account))
+        assert self.run(self.other.unlock(account, act=None)) == had
+        self.lanes = {key: lane for key, lane in self.lanes.items() if key[0] != account}
+
+    @rule()
+    def restart(self) -> None:
+        self.close()
+        self.open()
+
+    def stored(self, account: str) -> dict[bytes, Lane]:
+        """Read the lanes as they are, in the order of their names."""
+        names = sorted(
+            name for (owner, name), lane in self.lanes.items() if owner == account and lane.stored
+        )
+        return {
+            name: Lane(lane.failures, lane.not_before or NOW, list(lane.ring))
+            for name, lane in zip(names, self.run(self.one.lanes(account)), strict=True)
+        }
+
+    @invariant()
+    def it_remembers_what_it_should(self) -> None:
+        if not self.paths:
+            return
+        for account in (ALICE.id, NOBODY):
+            for name, lane in self.stored(account).items():
+                expected = self.lanes[account, name]
+                assert (lane.failures, lane.ring) == (expected.failures, expected.ring)
+                assert max(lane.until, self.now) == max(expected.until, self.now)
+
+
+TestSoftLocks = SoftLocks.TestCase
+TestSoftLocks.settings = settings(
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
