@@ -48,6 +48,16 @@ def password_of(localpart: str) -> str:
     return PEOPLE[localpart].password
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test the time that the servers take, which it starts for all of them.
+
+    On a busy machine it takes minutes, and if it is ended in the middle all others fail, too.
+    """
+    for item in items:
+        if item.get_closest_marker("e2e") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """A service with its people, set up and not started."""

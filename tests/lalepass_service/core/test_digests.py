@@ -22,6 +22,29 @@ def test_a_guess_has_one_name_for_each_account_and_key() -> None:
     assert DIGESTS.guess("alice", Password("secret")) in names
 
 
+def test_an_attempt_is_another_one_if_anything_about_it_is_another() -> None:
+    names = [
+        DIGESTS.attempt(account, Password(password), source=source)
+        for account in ("alice", "bob")
+        for password in ("secret", "Secret", "m\u00fcller", "mu\u0308ller", "\ud800")
+        for source in (b"s", b"t")
+    ]
+    names += [DIGESTS.guess("alice", Password("secret")), DIGESTS.source("alice", "secret")]
+
+    assert len(set(names)) == len(names)
+    assert DIGESTS.attempt("alice", Password("secret"), source=b"s") == names[0]
+
+
+def test_a_source_has_another_name_for_each_account() -> None:
+    names = [
+        DIGESTS.source(account, prefix)
+        for account in ("alice", "bob")
+        for prefix in ("192.0.2.7", "192.0.2.8")
+    ]
+    assert len(set(names)) == 4
+    assert DIGESTS.source("alice", "192.0.2.7") == names[0]
+
+
 def test_a_password_is_the_same_however_its_letters_are_composed() -> None:
     composed, decomposed = Password("m\u00fcller"), Password("mu\u0308ller")
 

@@ -13,6 +13,7 @@ from lalepass_service.adapters.memory import (
     MemoryUsers,
     NoThrottle,
 )
+from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.check import Accepted, CredentialCheck, Refusal, Refused
 from lalepass_service.core.digests import Digests
 from lalepass_service.core.entrance import StepByStep
@@ -327,3 +328,37 @@ async def test_a_record_of_no_known_form_costs_a_hash(world: World) -> None:
     # One that fails at once, and then a decoy that takes its time.
     assert world.hasher.calls == 2
     assert await world.failures("id-broken") == 1
+
+
+async def test_the_trail_has_all_that_is_known_of_a_check(world: World) -> None:
+    attempt = Attempt(
+        identifier=ALICE,
+        password=Password(RIGHT),
+        caller="synapse",
+        ip="192.0.2.7",
+        user_agent="Element/1.11",
+        request_id="seventeen",
+    )
+    await world.guard.check(attempt)
+
+    assert world.trail.entries[-1] == Entry(
+        at=NOW,
+        event=Event.CHECK,
+        outcome="accepted",
+        actor="synapse",
+        user_id=a_user("alice").id,
+        localpart="alice",
+        source_ip="192.0.2.7",
+        user_agent="Element/1.11",
+        request_id="seventeen",
+    )
+
+
+async def test_each_source_that_was_right_has_a_lane_of_its_own(world: World) -> None:
+    await world.check(RIGHT, ip="192.0.2.7")
+    for number in range(3):
+        await world.check(f"wrong {number}", ip="192.0.2.8")
+
+    with pytest.raises(Throttled):
+        await world.check(RIGHT, ip="192.0.2.8")
+    assert isinstance(await world.check(RIGHT, ip="192.0.2.7"), Accepted)

@@ -132,6 +132,15 @@ def test_a_guess_that_rode_on_anothers_debit_is_charged_if_that_was_given_back()
     assert guess(1) in charged.ring
 
 
+def test_a_debit_that_is_given_back_after_others_leaves_theirs() -> None:
+    lane, _ = after(5)
+    oldest, *others = lane.ring
+
+    assert give_back(lane, guess=oldest) == Lane(
+        failures=4, not_before=lane.not_before, ring=tuple(others)
+    )
+
+
 def test_what_was_never_debited_can_not_be_given_back() -> None:
     lane, _ = after(5)
 
