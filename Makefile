@@ -10,7 +10,7 @@ VENV_PYTHON := .venv/bin/python
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: run test synapses test-docker up down check bench lock openapi format setup clean help
+.PHONY: run test synapses test-docker up down check bench mutants lock openapi format setup clean help
 
 run: setup ## Log in to a real Synapse with Lalepass, until Ctrl-C (ARGS=--once)
 	@$(VENV_PYTHON) -m tools.run $(ARGS)
@@ -38,6 +38,9 @@ check: setup ## Check everything that needs no run of the code (ARGS: the steps)
 
 bench: setup ## Measure; figures go to .run/bench (ARGS: for scripts in bench/)
 	@$(VENV_PYTHON) -m tools.bench $(ARGS)
+
+mutants: setup ## Change the rules and see which tests notice (ARGS="show NAME")
+	@$(VENV_PYTHON) -m tools.mutants $(ARGS)
 
 lock: setup ## Renew requirements/ (ARGS=--upgrade: with the newest versions)
 	@$(VENV_PYTHON) -m tools.locks $(ARGS)

@@ -6,10 +6,17 @@ from collections.abc import Generator, Iterable
 from typing import Final
 
 import pytest
+from hypothesis import Phase, settings
 
 # Everything in CI has to run: there, a test that was left out is a test that was lost unseen.
 _REQUIRED: Final = os.environ.get("LALEPASS_REQUIRE", "")
 _NOTHING_MAY_BE_LEFT_OUT: Final = _REQUIRED == "all"
+
+# For `make mutants`, where a test is to fail and nobody reads how: no search for the shortest
+# example, and no memory of the last one.
+settings.register_profile(
+    "mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None
+)
 
 
 def pytest_configure() -> None:
