@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: run test synapses test-docker up down check bench mutants lock openapi format setup clean help
 
-run: setup ## Log in to a real Synapse with Lalepass, until Ctrl-C (ARGS=--once)
+run: setup ## Log in to a real Synapse, until Ctrl-C (ARGS=--once)
 	@$(VENV_PYTHON) -m tools.run $(ARGS)
 
 test: setup ## Run the tests; the end says what was left out (ARGS: for pytest)
@@ -21,12 +21,12 @@ test: setup ## Run the tests; the end says what was left out (ARGS: for pytest)
 synapses: setup ## Run the end-to-end tests on every supported Synapse
 	@$(VENV_PYTHON) -m tools.synapses $(ARGS)
 
-test-docker: setup ## Run the tests of the containers, with an engine made ready (ARGS: for pytest)
+test-docker: setup ## Run the tests of the containers (ARGS: for pytest)
 	@tests/docker/engine.sh
 	@tests/docker/standins/make.sh
 	@$(VENV_PYTHON) -m pytest -m docker tests/docker $(ARGS)
 
-up: ## Start Synapse, Lalepass and PostgreSQL in containers, as .env says
+up: ## Start Synapse, Lalepass and PostgreSQL in containers (.env)
 	@test -e .env || { echo "up: copy .env.example to .env and change it first" >&2; exit 2; }
 	@docker compose up --build --detach --wait
 
@@ -58,9 +58,9 @@ setup: ## Make .venv from the locks; quick if there is nothing to do
 			"or name one that is installed: make PYTHON=python3.12 ..." >&2; exit 3; }
 	@$(PYTHON) -m tools.setup
 
-clean: ## Remove .venv, the demo with its users, the figures and all caches
+clean: ## Remove .venv, the demo with its users, figures and caches
 	@rm -rf .venv .run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 help: ## Show this list
 	@echo "make VERB [ARGS=...] [PYTHON=python3.12]"
-	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
