@@ -106,7 +106,10 @@ def restore(
 
 
 def _begin_anew(config: "Config") -> None:
-    from lalepass_service.adapters.sql.followers import begin_anew  # noqa: PLC0415 - see above
+    from lalepass_service import parts  # noqa: PLC0415 - see above
+    from lalepass_service.adapters.sql.followers import begin_anew  # noqa: PLC0415
 
     act = operate.act_now(Event.DATABASE_RESTORED, {})
-    operate.on_database(config, partial(begin_anew, act=act))
+    with parts.copy_of_acts(config, uncopied=operate.warn_of_no_copy) as copy:
+        operate.on_database(config, partial(begin_anew, act=act))
+        copy(act)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from lalepass_service.core.audit import Actor, Entry, Event, Fact
-from lalepass_service.core.editing import Edit, NewUser
+from lalepass_service.core.editing import Edit, NewUser, is_same
 from lalepass_service.core.errors import AlreadyTaken, NoAnswer, UserNotFound
 from lalepass_service.core.identifiers import (
     ByLocalpart,
@@ -88,7 +88,7 @@ class Directory:
         except AlreadyTaken:
             wanted = self._canonical(new)
             there = await self._users.credentials(ByLocalpart(wanted.localpart))
-            if there is None or not self._is_same(there, wanted, record):
+            if there is None or not self._is_there(there, wanted, record):
                 raise
             return False
         return True
@@ -268,27 +268,18 @@ class Directory:
     def _canonical(self, new: NewUser) -> User:
         return new.canonical(user_id=UserId(self._new_id()), created_at=self._clock.now())
 
+    def _is_there(self, there: Credentials, wanted: User, record: PasswordRecord | None) -> bool:
+        if not is_same(there.user, wanted):
+            return False
+        if there.record is None or record is None:
+            return there.record is record
+        return there.record == record or not self._hasher.outdated(there.record)
+
     async def _record_of(self, password: Password | PasswordRecord, user: User) -> PasswordRecord:
         if isinstance(password, PasswordRecord):
             return password
         await self._policy.examine(password, about=Context.of(user))
         return await self._hasher.hash(password)
-
-    def _is_same(self, there: Credentials, wanted: User, record: PasswordRecord | None) -> bool:
-        found = replace(
-            there.user,
-            id=wanted.id,
-            created_at=wanted.created_at,
-            # what an operator has done about the password since is no other account
-            password_changed_at=wanted.password_changed_at,
-            password_must_change=wanted.password_must_change,
-            password_expires_at=wanted.password_expires_at,
-        )
-        if found != wanted:
-            return False
-        if there.record is None or record is None:
-            return there.record is record
-        return there.record == record or not self._hasher.outdated(there.record)
 
 
 def _about_password(password: Password | PasswordRecord | None) -> dict[str, Fact]:

@@ -107,3 +107,16 @@ def _bounded(what: str, values: Iterable[str]) -> tuple[str, ...]:
     if len(once) > MAX_ADDRESSES:
         raise InvalidInput(f"an account has at most {MAX_ADDRESSES} {what}")
     return once
+
+
+def is_same(there: User, wanted: User) -> bool:
+    """Say whether an account that is there is the one that is to be brought along."""
+    return wanted == replace(
+        there,
+        id=wanted.id,
+        created_at=wanted.created_at,
+        # what an operator has done about the password since is no other account
+        password_changed_at=wanted.password_changed_at,
+        password_must_change=wanted.password_must_change,
+        password_expires_at=wanted.password_expires_at,
+    )

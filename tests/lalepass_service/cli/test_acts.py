@@ -64,13 +64,19 @@ ON_ACCOUNTS: Final[list[tuple[tuple[str, ...], str, dict[str, Any]]]] = [
     (
         ("user", "set-password", "alice", "--password-stdin"),
         "password_set",
-        {"password": "given", "must_change": False},
+        {"password": "given", "must_change": False, "sign_out": True},
     ),
     (
         ("user", "set-password", "alice", "--password-stdin", "--must-change"),
         "password_set",
-        {"password": "given", "must_change": True},
+        {"password": "given", "must_change": True, "sign_out": True},
     ),
+    (
+        ("user", "edit", "alice", "--display-name", "Alice Secret", "--admin"),
+        "user_edited",
+        {"changed": "display_name admin"},
+    ),
+    (("user", "sign-out", "alice"), "user_signed_out", {}),
     (("user", "disable", "alice"), "user_disabled", {}),
     (("user", "enable", "gone"), "user_enabled", {}),
     (("user", "delete", "alice", "--yes"), "user_deleted", {}),
@@ -91,6 +97,7 @@ def test_what_is_done_to_accounts(
 
     assert newest(operator) == (event, command[2], details)
     assert len(entries(operator)) == len(before) + 1
+    assert "Secret" not in copy.read_text()
     assert copy.read_text() == operator("audit", "export").done()
 
 
@@ -101,7 +108,7 @@ def test_a_temporary_password_is_noted_with_its_end(operator: Operator) -> None:
     event, _, details = newest(operator)
 
     assert event == "password_set"
-    assert details.keys() == {"password", "must_change", "expires_at"}
+    assert details.keys() == {"password", "must_change", "sign_out", "expires_at"}
 
 
 def hold_up(operator: Operator, name: str) -> None:
@@ -178,6 +185,14 @@ def test_keys_by_their_ids(operator: Operator) -> None:
 
     assert newest(operator) == ("key_retired", None, {"key_id": old})
     assert [entry["event"] for entry in entries(operator)].count("keys_rewrapped") == 1
+    assert copy.read_text() == operator("audit", "export").done()
+
+
+def test_that_a_backup_was_restored(operator: Operator) -> None:
+    copy = copied(operator)
+    operator("db", "restored").done()
+
+    assert newest(operator) == ("database_restored", None, {})
     assert copy.read_text() == operator("audit", "export").done()
 
 
