@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from lalepass_service.cli import console, passwords
+from lalepass_service.cli.files import naming
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.blocklist.sources import Reader, Tally
@@ -62,7 +63,8 @@ def build(
     algorithm, reader = FORMATS[form]
     tally = Tally()
     batches = _reported(_digests(sources, reader, tally), tally)
-    built = builder.build(batches, output, algorithm=algorithm)
+    with naming(output):
+        built = builder.build(batches, output, algorithm=algorithm)
     left_out = {"not_utf8": tally.not_text, "too_long": tally.too_long}
     if as_json:
         console.say_json(

@@ -26,8 +26,19 @@ def new_private_file(path: Path) -> Iterator[TextIO]:
             f"{path} is there already: choose another name, or remove it first"
         ) from error
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        with naming(path), os.fdopen(descriptor, "w", encoding="utf-8") as opened:
             yield opened
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say which file was meant where the system does not, as when a write fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -1,9 +1,9 @@
 """Runs one piece of work against the database, and closes everything behind it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lalepass_service.cli import console
 from lalepass_service.cli.acting import operator
@@ -53,7 +53,7 @@ def check_keys(config: "Config") -> str:
 
     parts.vault(config)
     if parts.schema_of(config.database.path) is SchemaState.CURRENT:
-        asyncio.run(run())
+        _run(config, run())
     return f"in {config.keys.directory}" if config.keys.directory else "not set"
 
 
@@ -65,7 +65,19 @@ def on_database(config: "Config", work: Callable[["Database"], Awaitable[_Result
         async with open_database(config) as database:
             return await work(database)
 
-    return asyncio.run(run())
+    return _run(config, run())
+
+
+def _run(config: "Config", work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run it to its end, and say what is wrong with the database if it is that.
+
+    Raises:
+        OutsideFault: the database did not answer, or not in time.
+    """
+    from lalepass_service.parts import store_faults  # noqa: PLC0415
+
+    with store_faults(config.database.path):
+        return asyncio.run(work)
 
 
 def acts_on_files(config: "Config") -> Callable[[Event, Mapping[str, Fact]], None]:
@@ -95,8 +107,8 @@ def _record(config: "Config", event: Event, details: Mapping[str, Fact]) -> None
             await acts.record(act_now(event, details))
 
     try:
-        asyncio.run(run())
-    except NoAnswer as error:
+        _run(config, run())
+    except (NoAnswer, OutsideFault) as error:
         raise OutsideFault(
             f"it is done, but could not be written into the trail: {error}"
         ) from error
@@ -123,7 +135,7 @@ def on_directory(config: "Config", work: Callable[["Directory"], Awaitable[_Resu
         ) as directory:
             return await work(directory)
 
-    return asyncio.run(run())
+    return _run(config, run())
 
 
 def _warn(error: BreachRangeUnavailable) -> None:
@@ -146,7 +158,7 @@ def on_trail(config: "Config", work: Callable[["SqlTrail"], Awaitable[_Result]])
         async with open_trail(config) as trail:
             return await work(trail)
 
-    return asyncio.run(run())
+    return _run(config, run())
 
 
 def on_registry(
@@ -159,4 +171,4 @@ def on_registry(
         async with open_registry(config, uncopied=warn_of_no_copy) as registry:
             return await work(registry)
 
-    return asyncio.run(run())
+    return _run(config, run())

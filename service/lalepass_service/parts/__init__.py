@@ -12,6 +12,7 @@ from lalepass_service.parts.database import (
     require_current_schema,
     restore,
     schema_of,
+    store_faults,
 )
 from lalepass_service.parts.hashing import check_hashing, foreign_record, open_hasher, read_pepper
 from lalepass_service.parts.keys import key_directory, key_vault, require_keys, vault
@@ -45,5 +46,6 @@ __all__ = [
     "require_keys",
     "restore",
     "schema_of",
+    "store_faults",
     "vault",
 ]

@@ -2,12 +2,16 @@
 
 # ruff: noqa: PLC0415 - see the package
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lalepass_service.faults import OutsideFault
+
+_LITTLE_SPACE: Final = 64 * 1024
+"""Bytes. Who reads needs some, too: processes share what they know of the file in another one."""
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.engine import Database
@@ -119,15 +123,43 @@ async def open_hot(config: "Config") -> AsyncIterator["HotPath"]:
 
 @contextmanager
 def _database_faults(path: Path) -> Iterator[None]:
+    """Say what is wrong with the file, also if it is of no known version."""
+    from lalepass_service.core.errors import InvalidInput
+
+    try:
+        with store_faults(path):
+            yield
+    except InvalidInput as error:
+        raise OutsideFault(str(error)) from error
+
+
+@contextmanager
+def store_faults(path: Path) -> Iterator[None]:
     """Name the file and the cause: whoever runs a command on it can do something about both."""
-    from lalepass_service.core.errors import InvalidInput, StoreUnavailable
+    from lalepass_service.core.errors import StoreUnavailable
 
     try:
         yield
-    except InvalidInput as error:
-        raise OutsideFault(str(error)) from error
     except StoreUnavailable as error:
-        # SQLAlchemy's text repeats the statement; what it wraps says what is wrong.
-        why = getattr(error.__cause__, "orig", None) or error.__cause__
-        reason = getattr(why, "strerror", None) or why or error
-        raise OutsideFault(f"the database {path} can't be used: {reason}") from error
+        raise OutsideFault(
+            f"the database {path} can't be used: {_state_of_disk(path) or _reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    # SQLAlchemy's text repeats the statement; what it wraps says what is wrong.
+    why = getattr(error.__cause__, "orig", None) or error.__cause__
+    return str(getattr(why, "strerror", None) or why or "") or "it did not answer in time"
+
+
+def _state_of_disk(path: Path) -> str | None:
+    """Say what is wrong with the disk: SQLite has one sentence for many of its faults."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return None
+    if disk.f_flag & os.ST_RDONLY:
+        return "its file system is read-only"
+    if disk.f_bavail * disk.f_frsize < _LITTLE_SPACE:
+        return "no space left on its file system"
+    return None

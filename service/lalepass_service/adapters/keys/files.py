@@ -126,6 +126,9 @@ class KeyDirectory:
     def retiring(self, key_id: str) -> Iterator[Callable[[], None]]:
         """Lend what removes a key. As long as the body runs nobody else changes the folder.
 
+        If the body fails the key comes back. Killed in between, it is left under another name,
+        `.<id>.retiring`, where nobody finds it but who looks for it.
+
         Raises:
             NotFound: there is no such key.
             Conflict: it is the active one.
@@ -136,11 +139,20 @@ class KeyDirectory:
             if key_id == self.load().active:
                 raise Conflict(f"the key {key_id} is the active one: promote another one first")
 
+            file, aside = self._file_of(key_id), self.path / f".{key_id}.retiring"
+
             def remove() -> None:
-                self._file_of(key_id).unlink()
+                file.rename(aside)
                 os.fsync(folder)
 
-            yield remove
+            try:
+                yield remove
+            except BaseException:
+                if aside.exists():
+                    aside.rename(file)
+                raise
+            aside.unlink(missing_ok=True)
+            os.fsync(folder)
 
     def require(self, key_id: str) -> None:
         """Find out that there is such a key.
@@ -208,11 +220,16 @@ class KeyDirectory:
         # left by somebody who was killed
         unfinished.unlink(missing_ok=True)
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-            opened.write(text)
-            opened.flush()
-            _give_to_owner_of(folder, descriptor)
-            os.fsync(descriptor)
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as opened:
+                opened.write(text)
+                opened.flush()
+                _give_to_owner_of(folder, descriptor)
+                os.fsync(descriptor)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            # The system does not say which file was meant.
+            raise OSError(error.errno, error.strerror, str(self.path / name)) from error
         unfinished.replace(self.path / name)
         os.fsync(folder)
 

@@ -73,7 +73,7 @@ async def retire(database: Database, directory: KeyDirectory, key_id: str, *, ac
     the key is gone. One's turn in the folder is waited for before that, so that nobody who stores
     a password waits along.
 
-    Should the commit fail after all, the key is gone and the trail does not know.
+    If the commit fails the key comes back.
 
     Raises:
         NotFound: there is no such key.
