@@ -17,11 +17,13 @@ import typer
 
 from lalepass_service.cli.console import ExitCode
 from lalepass_service.cli.main import app, run
-from tests.lalepass_service.cli.disks import Disk, disk
 from tests.lalepass_service.cli.operator import PASSWORD, Operator
+from tests.lalepass_service.disks import Disk, disk
+from tools.processes import free_port
 
 WRITES: dict[str, tuple[str, ...]] = {
     "init": ("--directory", "DISK/another"),
+    "serve": (),
     "db migrate": (),
     "db restored": (),
     "keys add": (),
@@ -55,8 +57,16 @@ READS: dict[str, tuple[str, ...]] = {
 }
 """Those that read the database. While nobody else has it open, SQLite has to write for that."""
 
-ELSEWHERE = {"calibrate", "doctor", "blocklist check", "blocklist verify", "serve"}
-"""Those that have nothing to do with this disk, and the service, which has tests of its own."""
+ELSEWHERE = {"calibrate", "doctor", "blocklist check", "blocklist verify"}
+"""Those that have nothing to do with this disk."""
+
+WAYS = [
+    (command, how)
+    for command in WRITES
+    for how in ("full", "full and in use", "read-only")
+    # The service needs no room to begin beside another process: see `test_disk` above this folder.
+    if (command, how) != ("serve", "full and in use")
+]
 
 
 def commands(of: Any = app, prefix: str = "") -> Iterator[str]:
@@ -156,9 +166,11 @@ CLEAR = re.compile(
 """The file, and what is wrong with it."""
 
 
-@pytest.mark.parametrize("how", ["full", "full and in use", "read-only"])
-@pytest.mark.parametrize("command", WRITES)
-def test_what_would_write_says_why_it_can_not(site: Site, command: str, how: str) -> None:
+@pytest.mark.parametrize(("command", "how"), WAYS)
+def test_what_would_write_says_why_it_can_not(
+    site: Site, command: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LALEPASS_SERVER__PORT", str(free_port()))
     if command == "db migrate":
         # One that is up to date needs no room.
         site.database.unlink()
