@@ -1,22 +1,11 @@
 """What stands before a check: who is held up, what is paid, what is shared."""
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 
-from lalepass_service.adapters.memory import (
-    FixedClock,
-    InstantHasher,
-    MemorySoftLocks,
-    MemoryTrail,
-    MemoryUsers,
-    NoThrottle,
-)
 from lalepass_service.core.audit import Entry, Event
-from lalepass_service.core.check import Accepted, CredentialCheck, Refusal, Refused
-from lalepass_service.core.digests import Digests
-from lalepass_service.core.entrance import StepByStep
+from lalepass_service.core.check import Accepted, Refusal, Refused
 from lalepass_service.core.errors import (
     NoAnswer,
     Overloaded,
@@ -24,78 +13,14 @@ from lalepass_service.core.errors import (
     Throttled,
     UnreadableRecord,
 )
-from lalepass_service.core.guard import Attempt, GuardedCheck
+from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
-from lalepass_service.core.model import Credentials, Password, PasswordRecord, UserId, UserState
+from lalepass_service.core.model import Password, PasswordRecord, UserId, UserState
 from lalepass_service.core.softlock import STOP_AT
 from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.core.guarded import ALICE, EVERY_NAME, RIGHT, World
 
 pytestmark = pytest.mark.anyio
-
-RIGHT = "correct horse"
-ALICE = ByLocalpart("alice")
-EVERY_NAME: list[Identifier] = [ALICE, ByEmail("alice@example.org"), ByPhone("491701234567")]
-
-
-class World:
-    def __init__(self) -> None:
-        self.users = MemoryUsers()
-        self.hasher = InstantHasher()
-        self.locks = MemorySoftLocks()
-        self.throttle = NoThrottle()
-        self.trail = MemoryTrail()
-        self.clock = FixedClock(NOW)
-        self.guard = GuardedCheck(
-            check=CredentialCheck(users=self.users, hasher=self.hasher, clock=self.clock),
-            entrance=StepByStep(users=self.users, locks=self.locks),
-            locks=self.locks,
-            throttle=self.throttle,
-            digests=Digests(b"k" * 32),
-            trail=self.trail,
-            clock=self.clock,
-        )
-
-    async def check(
-        self, password: str, identifier: Identifier = ALICE, *, ip: str | None = None
-    ) -> object:
-        return await self.guard.check(
-            Attempt(identifier=identifier, password=Password(password), caller="synapse", ip=ip)
-        )
-
-    async def failures(self, account: str = "id-alice") -> int:
-        return sum(lane.failures for lane in await self.locks.lanes(account))
-
-    async def spoil(self, why: str) -> None:
-        """Let the store find that a record can't be unwrapped."""
-        found = await self.users.credentials(ALICE)
-        assert found is not None
-        spoilt = Credentials(user=found.user, record=None, fault=why)
-
-        async def credentials(_: object) -> Credentials:
-            return spoilt
-
-        self.users.credentials = credentials  # type: ignore[method-assign,assignment]
-
-    async def hashes(self, count: int) -> None:
-        """Wait until so many hashes have begun."""
-        while self.hasher.calls < count:  # noqa: ASYNC110 - a counter, and the loop turns at once
-            await asyncio.sleep(0)
-
-    def later(self, **time: float) -> None:
-        self.clock.time += timedelta(**time)
-
-
-@pytest.fixture
-async def world() -> World:
-    world = World()
-    record = await world.hasher.hash(Password(RIGHT))
-    alice = a_user("alice", emails=("alice@example.org",), phones=("491701234567",))
-    await world.users.add(alice, record, reuse_name=False, act=ACT)
-    await world.users.add(
-        a_user("gone", state=UserState.DISABLED), record, reuse_name=False, act=ACT
-    )
-    world.hasher.calls = 0
-    return world
 
 
 async def test_three_wrong_ones_and_then_a_wait_before_any_hash(world: World) -> None:
