@@ -205,6 +205,10 @@ def _write(path: Path, content: bytes, *, mode: int) -> None:
             file.flush()
             os.fsync(descriptor)
         Path(name).replace(path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        # The system does not say which file was meant.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

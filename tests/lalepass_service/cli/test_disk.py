@@ -26,6 +26,9 @@ WRITES: dict[str, tuple[str, ...]] = {
     "serve": (),
     "db migrate": (),
     "db restored": (),
+    "db backup": ("DISK/backup.db",),
+    "db restore": ("DISK/copy.db", "--yes"),
+    "certificate": ("synapse", "--directory", "DISK/tls", "--authority", "DISK/ca"),
     "keys add": (),
     "keys promote": ("SECOND",),
     "keys rewrap": (),
@@ -65,7 +68,8 @@ WAYS = [
     for command in WRITES
     for how in ("full", "full and in use", "read-only")
     # The service needs no room to begin beside another process: see `test_disk` above this folder.
-    if (command, how) != ("serve", "full and in use")
+    # And nothing is restored where a service runs.
+    if command not in {"serve", "db restore"} or how != "full and in use"
 ]
 
 
@@ -90,6 +94,8 @@ def settled(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installation with two people, two keys and a token, and what commands are given."""
     folder = tmp_path_factory.mktemp("settled")
     made = shutil.copytree(fresh, folder / "lalepass")
+    (folder / "tls").mkdir()
+    (folder / "ca").mkdir()
     people = folder / "people.jsonl"
     people.write_text(
         f'{{"localpart": "alice", "hash": "{HASH}"}}\n'
@@ -98,6 +104,7 @@ def settled(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in (
         ["user", "import", str(people)],
         ["keys", "add"],
+        ["db", "backup", str(folder / "copy.db")],
         ["token", "create", "old", "--scope", "check", "--output", str(folder / "token")],
     ):
         assert run(["--config", str(made / "lalepass.toml"), *command]) == ExitCode.OK
@@ -190,7 +197,7 @@ def test_what_would_write_says_why_it_can_not(
     (*_, line) = said.err.splitlines()
     assert CLEAR.match(line.removeprefix("lalepass: ")), line
     assert site.content() == before
-    if how == "full and in use":
+    if how == "full" and command != "serve":
         # With room again it is done.
         site.operator(*site.words(command, WRITES[command]), stdin=PASSWORD).done()
 
