@@ -11,6 +11,7 @@ import logging
 import os
 import stat
 import threading
+import time
 from collections import deque
 from pathlib import Path
 from typing import Final, Self
@@ -29,6 +30,10 @@ _BATCH: Final = 500
 
 _CLOSE_SECONDS: Final = 2.0
 """How long the end of the service waits for a disk that hangs."""
+
+_TORN_SECONDS: Final = 0.2
+"""How long a line may end without its end before it is taken for one that nobody will finish. A
+write of another process can be seen when half of it is done."""
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 """Also for reading: whoever was killed may have left half a line, which is to be seen."""
@@ -185,5 +190,10 @@ def _open(path: Path) -> int:
 
 
 def _ends_amid_a_line(opened: int) -> bool:
-    size = os.fstat(opened).st_size
-    return size > 0 and os.pread(opened, 1, size - 1) != b"\n"
+    """Say whether somebody has left half a line, and is not just writing the rest of it."""
+    deadline = time.monotonic() + _TORN_SECONDS
+    while (size := os.fstat(opened).st_size) and os.pread(opened, 1, size - 1) != b"\n":
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(_TORN_SECONDS / 10)  # noqa: TID251 - the fact is in another process
+    return False

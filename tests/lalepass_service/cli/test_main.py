@@ -48,7 +48,7 @@ def test_what_is_misspelt_is_one_sentence(
 _COMMANDS = [
     [],
     *(["init"], ["serve"], ["calibrate"], ["config", "check"], ["db", "migrate"], ["db", "status"]),
-    ["db", "restored"],
+    *(["doctor"], ["certificate"], ["db", "restored"], ["db", "backup"], ["db", "restore"]),
     *(["config"], ["db"], ["keys"], ["user"], ["token"], ["blocklist"], ["audit"]),
     *(["audit", "tail"], ["audit", "export"]),
     *(["user", name] for name in ("add", "show", "list", "set-password", "disable", "enable")),
