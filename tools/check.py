@@ -99,18 +99,18 @@ def table(results: Sequence[Result]) -> str:
     )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None, *, steps: Sequence[Step] = STEPS) -> int:
     """Run the steps and return the exit code."""
-    names = [step.name for step in STEPS]
+    names = [step.name for step in steps]
     parser = argparse.ArgumentParser(prog="make check")
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"one of {', '.join(names)}")
-    wanted: list[str] = parser.parse_args().steps
+    wanted: list[str] = parser.parse_args(arguments).steps
     unknown = sorted(set(wanted) - set(names))
     if unknown:
         parser.error(f"there is no step {', '.join(unknown)}")
     progress = Progress("check")
     try:
-        results = [run(step, progress) for step in STEPS if not wanted or step.name in wanted]
+        results = [run(step, progress) for step in steps if not wanted or step.name in wanted]
     except KeyboardInterrupt:
         return 130
     print(f"\n{table(results)}")

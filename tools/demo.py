@@ -3,7 +3,7 @@
 import re
 import shlex
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -147,10 +147,12 @@ def require_ports(demo: Demo) -> None:
             )
 
 
-def another_port(port: int, taken: Collection[int]) -> int:
+def another_port(
+    port: int, taken: Collection[int], *, is_free: Callable[[int], bool] = port_is_free
+) -> int:
     """Return a free port near this one."""
     near = chain(range(port + 100, LAST_PORT + 1, 100), range(port - 100, 0, -100))
-    return next(other for other in near if other not in taken and port_is_free(other))
+    return next(other for other in near if other not in taken and is_free(other))
 
 
 def prepare(demo: Demo) -> bool:

@@ -220,10 +220,12 @@ def _explain(error: Exception) -> None:
     print(f"run: {sentence}", file=sys.stderr)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, signals: Sequence[signal.Signals] = _SIGNALS
+) -> int:
     """Run the demo and return the exit code."""
     demo = Demo(**vars(parser().parse_args(arguments)))
-    for number in _SIGNALS:
+    for number in signals:
         signal.signal(number, _stop)
     try:
         run(demo)

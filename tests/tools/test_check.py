@@ -14,17 +14,15 @@ def step(name: str, code: int, line: str) -> Step:
     return Step(name, (sys.executable, "-c", f"print('more'); print({line!r}); exit({code})"))
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *steps: Step, arguments: tuple[str, ...] = ()) -> int:
-    monkeypatch.setattr(check, "STEPS", steps)
-    monkeypatch.setattr(sys, "argv", ["check", *arguments])
-    return check.main()
+def run(*steps: Step, arguments: tuple[str, ...] = ()) -> int:
+    return check.main(arguments, steps=steps)
 
 
 def test_a_failed_step_does_not_keep_the_others_from_running(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     steps = step("first", 1, "broken"), step("second", 0, "all is well")
-    assert run(monkeypatch, *steps) == 1
+    assert run(*steps) == 1
     table = capsys.readouterr().out.splitlines()[-2:]
     assert table[0].split()[:2] == ["first", "FAILED"]
     assert table[1].split()[:2] == ["second", "ok"]
@@ -32,23 +30,23 @@ def test_a_failed_step_does_not_keep_the_others_from_running(
 
 
 def test_what_could_not_be_checked_is_said_and_is_no_failure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, step("audit", NOT_CHECKED, "no network")) == 0
+    assert run(step("audit", NOT_CHECKED, "no network")) == 0
     assert "not checked" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_one_step_can_be_chosen(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     steps = step("first", 1, "broken"), step("second", 0, "all is well")
-    assert run(monkeypatch, *steps, arguments=("second",)) == 0
+    assert run(*steps, arguments=("second",)) == 0
     assert "first" not in capsys.readouterr().out
 
 
-def test_a_step_that_does_not_exist_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_does_not_exist_is_told() -> None:
     with pytest.raises(SystemExit):
-        run(monkeypatch, arguments=("thirst",))
+        run(arguments=("thirst",))
 
 
 def test_a_change_of_the_contract_is_shown(

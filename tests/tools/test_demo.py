@@ -1,6 +1,7 @@
 """tools.demo: the demo refuses what can't work, and touches only what is its own."""
 
 import fcntl
+import re
 import shlex
 import socket
 import subprocess
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tools import demo as tools_demo
 from tools import run
 from tools.demo import (
     SERVICE_PORT,
@@ -45,29 +45,26 @@ def test_the_service_and_synapse_need_a_port_each(demo: Demo) -> None:
 
 
 def test_a_port_in_use_is_told_with_all_that_was_asked_for(
-    demo: Demo, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+    demo: Demo, listener: socket.socket
 ) -> None:
-    monkeypatch.setattr(tools_demo, "another_port", lambda *_: 9999)
     asked = replace(demo, synapse_port=listener.getsockname()[1], once=True, fresh=True)
     with pytest.raises(Fault) as fault:
         require_ports(asked)
-    assert replace(asked, synapse_port=9999).command in str(fault.value)
+    (other,) = re.findall(r"--synapse-port (\d+)", str(fault.value))
+    assert int(other) != asked.synapse_port
+    assert replace(asked, synapse_port=int(other)).command in str(fault.value)
 
 
 @pytest.mark.parametrize(
     ("port", "taken", "other"),
     [(8008, (), 8108), (8120, (8220,), 8320), (65500, (), 65400), (65535, (65435,), 65335)],
 )
-def test_another_port_is_a_port_and_is_free(
-    monkeypatch: pytest.MonkeyPatch, port: int, taken: tuple[int, ...], other: int
-) -> None:
-    monkeypatch.setattr(tools_demo, "port_is_free", lambda asked: asked not in taken)
-    assert another_port(port, (port, 1)) == other
+def test_another_port_is_a_port_and_is_free(port: int, taken: tuple[int, ...], other: int) -> None:
+    assert another_port(port, (port, 1), is_free=lambda asked: asked not in taken) == other
 
 
-def test_another_port_is_not_that_of_the_other_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools_demo, "port_is_free", lambda _: True)
-    assert another_port(8120, (8120, 8220)) == 8320
+def test_another_port_is_not_that_of_the_other_half() -> None:
+    assert another_port(8120, (8120, 8220), is_free=lambda _: True) == 8320
 
 
 @pytest.mark.parametrize(

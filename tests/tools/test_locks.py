@@ -93,26 +93,26 @@ def test_every_part_of_pyproject_counts(project: Path) -> None:
     ]
 
 
-def test_drift_is_found(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drift_is_found(project: Path) -> None:
     def compile_locks(root: Path) -> None:
         # As uv would, had somebody added `attrs` to pyproject.toml and not renewed the lock.
         path = root / DEV.file
         path.write_text(path.read_text() + "brand-new==1.0 \\\n    --hash=sha256:00\n")
 
-    monkeypatch.setattr(locks, "compile_locks", compile_locks)
-    assert locks.drift(project) == ["requirements/dev.txt lacks: brand-new==1.0"]
-    assert locks.check(project) == 1
+    assert locks.drift(project, compile_in=compile_locks) == [
+        "requirements/dev.txt lacks: brand-new==1.0"
+    ]
+    assert locks.check(project, compile_in=compile_locks) == 1
 
 
 def test_more_hashes_for_the_same_version_are_no_drift(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path,
 ) -> None:
     def compile_locks(root: Path) -> None:
         path = root / DEV.file
         path.write_text(path.read_text().replace(" \\\n", " \\\n    --hash=sha256:00 \\\n"))
 
-    monkeypatch.setattr(locks, "compile_locks", compile_locks)
-    assert locks.drift(project) == []
+    assert locks.drift(project, compile_in=compile_locks) == []
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,8 @@ def test_more_hashes_for_the_same_version_are_no_drift(
         ("  x No solution found when resolving dependencies", 1),
     ],
 )
-def test_an_index_that_can_not_be_reached_is_no_drift(
-    monkeypatch: pytest.MonkeyPatch, output: str, code: int
-) -> None:
+def test_an_index_that_can_not_be_reached_is_no_drift(output: str, code: int) -> None:
     def compile_locks(_: Path) -> None:
         raise CompileFailed(output)
 
-    monkeypatch.setattr(locks, "compile_locks", compile_locks)
-    assert locks.check(ROOT) == code
+    assert locks.check(ROOT, compile_in=compile_locks) == code

@@ -80,12 +80,11 @@ def test_the_root_of_all_folders_is_no_place(
 
 
 def test_an_impossible_place_is_told_by_the_name_that_was_given(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     # Signals are this process's, and it is the tests'.
-    monkeypatch.setattr(run, "_SIGNALS", ())
     (tmp_path / "file").touch()
-    assert run.main(["--state", str(tmp_path / "file" / "demo")]) == 1
+    assert run.main(["--state", str(tmp_path / "file" / "demo")], signals=()) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         f"run: There can be no state in {tmp_path}/file/demo ({tmp_path}/file: File exists): "
@@ -94,12 +93,11 @@ def test_an_impossible_place_is_told_by_the_name_that_was_given(
 
 
 def test_a_place_where_nothing_can_be_made_is_told_by_its_name(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(run, "_SIGNALS", ())
     # In the way of the lock, which root could make everywhere else.
     (tmp_path / "demo.lock").mkdir()
-    assert run.main(["--state", str(tmp_path / "demo")]) == 1
+    assert run.main(["--state", str(tmp_path / "demo")], signals=()) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert f"no state in {tmp_path}/demo (Is a directory)" in line
 

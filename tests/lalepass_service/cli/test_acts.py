@@ -12,7 +12,6 @@ import pytest
 
 from lalepass_service import parts
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
-from lalepass_service.cli.acting import operator as acting
 from lalepass_service.cli.console import ExitCode
 from lalepass_service.config import load
 from tests.lalepass_service.accounts import NOW
@@ -282,23 +281,3 @@ def test_a_change_that_can_not_be_noted_is_not_made(operator: Operator) -> None:
     assert "the database" in said
     assert operator("user", "show", "alice", "--json").document["state"] == "active"
     assert entries(operator) == before
-
-
-@pytest.mark.parametrize(
-    ("before", "facts"),
-    [
-        ({}, {}),
-        ({"SUDO_USER": ""}, {}),
-        ({"SUDO_USER": "anna"}, {"sudo_user": "anna"}),
-        ({"SUDO_USER": "a\nb"}, {}),
-        ({"SUDO_USER": "\udcff"}, {}),
-        ({"SUDO_USER": "a" * 100}, {"sudo_user": "a" * 64}),
-    ],
-    ids=str,
-)
-def test_who_it_was_before_sudo_is_a_fact_beside_the_name(
-    before: dict[str, str], facts: dict[str, str]
-) -> None:
-    actor = acting(before)
-
-    assert (actor.name, actor.facts) == (ME, facts)
