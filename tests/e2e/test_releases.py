@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.conftest import FAILED_ATTEMPTS, password_of, synapse_config
 from tests.e2e.parts import SERVER_NAME, Homeserver, by_email, by_msisdn, by_name
+from tests.e2e.sessions import assert_locked, log_in, wait_for
 from tests.e2e.test_loading import legacy
 from tests.e2e.test_outage import assert_honest
 from tools.gate import Gate, Mode
@@ -89,6 +90,25 @@ def test_what_is_asked_again_is_told_the_truth_as_well(older: Homeserver, gate: 
     assert_honest(older.delete_device(login, password_of("carol")))
     gate.mode = Mode.OPEN
     assert older.delete_device(login, password_of("carol")).status_code == 200
+
+
+def test_who_is_disabled_is_locked_and_who_is_enabled_goes_on(
+    older: Homeserver, gate: Gate, service: Service
+) -> None:
+    """S17, and the device handler that signs people out."""
+    assert gate.mode is Mode.OPEN
+    login = log_in(older, "bob", password_of("bob"))
+    service.run("user", "disable", "bob")
+    try:
+        assert_locked(wait_for(older, login, 401))
+    finally:
+        service.run("user", "enable", "bob")
+    wait_for(older, login, 200)
+
+    service.run("user", "sign-out", "bob")
+    gone = wait_for(older, login, 401)
+    assert gone.json()["errcode"] == "M_UNKNOWN_TOKEN"
+    assert older.devices(login["user_id"]) == set()
 
 
 def test_it_starts_without_its_service_and_in_the_old_way(
