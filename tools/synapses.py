@@ -124,7 +124,7 @@ def test(release: Release, arguments: Sequence[str]) -> str:
     """
     python = release.install()
     with subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", *(arguments or _ALL)],
+        [sys.executable, "-m", "pytest", "-q", *arguments, *(() if _named(arguments) else _ALL)],
         cwd=ROOT,
         env=os.environ | {ENVIRONMENT: python},
         stdout=subprocess.PIPE,
@@ -137,6 +137,11 @@ def test(release: Release, arguments: Sequence[str]) -> str:
             closing = line.strip() or closing
         code = pytest.wait(timeout=_TEST_SECONDS)
     return closing if code == 0 else f"FAILED: {closing}"
+
+
+def _named(arguments: Sequence[str]) -> bool:
+    """Say whether somebody chose the tests, and not only how they run."""
+    return any((ROOT / argument.partition("::")[0]).exists() for argument in arguments)
 
 
 def main() -> int:
