@@ -66,6 +66,11 @@ ON_ACCOUNTS: Final[list[tuple[tuple[str, ...], str, dict[str, Any]]]] = [
         {"password": "given", "must_change": False, "sign_out": True},
     ),
     (
+        ("user", "set-password", "alice", "--password-stdin", "--keep-sessions"),
+        "password_set",
+        {"password": "given", "must_change": False, "sign_out": False},
+    ),
+    (
         ("user", "set-password", "alice", "--password-stdin", "--must-change"),
         "password_set",
         {"password": "given", "must_change": True, "sign_out": True},
