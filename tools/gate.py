@@ -179,6 +179,12 @@ class Gate:
         while self._hole:
             self._hole.pop().close()
         if self._server is not None:
+            # A server that is closed between the arrival of a connection and its being handed over
+            # drops it half made, which is a warning. So nothing more arrives, and the rest is made.
+            for listening in self._server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         # A connection that the system had accepted already is handed over a few turns later.
@@ -243,8 +249,9 @@ class Gate:
         finally:
             there.cancel()
             back.cancel()
-            await asyncio.gather(there, back, return_exceptions=True)
+            # Before the wait, in which this may be cancelled a second time.
             to_service.close()
+            await asyncio.gather(there, back, return_exceptions=True)
 
     def _noted(self, data: bytes) -> bytes:
         if self.lost and self.lost in data:

@@ -1,10 +1,13 @@
 """tools.gate: each way to misbehave, and the counting."""
 
+import gc
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -173,3 +176,38 @@ def test_nothing_is_left_of_it(service: int) -> None:
             check(gate, timeout=0.05)
 
     assert port_is_free(gate.port)
+
+
+def test_the_middle_of_a_connection_is_no_bad_time_to_change(gate: Gate) -> None:
+    """A connection that is being handed over when the gate shuts is dropped, and whole."""
+    over = threading.Event()
+
+    def hammer() -> None:
+        while not over.is_set():
+            with suppress(OSError):
+                socket.create_connection((LOOPBACK, gate.port), timeout=1).close()
+
+    callers = [threading.Thread(target=hammer) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    try:
+        for _ in range(40):
+            gate.mode = Mode.SHUT
+            gate.mode = Mode.OPEN
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join(timeout=10)
+
+    gc.collect()  # half a connection is a warning here, and so a failure
+
+
+def test_what_is_to_be_lost_does_not_arrive(gate: Gate) -> None:
+    gate.lost = b"POST /v1/credentials/check"
+    with pytest.raises((HTTPException, OSError)):
+        check(gate)
+    assert (gate.losses, gate.checks) == (1, 0)
+
+    assert web.request("GET", f"{gate.url}/health/ready").status == 200
+    gate.lost = b""
+    assert check(gate).status == 201
