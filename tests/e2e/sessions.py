@@ -1,5 +1,7 @@
 """Sessions of people, as a Matrix client has them, and what becomes of them."""
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -46,3 +48,15 @@ def gone(homeserver: Homeserver, session: dict[str, Any]) -> bool:
     """Whether the session is over for good."""
     answer = who_am_i(homeserver, session)
     return answer.status_code == 401 and answer.json()["errcode"] == "M_UNKNOWN_TOKEN"
+
+
+def orders_waiting(service: Service, caller: str) -> int:
+    """How many orders a homeserver, by the name of its token, has not acknowledged."""
+    with closing(sqlite3.connect(service.directory / "lalepass.db", timeout=10)) as database:
+        (count,) = database.execute(
+            "SELECT count(*) FROM sign_outs AS o WHERE o.seq > coalesce((SELECT seq FROM"
+            " order_marks WHERE caller = ?1), 0) AND NOT EXISTS (SELECT 1 FROM"
+            " acknowledged AS a WHERE a.caller = ?1 AND a.order_id = o.id)",
+            (caller,),
+        ).fetchone()
+    return int(count)

@@ -15,6 +15,7 @@ from tests.e2e.sessions import (
     assert_locked,
     log_in,
     mxid,
+    orders_waiting,
     set_password,
     wait_for,
     who_am_i,
@@ -35,17 +36,6 @@ PEOPLE = ("dora", "emil", "fay", "gus", "hal")
 @pytest.fixture(scope="module", autouse=True)
 def people(service: Service) -> None:
     add_people(service, dict.fromkeys(PEOPLE, Person(PASSWORD)))
-
-
-def orders_waiting(service: Service) -> int:
-    """How many orders the homeserver has not acknowledged."""
-    with closing(sqlite3.connect(service.directory / "lalepass.db", timeout=10)) as database:
-        (count,) = database.execute(
-            "SELECT count(*) FROM sign_outs AS o WHERE o.seq > coalesce((SELECT seq FROM"
-            " order_marks WHERE caller = 'synapse'), 0) AND NOT EXISTS (SELECT 1 FROM"
-            " acknowledged AS a WHERE a.caller = 'synapse' AND a.order_id = o.id)"
-        ).fetchone()
-    return int(count)
 
 
 def reported(service: Service, device_id: str, condition: str) -> bool:
@@ -141,7 +131,7 @@ def test_signed_out_everywhere_is_done_once_and_spares_who_comes_after(
         assert gone.json()["errcode"] == "M_UNKNOWN_TOKEN"
         assert gone.json()["soft_logout"] is False
     new = log_in(homeserver, "emil", OTHER)
-    until(lambda: orders_waiting(service) == 0, what="the order is acknowledged")
+    until(lambda: orders_waiting(service, "synapse") == 0, what="the order is acknowledged")
 
     assert homeserver.devices(mxid("emil")) == {new["device_id"]}
     assert homeserver.rows("SELECT 1 FROM pushers WHERE user_name = ?", mxid("emil")) == []
@@ -162,7 +152,7 @@ def test_an_order_that_is_repeated_is_carried_out_once(
     new = log_in(homeserver, "gus", OTHER)
 
     until(lambda: gate.losses >= losses + 3, what="three acknowledgements are lost")
-    assert orders_waiting(service) == 1
+    assert orders_waiting(service, "synapse") == 1
     assert who_am_i(homeserver, new).status_code == 200
     # others are not held up by it
     other = log_in(homeserver, "hal", PASSWORD)
@@ -171,9 +161,26 @@ def test_an_order_that_is_repeated_is_carried_out_once(
     service.run("user", "enable", "hal")
 
     gate.lost = b""
-    until(lambda: orders_waiting(service) == 0, what="the order is acknowledged")
+    until(lambda: orders_waiting(service, "synapse") == 0, what="the order is acknowledged")
     assert who_am_i(homeserver, new).status_code == 200
     assert homeserver.config.log.read_text().count("Signed gus out everywhere") == 1
+
+
+def test_a_changed_profile_is_pushed_without_a_login(
+    homeserver: Homeserver, gate: Gate, service: Service
+) -> None:
+    assert gate.mode is Mode.OPEN
+    log_in(homeserver, "hal", PASSWORD)
+    addresses = "SELECT address FROM user_threepids WHERE user_id = ?"
+
+    service.run("user", "edit", "hal", "--add-email", "hal@pushed.example")
+    until(
+        lambda: homeserver.rows(addresses, mxid("hal")) == [("hal@pushed.example",)],
+        what="the address is pushed",
+    )
+
+    service.run("user", "edit", "hal", "--remove-email", "hal@pushed.example")
+    until(lambda: homeserver.rows(addresses, mxid("hal")) == [], what="it is taken away")
 
 
 def test_who_signs_in_and_out_is_reported(
@@ -222,7 +229,7 @@ def test_a_locked_member_of_a_busy_room_costs_nobody_else_a_push(
     assert gate.mode is Mode.OPEN
     names = ("dora", "fay", "gus", "hal")
     set_password(service, "gus", PASSWORD)
-    until(lambda: orders_waiting(service) == 0, what="the order is carried out")
+    until(lambda: orders_waiting(service, "synapse") == 0, what="the order is carried out")
     writer = log_in(homeserver, "dora", PASSWORD)
     members = {name: log_in(homeserver, name, PASSWORD) for name in names[1:]}
     room = busy_room(homeserver, writer, members)
