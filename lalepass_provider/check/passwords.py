@@ -125,7 +125,8 @@ def _rate(config: Mapping[str, Any], which: str) -> Iterator[Finding]:
     elif per_second == 0 or burst < 1:
         yield error(
             "rate-closed",
-            f"After {int(burst)} logins this limit never opens again until Synapse is restarted.",
+            f"After {int(burst)} logins this limit never opens again until Synapse is restarted;"
+            " newer releases of Synapse fail at the first.",
             fix="Set per_second above 0 and burst_count to 1 or more.",
             option=option,
         )

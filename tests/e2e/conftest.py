@@ -40,6 +40,8 @@ PEOPLE: dict[str, Person] = {
     "leaver": Person("departures-6"),
     "changer": Person("hand-me-down-8"),
     "frank": Person("frankly-3", emails=["frank@x.org"]),
+    # used up: nobody else logs in with a name whose wrong passwords Synapse has counted
+    "olga": Person("orchids-4", emails=["olga@x.org"]),
     "canary": Person("canary-5f2c9-password", emails=["canary@x.org"]),
 }
 
