@@ -5,11 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.docker.people import ALICE, BOB
 from tests.docker.stack import Stack, docker
 from tools.processes import free_port
-
-ALICE = "wonderland-7"
-BOB = "builders-8"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from tools.web import Answer, request
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
+FILES: Final = ("docker-compose.yml", "tests/docker/compose.yml")
 PROJECT: Final = "lalepass-test"
 TAG: Final = "test"
 SERVER_NAME: Final = "docker.test"
@@ -49,7 +50,11 @@ class Stack:
             "COMPOSE_PROJECT_NAME": PROJECT,
             **self.environment,
         }
-        command = ["docker", "compose", "--project-directory", str(ROOT), "--env-file", os.devnull]
+        files = [
+            f"--file={ROOT / name}" for name in ("docker-compose.yml", "tests/docker/compose.yml")
+        ]
+        command = ["docker", "compose", *files, "--project-directory", str(ROOT)]
+        command += ["--env-file", os.devnull]
         return _run([*command, *arguments], stdin=stdin, timeout=timeout, environment=settings)
 
     def up(self) -> None:
@@ -113,13 +118,15 @@ def _run(
 ) -> str:
     done = subprocess.run(
         command,
-        input=stdin,
+        # Every byte is a letter of Latin-1: a database goes through as it is.
+        input=stdin.encode("latin-1"),
         capture_output=True,
-        text=True,
         timeout=timeout,
         check=False,
         env={**os.environ, **(environment or {})},
     )
+    printed = done.stdout.decode("latin-1")
     if done.returncode != 0:
-        raise CommandFailed(f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+        said = printed + done.stderr.decode(errors="replace")
+        raise CommandFailed(f"{' '.join(command)}: {done.returncode}\n{said}")
+    return printed

@@ -64,10 +64,9 @@ def test_without_a_certificate_the_service_listens_to_nobody(stack: Stack) -> No
         "print(u.urlopen('https://lalepass:8220/health/live', context=c, timeout=5).status)"
     )
 
-    with pytest.raises(CommandFailed) as told:
+    # How it hears of it is up to the moment: an alert, or a connection that is closed.
+    with pytest.raises(CommandFailed, match=r"SSLError|ConnectionResetError|RemoteDisconnected"):
         stack.compose("exec", "-T", "synapse", "python", "-c", ask)
-
-    assert "SSL" in str(told.value) or "reset" in str(told.value)
 
 
 def test_secrets_are_for_their_owner_and_the_group_only(stack: Stack) -> None:

@@ -86,6 +86,7 @@ def test_ci_runs_the_commands_of_the_readme_and_demands_every_test(machine: Mach
         "make check; require=all",
         "make test; require=all",
         "make run ARGS=--once; require=all",
+        "make test-docker; require=all",
     ]
     assert done.stdout.splitlines()[-1] == "====== 5 passed in 0.1s ======"
 

@@ -15,7 +15,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
 _MODE: Final = re.compile(r"0?[0-7]{3}")
 
 
-def certificate(
+def certificate(  # noqa: PLR0913 - each is an option
     name: Annotated[
         str, typer.Argument(help="Its files are NAME.crt and NAME.key.", metavar="NAME")
     ],
@@ -37,6 +37,7 @@ def certificate(
     renew_before: Annotated[
         int, typer.Option(metavar="DAYS", min=0, help="Make it anew this long before its end.")
     ] = 30,
+    renew: Annotated[bool, typer.Option("--renew", help="Make it anew in any case.")] = False,
     mode: Annotated[
         str, typer.Option(metavar="OCTAL", help="Who may read the files, such as 640.")
     ] = "600",
@@ -64,7 +65,7 @@ def certificate(
     except ValueError as error:
         raise OutsideFault(f"{authority} holds no authority that this program made") from error
     until = now + timedelta(days=min(renew_before, days - 1))
-    if signer.stands(files, use=use, hosts=hosts, until=until):
+    if not renew and signer.stands(files, use=use, hosts=hosts, until=until):
         console.say(f"{files.certificate} is good for more than {renew_before} days")
         return
     signer.sign(files, use=use, hosts=hosts, now=now, days=days, mode=int(mode, 8))

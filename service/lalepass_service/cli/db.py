@@ -1,9 +1,11 @@
 """`lalepass db ...`."""
 
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from lalepass_service.config import Config
 
 app = typer.Typer(help="The database.")
+
+_STREAM: Final = Path("-")
 
 
 @app.command()
@@ -65,7 +69,7 @@ def restored(context: typer.Context) -> None:
 @app.command()
 def backup(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to: a new file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, or - for the output.")],
 ) -> None:
     """Write a copy of the database, while the service goes on.
 
@@ -76,33 +80,55 @@ def backup(
 
     config = session(context).load()
     parts.require_current_schema(config)
-    parts.back_up(config.database.path, file)
-    console.say(f"{file} is a copy of {config.database.path}, {file.stat().st_size} bytes")
+    path = config.database.path
+    if file == _STREAM:
+        if sys.stdout.isatty():
+            raise console.WrongUsage("a terminal can't take a copy: name a file, or use a pipe")
+        with TemporaryDirectory(dir=path.parent, prefix=".backup-") as folder:
+            parts.back_up(path, Path(folder) / path.name)
+            with (Path(folder) / path.name).open("rb") as copied:
+                shutil.copyfileobj(copied, sys.stdout.buffer)
+        return
+    parts.back_up(path, file)
+    console.say(f"{file} is a copy of {path}, {file.stat().st_size} bytes")
 
 
 @app.command()
 def restore(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `db backup` made.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `db backup` made, or - for the input.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,  # noqa: FBT002 - an option of the command line
 ) -> None:
     """Put a copy in the place of the database. The service has to be stopped.
 
     What has happened since the copy was made is gone: accounts, passwords, counters, the trail.
     """
-    from lalepass_service import parts  # noqa: PLC0415 - see above
-
     config = session(context).load()
     path = config.database.path
     if not yes:
         if not sys.stdin.isatty():
             raise console.WrongUsage("there is no terminal to ask on: use --yes")
         typer.confirm(f"Replace all that is in {path} by {file}?", abort=True)
-    parts.restore(file, path)
+    if file == _STREAM:
+        with TemporaryDirectory(dir=path.parent, prefix=".restore-") as folder:
+            copied = Path(folder) / path.name
+            with copied.open("wb") as target:
+                shutil.copyfileobj(sys.stdin.buffer, target)
+            _bring_back(config, copied)
+    else:
+        _bring_back(config, file)
+    console.say(f"{path} is what it was; start the service again")
+
+
+def _bring_back(config: "Config", copied: Path) -> None:
+    from lalepass_service import parts  # noqa: PLC0415 - see above
+
+    parts.restore(copied, config.database.path)
     # It may be of an older version.
-    parts.migrate(path)
+    parts.migrate(config.database.path)
     _begin_anew(config)
-    console.say(f"{path} is what {file} was; start the service again")
 
 
 def _begin_anew(config: "Config") -> None:

@@ -29,8 +29,13 @@ def test_it_makes_a_certificate_once_and_renews_it_in_time(
     assert again == f"{there}/lalepass.crt is good for more than 30 days\n"
     assert (there / "lalepass.crt").read_bytes() == first
 
-    operator.bare("certificate", "lalepass", *folders, "--renew-before", "89").done()
-    operator.bare("certificate", "lalepass", *folders, "--host", "lalepass.internal").done()
+    for change in (["--renew"], ["--host", "lalepass.internal"], ["--days", "20"]):
+        operator.bare("certificate", "lalepass", *folders, *change).done()
+        second = (there / "lalepass.crt").read_bytes()
+        assert second != first
+        first = second
+    # Soon over, and so made anew without being asked for.
+    operator.bare("certificate", "lalepass", *folders).done()
     assert (there / "lalepass.crt").read_bytes() != first
 
 

@@ -1,6 +1,10 @@
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from lalepass_service.cli.console import ExitCode
 from tests.lalepass_service.cli.operator import Operator
@@ -95,3 +99,28 @@ def test_what_is_no_backup_is_named(operator: Operator, tmp_path: Path) -> None:
     said = operator("db", "restore", str(nothing), "--yes").refused(ExitCode.OUTSIDE)
 
     assert said == f"there is no file {nothing}"
+
+
+def test_a_backup_goes_through_a_pipe(operator: Operator) -> None:
+    operator.add("alice")
+    config = str(operator.directory / "lalepass.toml")
+    command = [sys.executable, "-m", "lalepass_service", "--config", config, "db"]
+
+    copied = subprocess.run([*command, "backup", "-"], capture_output=True, check=True, timeout=60)
+    operator.add("bob")
+    subprocess.run([*command, "restore", "--yes", "-"], input=copied.stdout, check=True, timeout=60)
+
+    operator("user", "show", "alice").done()
+    assert operator("user", "show", "bob").code == ExitCode.REFUSED
+    assert not list(operator.directory.glob(".*"))
+
+
+@pytest.mark.parametrize("given", [b"", b"no database"])
+def test_what_comes_through_a_pipe_is_looked_at_first(operator: Operator, given: bytes) -> None:
+    operator.add("alice")
+
+    said = operator("db", "restore", "--yes", "-", stdin=given)
+
+    assert said.code == ExitCode.OUTSIDE
+    operator("user", "show", "alice").done()
+    assert not list(operator.directory.glob(".*"))

@@ -15,12 +15,19 @@ cache=${LALEPASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lalepass}/images
 rootfs=$cache/python-3.13-trixie-$(date +%G-W%V).tar
 label=org.lalepass.standin
 
+install_mmdebstrap() {
+    export DEBIAN_FRONTEND=noninteractive
+    as_root apt-get update -qq
+    as_root apt-get install -qq -y --no-install-recommends mmdebstrap > /dev/null
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
 mkdir -p "$cache"
 if [ ! -e "$rootfs" ]; then
-    command -v mmdebstrap > /dev/null || {
-        echo "standin: mmdebstrap is needed: apt-get install mmdebstrap" >&2
-        exit 1
-    }
+    command -v mmdebstrap > /dev/null || install_mmdebstrap
     mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null || true; } \
         | grep -oE "https?://[^ ]+/debian/?( |$)" | head -n 1 | tr -d ' ')
     rm -f "$cache"/python-3.13-trixie-*.tar
