@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
 import synapse.module_api
-from synapse.logging.context import make_deferred_yieldable
+from synapse.logging.context import PreserveLoggingContext, make_deferred_yieldable
 from synapse.module_api import ModuleApi
 from twisted.internet import defer, reactor
 from twisted.python.failure import Failure
@@ -100,15 +100,20 @@ class SynapseBackground:
         def end() -> "defer.Deferred[None]":
             over: defer.Deferred[None] = defer.Deferred()
 
+            def finish() -> None:
+                if not over.called:
+                    # What comes next at the end is Synapse's, which insists on no context.
+                    with PreserveLoggingContext():
+                        over.callback(None)
+
             async def do() -> None:
                 try:
                     await work()
                 finally:
-                    if not over.called:
-                        over.callback(None)
+                    finish()
 
             self.start(name, do)
-            loop.callLater(seconds, lambda: None if over.called else over.callback(None))
+            loop.callLater(seconds, finish)
             return over
 
         loop.addSystemEventTrigger("before", "shutdown", end)
