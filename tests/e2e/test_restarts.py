@@ -39,6 +39,10 @@ class Restarting:
 
     def stop(self) -> None:
         self.process.stop()
+        # Synapse's own steps at the end are done as well, in their order.
+        log = self.homeserver.config.log.read_text()
+        assert "While calling system event trigger handler" not in log
+        assert "Main loop terminated" in log.rpartition("STARTING SERVER")[2]
 
     def start(self, *, state: bool) -> None:
         path = str(self.homeserver.config.directory / "lalepass-state")
