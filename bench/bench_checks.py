@@ -3,8 +3,6 @@
 Both are measured in turns within one run, for two cores that others use, too, drift by a factor.
 """
 
-import argparse
-import asyncio
 import statistics
 import tempfile
 import threading
@@ -16,11 +14,21 @@ from typing import Final
 import uvloop
 from nacl import bindings
 
-from bench.load import PASSWORD, Answer, Client, Running, keep, record, serving
+from bench.figures import Figure, asked_to_be_quick, at_least, at_most, report
+from bench.load import (
+    OPTIONS,
+    PASSWORD,
+    SLOTS,
+    Client,
+    Running,
+    closed_loop,
+    only_good,
+    record,
+    serving,
+)
 
 CLIENTS: Final = 8
-THREADS: Final = 2
-_OK: Final = 200
+_TURN: Final = 10
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class Turn:
     checks: int
     wall: float
     cpu: float
+    client_cpu: float = 0.0
 
     @property
     def per_second(self) -> float:
@@ -45,7 +54,7 @@ class Turn:
 def bare(seconds: float) -> Turn:
     """Verify on two threads and do nothing else."""
     phc, password = record(), PASSWORD.encode()
-    counts = [0] * THREADS
+    counts = [0] * SLOTS
     end = time.perf_counter() + seconds
 
     def loop(thread: int) -> None:
@@ -54,7 +63,7 @@ def bare(seconds: float) -> Turn:
             counts[thread] += 1
 
     began, cpu = time.perf_counter(), time.process_time()
-    threads = [threading.Thread(target=loop, args=(number,)) for number in range(THREADS)]
+    threads = [threading.Thread(target=loop, args=(number,)) for number in range(SLOTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -62,78 +71,67 @@ def bare(seconds: float) -> Turn:
     return Turn(sum(counts), time.perf_counter() - began, time.process_time() - cpu)
 
 
-async def served(running: Running, seconds: float, clients: int) -> tuple[Turn, list[Answer]]:
-    """Check as fast as the service answers, each client a different account each time."""
-    answers: list[Answer] = []
-    end = time.perf_counter() + seconds
-
-    async def loop(number: int) -> None:
-        client = Client(running.service.port)
-        account = number
-        while time.perf_counter() < end:
-            answers.append(await client.ask(running.request(f"u{account % 1000}")))
-            account += clients
-        client.close()
-
-    began, cpu = time.perf_counter(), running.cpu_seconds()
-    await asyncio.gather(*map(loop, range(clients)))
-    turn = Turn(len(answers), time.perf_counter() - began, running.cpu_seconds() - cpu)
-    if any(answer.status != _OK for answer in answers):
-        raise RuntimeError(f"answered with {sorted({answer.status for answer in answers})}")
-    return turn, answers
+async def served(running: Running, seconds: float) -> Turn:
+    """Check as fast as the service answers."""
+    with running.cost() as costs:
+        answers = only_good(await closed_loop(running, clients=CLIENTS, seconds=seconds))
+    cost = costs[0]
+    return Turn(len(answers), cost.wall, cost.service_cpu, cost.client_cpu)
 
 
-def one_hash() -> float:
-    """Return the milliseconds of one hash with nothing else going on."""
+async def one_after_the_other(running: Running, turns: int) -> tuple[list[float], list[float]]:
+    """Return the milliseconds of hashes here and of checks there, ten of each in turn."""
+    hashes, checks = [], []
     phc, password = record(), PASSWORD.encode()
-    began = time.perf_counter()
-    bindings.crypto_pwhash_str_verify(phc, password)
-    return 1000 * (time.perf_counter() - began)
+    client = Client(running.service.port)
+    for number in range(turns):
+        for _ in range(_TURN):
+            began = time.perf_counter()
+            bindings.crypto_pwhash_str_verify(phc, password)
+            hashes.append(1000 * (time.perf_counter() - began))
+        for each in range(_TURN):
+            request = running.request(f"u{(number * _TURN + each) % 1000}")
+            checks += [1000 * one.seconds for one in only_good([await client.ask(request)])]
+    client.close()
+    return hashes, checks
 
 
-async def measure(running: Running, rounds: int, seconds: float) -> dict[str, float]:
+async def measure(running: Running, *, rounds: int, seconds: float) -> list[Figure]:
     """Take turns, and compare medians."""
-    await served(running, 1.0, CLIENTS)
-    bares, serveds, alone, latencies = [], [], [], []
+    await served(running, 1.0)
+    bares, serveds, hashes, checks = [], [], [], []
     for _ in range(rounds):
         bares.append(bare(seconds))
-        serveds.append((await served(running, seconds, CLIENTS))[0])
-        alone += [one_hash() for _ in range(30)]
-        _, answers = await served(running, seconds / 2, 1)
-        latencies += [1000 * answer.seconds for answer in answers]
-    median = statistics.median
-    return {
-        "bare_per_second": median(turn.per_second for turn in bares),
-        "served_per_second": median(turn.per_second for turn in serveds),
-        "bare_cpu_ms": median(turn.cpu_ms for turn in bares),
-        "served_cpu_ms": median(turn.cpu_ms for turn in serveds),
-        "share_by_wall": median(
-            served.per_second / bare.per_second for bare, served in zip(bares, serveds, strict=True)
-        ),
-        "share_by_cpu": median(
-            bare.cpu_ms / served.cpu_ms for bare, served in zip(bares, serveds, strict=True)
-        ),
-        "one_hash_ms": median(alone),
-        "one_client_ms": median(latencies),
-        "added_ms": median(latencies) - median(alone),
-    }
+        serveds.append(await served(running, seconds))
+        some_hashes, some_checks = await one_after_the_other(running, int(5 * seconds))
+        hashes += some_hashes
+        checks += some_checks
+    median, turns = statistics.median, list(zip(bares, serveds, strict=True))
+    clients = median(turn.client_cpu / turn.checks for turn in serveds)
+    return [
+        Figure("bare hash loop", median(turn.per_second for turn in bares), "/s"),
+        Figure("bare hash, processor time", median(turn.cpu_ms for turn in bares), "ms"),
+        Figure("checks over HTTP", median(turn.per_second for turn in serveds), "/s"),
+        Figure("check, processor time", median(turn.cpu_ms for turn in serveds), "ms"),
+        Figure("its client, processor time on the same cores", 1000 * clients, "ms"),
+        at_least("share by processor time", median(b.cpu_ms / s.cpu_ms for b, s in turns), 0.95),
+        at_least("share by the clock", median(s.per_second / b.per_second for b, s in turns), 0.9),
+        Figure("one hash with nothing else going on, p50", median(hashes), "ms"),
+        Figure("one check, one client, p50", median(checks), "ms"),
+        at_most("what the service adds, p50", median(checks) - median(hashes), 3.0, "ms"),
+    ]
 
 
 def main() -> None:
-    """Measure, print a table and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    options = parser.parse_args()
+    """Measure and report."""
+    quick = asked_to_be_quick(__doc__)
     with (
         tempfile.TemporaryDirectory() as directory,
-        serving(Path(directory), 1000, LALEPASS_HASHING__THREADS=str(THREADS)) as running,
+        serving(Path(directory), 1000, OPTIONS) as (running,),
     ):
-        figures = uvloop.run(measure(running, options.rounds, options.seconds))
-    print(f"{CLIENTS} clients, {THREADS} hashing threads, all rules on, against the bare hash:")
-    for name, value in figures.items():
-        print(f"  {name:<20}{value:>10.3f}")
-    keep("checks", figures)
+        figures = uvloop.run(measure(running, rounds=2 if quick else 9, seconds=2.0))
+    title = f"{CLIENTS} clients, {SLOTS} hashing threads, all rules on, against the bare hash:"
+    report("checks", title, figures)
 
 
 if __name__ == "__main__":

@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import Final
 
 from bench.bench_locked import configured
-from bench.load import PASSWORD, Running, fill, keep, percentile
+from bench.load import PASSWORD, Running, fill, id_of, keep, percentile
 from lalepass_service.adapters.clock import SystemClock
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.audit import Actor, Event
-from lalepass_service.core.model import UserId, UserState
+from lalepass_service.core.model import UserState
 from tools import web
 from tools.processes import LOOPBACK, free_port
 from tools.service import Service
 from tools.synapse import SynapseConfig
 
-_PERSON: Final = UserId("id-0000000")
+_PERSON: Final = id_of(0)
 _CLIENT: Final = "/_matrix/client/v3"
 _OK: Final = 200
 _REFUSED: Final = 401
@@ -137,7 +137,7 @@ def main() -> None:
         token = directory / "token"
         scopes = ("--scope", "check", "--scope", "feed")
         service.run("token", "create", "bench", *scopes, "--output", str(token))
-        fill(service.directory / "lalepass.db", 1)
+        fill(service.directory, 1)
         with service.process() as process:
             process.wait_until_healthy(timeout=120)
             running = Running(service, process.pid or 0, token.read_text().strip())

@@ -1,28 +1,48 @@
 """A service under load: accounts in its database, and clients that cost next to nothing.
 
-The clients share the two cores with the service, so they are as lean as can be: bytes made
-beforehand, one keep-alive connection each, no HTTP library.
+The clients share the cores with the service, so they are as lean as can be: bytes made beforehand,
+one keep-alive connection each, no HTTP library. What they cost all the same is measured, see
+`Cost`.
 """
 
 import asyncio
 import json
+import os
+import resource
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from nacl import bindings
 
+from bench.figures import FOLDER
+from lalepass_service.adapters.keys import KeyDirectory, KeyVault
+from lalepass_service.core.model import UserId
 from tools.processes import LOOPBACK, free_port
 from tools.service import Service
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - made up
 MEMORY: Final = 19456 * 1024
 ITERATIONS: Final = 2
+CORES: Final = len(os.sched_getaffinity(0))
+OK: Final = 200
+
+SLOTS: Final = 2
+"""Hashes at a time, in all measurements."""
+
+OPTIONS: Final = {
+    "LALEPASS_HASHING__THREADS": str(SLOTS),
+    "LALEPASS_THROTTLE__CALLER_PER_SECOND": "1000000",
+    "LALEPASS_THROTTLE__CALLER_BURST": "1000000",
+}
+"""How the service is set up: for more than one homeserver may ask for, with the rule at work."""
+
+_MANY: Final = 100_000
+"""From so many accounts on, the records are not wrapped: that alone would take a minute."""
 
 
 def record() -> bytes:
@@ -41,6 +61,20 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a stretch of work took."""
+
+    wall: float
+    service_cpu: float
+    client_cpu: float
+
+    @property
+    def left_cores(self) -> float:
+        """How many cores the clients left to the service."""
+        return CORES - self.client_cpu / self.wall
+
+
+@dataclass(frozen=True)
 class Running:
     """A service that answers."""
 
@@ -50,8 +84,8 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used so far, all threads."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / 100
+        threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     def resident_mib(self) -> float:
         """Return how much memory it has in use."""
@@ -72,80 +106,167 @@ class Running:
         )
         return head.encode() + body
 
+    @contextmanager
+    def cost(self) -> Iterator[list[Cost]]:
+        """Measure what is done inside; the list has the cost afterwards."""
+        costs: list[Cost] = []
+        wall, service, client = time.perf_counter(), self.cpu_seconds(), _own_cpu()
+        yield costs
+        costs.append(
+            Cost(time.perf_counter() - wall, self.cpu_seconds() - service, _own_cpu() - client)
+        )
+
+
+def _own_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
 
 @contextmanager
-def serving(directory: Path, accounts: int, **environment: str) -> Iterator[Running]:
-    """Start a service that has accounts `u0`, `u1` and so on, all with the password."""
-    service = Service(
+def serving(
+    directory: Path, accounts: int, environment: Mapping[str, str], *, processes: int = 1
+) -> Iterator[list[Running]]:
+    """Start services on one database that has accounts `u0`, `u1` and so on, with the password."""
+    service = _service(directory, environment)
+    service.init()
+    token = directory / "token"
+    service.run("token", "create", "bench", "--scope", "check", "--output", str(token))
+    fill(service.directory, accounts)
+    with ExitStack() as stack:
+        running = []
+        for _ in range(processes):
+            each = _service(directory, environment)
+            process = stack.enter_context(each.process())
+            process.wait_until_healthy(timeout=120)
+            if process.pid is None:
+                raise RuntimeError("the service has ended")
+            running.append(Running(each, process.pid, token.read_text().strip()))
+        yield running
+
+
+def _service(directory: Path, environment: Mapping[str, str]) -> Service:
+    return Service(
         directory=directory / "service",
         port=free_port(),
         environment={"LALEPASS_LOG__LEVEL": "warning", **environment},
     )
-    service.init()
-    token = directory / "token"
-    service.run("token", "create", "bench", "--scope", "check", "--output", str(token))
-    fill(service.directory / "lalepass.db", accounts)
-    with service.process() as process:
-        process.wait_until_healthy(timeout=120)
-        if process.pid is None:
-            raise RuntimeError("the service has ended")
-        yield Running(service, process.pid, token.read_text().strip())
 
 
-def fill(database: Path, accounts: int) -> None:
+def id_of(number: int, prefix: str = "u") -> UserId:
+    """Return the id of an account that `fill` makes: spread like the random ones of real ones."""
+    return UserId(f"{number * 2654435761 % 2**32:08x}-{prefix}{number}")
+
+
+def fill(
+    directory: Path,
+    accounts: int,
+    *,
+    prefix: str = "u",
+    state: str = "active",
+    password: bool = True,
+) -> None:
     """Put accounts into the database, all with one record: what is read is as long as always."""
-    phc = record().decode()
+    phc, vault = record().decode(), KeyVault(KeyDirectory(directory / "keys"))
     made = "2026-01-01T00:00:00.000000+00:00"
-    with closing(sqlite3.connect(database)) as connection, connection:
+
+    def stored(number: int) -> tuple[str, str, str | None, str]:
+        user_id = id_of(number, prefix)
+        sealed = (phc, None) if accounts >= _MANY else vault.seal(phc, user_id=user_id)
+        return user_id, sealed[0], sealed[1], made
+
+    with closing(sqlite3.connect(directory / "lalepass.db")) as connection, connection:
+        connection.execute("PRAGMA cache_size = -200000")
         connection.executemany(
-            "INSERT INTO users (id, localpart, state, admin, created_at)"
-            " VALUES (?, ?, 'active', 0, ?)",
-            ((f"id-{n:07}", f"u{n}", made) for n in range(accounts)),
+            "INSERT INTO users (id, localpart, state, admin, created_at) VALUES (?, ?, ?, 0, ?)",
+            ((id_of(n, prefix), f"{prefix}{n}", state, made) for n in range(accounts)),
         )
-        connection.executemany(
-            "INSERT INTO passwords (user_id, phc, changed_at) VALUES (?, ?, ?)",
-            ((f"id-{n:07}", phc, made) for n in range(accounts)),
-        )
+        if password:
+            connection.executemany(
+                "INSERT INTO passwords (user_id, phc, key_id, changed_at) VALUES (?, ?, ?, ?)",
+                map(stored, range(accounts)),
+            )
 
 
-class Client:
+class Client(asyncio.Protocol):
     """One keep-alive connection."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._transport: asyncio.Transport | None = None
+        self._answered: asyncio.Future[int] | None = None
+        self._read = b""
 
     async def ask(self, request: bytes) -> Answer:
         """Send a request and wait for its answer."""
-        if self._reader is None or self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(LOOPBACK, self._port)
+        loop = asyncio.get_running_loop()
+        if self._transport is None:
+            self._transport, _ = await loop.create_connection(lambda: self, LOOPBACK, self._port)
+        self._answered, self._read = loop.create_future(), b""
         began = time.perf_counter()
-        self._writer.write(request)
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        lowered = head.lower()
-        length = int(lowered.partition(b"content-length:")[2].split(None, 1)[0])
-        await self._reader.readexactly(length)
-        answer = Answer(int(head[9:12]), time.perf_counter() - began)
-        if b"connection: close" in lowered:
-            self.close()
-        return answer
+        self._transport.write(request)
+        status = await self._answered
+        return Answer(status, time.perf_counter() - began)
 
     def close(self) -> None:
         """Hang up."""
-        if self._writer is not None:
-            self._writer.close()
-        self._reader = self._writer = None
+        if self._transport is not None:
+            self._transport.close()
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take in a part of an answer."""
+        self._read += data
+        head, found, body = self._read.partition(b"\r\n\r\n")
+        if not found or self._answered is None or self._answered.done():
+            return
+        lowered = head.lower()
+        length = int(lowered.partition(b"content-length:")[2].split(None, 1)[0])
+        if len(body) >= length:
+            if b"connection: close" in lowered:
+                self.close()
+            self._answered.set_result(int(head[9:12]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell who waits."""
+        self._transport = None
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(exc or ConnectionError("the service has hung up"))
+
+
+async def closed_loop(running: Running, *, clients: int, seconds: float) -> list[Answer]:
+    """Check as fast as the service answers, each time another of the first thousand accounts."""
+    answers: list[Answer] = []
+    end = time.perf_counter() + seconds
+
+    async def loop(number: int) -> None:
+        client, account = Client(running.service.port), number
+        while time.perf_counter() < end:
+            answers.append(await client.ask(running.request(f"u{account % 1000}")))
+            account += clients
+        client.close()
+
+    await asyncio.gather(*map(loop, range(clients)))
+    return answers
+
+
+def only_good(answers: Sequence[Answer]) -> Sequence[Answer]:
+    """Return the answers.
+
+    Raises:
+        RuntimeError: one of them is a problem, so that they measure something else.
+    """
+    if wrong := {answer.status for answer in answers} - {OK}:
+        raise RuntimeError(f"answered with {sorted(wrong)}")
+    return answers
+
+
+def keep(name: str, figures: object) -> None:
+    """Write figures down for machines."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the value below which this share of all lies."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def keep(name: str, figures: object) -> None:
-    """Write the figures down for machines."""
-    path = ROOT / ".run" / "bench" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures, indent=2) + "\n")
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

@@ -238,8 +238,8 @@ class _Idle:
     def load(self) -> Any:  # noqa: ANN401 - nothing asks for it
         return None
 
-    def admit(self) -> None:
-        return None
+    def admit(self, *, coming: int) -> None:
+        del coming
 
 
 def _absent() -> Any:  # noqa: ANN401 - stands for any part; nothing asks it anything

@@ -68,6 +68,12 @@ class GuardedCheck:
         self._trail = trail
         self._clock = clock
         self._joined: Joined[Outcome] = Joined()
+        self._entering = 0
+
+    @property
+    def entering(self) -> int:
+        """How many are on their way to a hash, and not yet there."""
+        return self._entering
 
     async def check(self, attempt: Attempt) -> Outcome:
         """Decide about one password.
@@ -104,12 +110,7 @@ class GuardedCheck:
         mine: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         ended: Outcome | BaseException = NoAnswer()
         try:
-            ticket = await self._entrance.enter(
-                attempt.identifier,
-                bid=partial(self._bid, attempt, prefix, about, mine),
-                near=self._digests.near(account_of(attempt.identifier, None)),
-                now=self._clock.now(),
-            )
+            ticket = await self._enter(attempt, prefix, about, mine)
             if about.theirs is not None:
                 # Shielded: who stops waiting must not end it for the others.
                 return await asyncio.shield(about.theirs)
@@ -120,6 +121,24 @@ class GuardedCheck:
         finally:
             self._joined.end(about.name, mine, ended)
         return ended
+
+    async def _enter(
+        self,
+        attempt: Attempt,
+        prefix: str | None,
+        about: _About,
+        mine: "asyncio.Future[Outcome]",
+    ) -> Ticket | None:
+        self._entering += 1
+        try:
+            return await self._entrance.enter(
+                attempt.identifier,
+                bid=partial(self._bid, attempt, prefix, about, mine),
+                near=self._digests.near(account_of(attempt.identifier, None)),
+                now=self._clock.now(),
+            )
+        finally:
+            self._entering -= 1
 
     def _bid(
         self,

@@ -91,7 +91,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
         registry=registry,
         metrics=counted,
         seconds=request_timeout,
-        admit=hasher.admit,
+        hasher=hasher,
     )
     return app
 

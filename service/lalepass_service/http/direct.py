@@ -11,7 +11,6 @@ run on both.
 import asyncio
 import re
 import time
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import structlog
@@ -27,7 +26,7 @@ from lalepass_service.http.bodies import JSON, media_type_of, parse
 from lalepass_service.http.check import answer, attempted
 from lalepass_service.http.errors import WrongMediaType
 from lalepass_service.http.limits import Exchange, late, read_body
-from lalepass_service.http.metrics import Metrics
+from lalepass_service.http.metrics import Hasher, Metrics
 from lalepass_service.http.problems import HANDLED, answer_to
 from lalepass_service.http.request_id import given_id, new_id
 from lalepass_service.http.unforeseen import report
@@ -55,7 +54,7 @@ class DirectCheck:
         registry: CallerRegistry,
         metrics: Metrics,
         seconds: float,
-        admit: Callable[[], None],
+        hasher: Hasher,
     ) -> None:
         """Put it in front of an application.
 
@@ -65,14 +64,14 @@ class DirectCheck:
             registry: knows the callers.
             metrics: where requests and checks are counted.
             seconds: for one request, from its head to its answer.
-            admit: raises Overloaded if a check would be turned away for want of room.
+            hasher: says whether there is room for a check.
         """
         self._app = app
         self._check = check
         self._registry = registry
         self._metrics = metrics
         self._seconds = seconds
-        self._admit = admit
+        self._admit = hasher.admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, if it is a check."""
@@ -123,7 +122,7 @@ class DirectCheck:
         caller = await self._caller(request)
         request.caller = caller.name
         try:
-            self._admit()
+            self._admit(coming=self._check.entering)
         except Overloaded as error:
             self._metrics.turned_away(error)
             raise

@@ -64,8 +64,8 @@ class Hasher(Protocol):
         """Return how busy it is."""
         ...
 
-    def admit(self) -> None:
-        """Say whether one more could come in.
+    def admit(self, *, coming: int) -> None:
+        """Say whether one more could come in, while so many are coming who may.
 
         Raises:
             Overloaded: it would be turned away for want of room.

@@ -163,7 +163,8 @@ class Room:
     def load(self) -> HasherLoad:
         return LOAD
 
-    def admit(self) -> None:
+    def admit(self, *, coming: int) -> None:
+        del coming
         if self._world.full is not None:
             raise self._world.full
 

@@ -91,13 +91,13 @@ class PasswordHasher:
         """Return how busy the hasher is."""
         return self._own.load()
 
-    def admit(self) -> None:
-        """Say whether one more could come in.
+    def admit(self, *, coming: int) -> None:
+        """Say whether one more could come in, while so many are coming who may.
 
         Raises:
             Overloaded: more hashes wait than can be done in time.
         """
-        self._own.slots.admit()
+        self._own.slots.admit(coming=coming)
 
     def has_room(self) -> bool:
         """Say whether a hash could begin at once."""

@@ -1,6 +1,8 @@
 """Who may hash now, who waits, and who is sent away. Knows nothing of passwords."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +17,13 @@ T = TypeVar("T")
 
 _MIN_RETRY_SECONDS: Final = 1.0
 """Nobody is told to come back sooner: a herd that returns at once is the same herd."""
+
+_SURE: Final = 0.6
+"""Of the deadline: who is let in with a longer wait before them than this may not make it, for the
+machine can become slower meanwhile, and those who wait in vain have waited longest."""
+
+_NICE: Final = 5
+"""Steps, which make a third of the weight: see `sched(7)`."""
 
 _WEIGHT: Final = 0.1
 """Of the newest duration in the moving average: about the last twenty count."""
@@ -36,11 +45,12 @@ class HasherLoad:
 class _Job:
     """A piece of work, its caller, and whose it is to end: the thread's or the loop's."""
 
-    __slots__ = ("_claim", "done", "work")
+    __slots__ = ("_claim", "done", "since", "work")
 
     def __init__(self, work: Callable[[], Any], done: "asyncio.Future[Any]") -> None:
         self.work = work
         self.done = done
+        self.since = perf_counter()
         self._claim = [True]
 
     def claim(self) -> bool:
@@ -107,19 +117,22 @@ class Slots:
                 late.cancel()
         return result
 
-    def admit(self) -> None:
+    def admit(self, *, coming: int = 0) -> None:
         """Say whether one more could come in now, and count it if not.
+
+        Args:
+            coming: how many have been told that they could, and are not here yet.
 
         Raises:
             Overloaded: too many wait already, or it takes too long until they are through.
         """
         if self._closed:
             raise self._overloaded()
-        waiting = self._inside - self._count
+        waiting = self._inside + coming - self._count
         if waiting < 0:
             return
         # Who would wait for longer than the deadline is better told so at once.
-        if waiting >= self._max_waiting or self._ahead() > self._deadline:
+        if waiting >= self._max_waiting or self._ahead(coming) > _SURE * self._deadline:
             raise self._overloaded()
 
     def load(self) -> HasherLoad:
@@ -149,6 +162,8 @@ class Slots:
 
     def _serve(self) -> None:
         """Work off the queue, on a thread."""
+        _step_back()
+        ended = 0.0
         while (job := self._queue.get()) is not None:
             if not job.claim():
                 continue
@@ -158,12 +173,14 @@ class Slots:
             if self._closed:
                 error = _REFUSED
             else:
-                began = perf_counter()
                 try:
                     result = job.work()
                 except BaseException as exc:  # noqa: BLE001 - its caller gets it; the thread goes on
                     error = exc
-                seconds = perf_counter() - began
+                # From the end of the one before, if this one waited then: on a busy machine a good
+                # part of a slot's time is lost between two of them.
+                began, ended = max(job.since, ended), perf_counter()
+                seconds = ended - began
             # The loop may be gone when work ends after everything else: nobody waits for it then.
             loop = job.done.get_loop()
             with suppress(RuntimeError):
@@ -195,13 +212,29 @@ class Slots:
             if not job.done.done():
                 job.done.set_exception(self._overloaded())
 
-    def _ahead(self) -> float:
-        """Return how many seconds it takes to work off what is here now."""
-        return self._inside * self._average / self._count
+    def _ahead(self, coming: int = 0) -> float:
+        """Return how many seconds it takes to work off what is here now, and what is coming."""
+        return (self._inside + coming) * self._average / self._count
 
     def _overloaded(self) -> Overloaded:
         self._shed += 1
         return Overloaded(retry_after=max(_MIN_RETRY_SECONDS, self._ahead()))
+
+
+def _step_back() -> None:
+    """Let the event loop go first where it and the hashing threads want the same core.
+
+    Hashes use all there are. Without this, the answer to a request that is turned away, and the one
+    about the health, wait for the scheduler to take a core from a hash: with it the median is a
+    fifth. What others run is hardly touched: the kernel compares threads within a control group, or
+    a session, and a service has its own. Elsewhere it is a step back for the hashes, too.
+    """
+    # Elsewhere the number of a thread is not that of a process, and all of them would step back.
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
 
 
 _REFUSED: Final = Overloaded(retry_after=_MIN_RETRY_SECONDS)

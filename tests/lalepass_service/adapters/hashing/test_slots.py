@@ -1,4 +1,6 @@
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -294,7 +296,7 @@ async def test_closing_finishes_what_runs_and_refuses_what_waits(gate: Gate) -> 
 
 
 async def test_who_would_wait_for_longer_than_the_deadline_is_told_so_at_once(gate: Gate) -> None:
-    slots = make(count=1, max_waiting=100, deadline=60, expected=25)
+    slots = make(count=1, max_waiting=100, deadline=60, expected=16)
     tasks = await crowd(slots, gate, 3)
 
     with pytest.raises(Overloaded):
@@ -327,4 +329,29 @@ async def test_a_thread_goes_on_while_the_loop_is_held_up() -> None:
     assert begun.wait(timeout=20)
     assert await first == "first"
     await second
+    slots.close()
+
+
+async def test_those_who_are_coming_count(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=3)
+    tasks = await crowd(slots, gate, 3)
+
+    slots.admit(coming=1)
+    with pytest.raises(Overloaded):
+        slots.admit(coming=2)
+
+    gate.open()
+    await asyncio.gather(*tasks)
+    slots.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux")
+async def test_hashing_threads_let_the_loop_go_first() -> None:
+    slots = make(count=1)
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+
+    theirs = await slots.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    assert theirs == min(19, mine + 5)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == mine
     slots.close()
