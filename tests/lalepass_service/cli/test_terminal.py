@@ -88,7 +88,11 @@ def _at_terminal(operator: Operator, *arguments: str) -> Iterator[_Terminal]:
 
 
 def _take_terminal() -> None:
-    """Make the pseudo-terminal the one that /dev/tty means."""
+    """Make the pseudo-terminal the one that /dev/tty means, and listen to its Ctrl-C.
+
+    As a shell does: whoever runs these tests in the background may have it ignored.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.close(os.open(os.ttyname(0), os.O_RDWR))
 
 
