@@ -10,8 +10,8 @@ from synapse.module_api.errors import Codes, SynapseError
 
 from lalepass_provider.homeserver import Homeserver
 from lalepass_provider.policy import Keep, LinkExisting, LocalUsers
-from lalepass_provider.profile import acceptable_name
-from lalepass_provider.tables import LINK, Account, Tables
+from lalepass_provider.tables import LINK, Account, Profile, Tables
+from lalepass_provider.wanted import acceptable_name
 from lalepass_wire import AcceptedUser
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ class Ensured:
     """As the homeserver spells it."""
     created: bool
     """It was made just now."""
+    profile: Profile | None = None
+    """How its profile was a moment ago, where that was read with the link."""
 
 
 class MatrixAccounts:
@@ -88,12 +90,15 @@ class MatrixAccounts:
         link_existing: LinkExisting,
         local_users: LocalUsers,
         display_name: Keep,
+        with_profile: bool = False,
     ) -> None:
+        """`with_profile` says whether a login needs to know the profile of an account."""
         self._homeserver = homeserver
         self._tables = tables
         self._link_existing = link_existing
         self._local_users = local_users
         self._gives_name = display_name is not Keep.NEVER
+        self._find = tables.linked_with_profile if with_profile else tables.linked
 
     async def ensure(self, user: AcceptedUser) -> Ensured:
         """Return the user's account, which is made or linked if need be.
@@ -105,7 +110,7 @@ class MatrixAccounts:
         Raises:
             AccountRefused: there is none and there will be none.
         """
-        account = await self._tables.linked(user.id)
+        account = await self._find(user.id)
         created = False
         if account is None:
             mxid = f"@{user.localpart}:{self._homeserver.server_name}"
@@ -116,7 +121,7 @@ class MatrixAccounts:
             else:
                 account = await self._link(existing, user)
         self._not_local(account.mxid)
-        return Ensured(mxid=self._usable(account), created=created)
+        return Ensured(mxid=self._usable(account), created=created, profile=account.profile)
 
     async def is_ours(self, mxid: str) -> bool:
         """Say whether an account is that of the user of this name, or would be at the next login.

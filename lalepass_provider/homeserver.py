@@ -1,12 +1,28 @@
 """What the provider needs of Synapse's documented interface for modules."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, LiteralString, Protocol, TypeVar
 
 from synapse.module_api import UserID
 from twisted.internet.defer import Deferred
 
 T = TypeVar("T")
+
+
+class Cursor(Protocol):
+    """What Synapse hands to a function in a transaction. `?` stands for a value on every engine."""
+
+    def execute(self, sql: str, parameters: Iterable[Any] = ..., /) -> object:
+        """Run a statement."""
+        ...
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """Return the next row."""
+        ...
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return the rows that are left."""
+        ...
 
 
 class Homeserver(Protocol):

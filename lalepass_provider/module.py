@@ -78,6 +78,7 @@ class LalepassProvider:
             link_existing=config.link_existing,
             local_users=self._local_users,
             display_name=config.profile.display_name,
+            with_profile=config.profile.policy().at_each_login,
         )
         self._profile = ProfileSync(
             homeserver=homeserver,
@@ -191,7 +192,9 @@ class LalepassProvider:
         answer = await self._client.check(check, request_id=request_id)
         if isinstance(answer, Accepted):
             account = await self._accounts.ensure(answer.user)
-            await self._profile.after_login(account.mxid, answer.user, created=account.created)
+            await self._profile.after_login(
+                account.mxid, answer.user, created=account.created, now=account.profile
+            )
             report = self._lifecycle.report_login(source) if self._lifecycle else None
             return account.mxid, report
         if answer.reason is RefusalReason.DISABLED:

@@ -55,6 +55,11 @@ class ProfilePolicy:
     phones: Keep = Keep.ALWAYS
     admin: Keep = Keep.NEVER
 
+    @property
+    def at_each_login(self) -> bool:
+        """Say whether there is a part about which each login decides."""
+        return Keep.ALWAYS in {self.display_name, self.emails, self.phones, self.admin}
+
 
 class LocalUsers:
     """Accounts that are the homeserver's alone: break-glass administrators and bots.

@@ -5,8 +5,8 @@ Lalepass that said it; what the person or an administrator has put there by othe
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from synapse.logging.context import make_deferred_yieldable
 from synapse.module_api import UserID
@@ -14,52 +14,14 @@ from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
 
 from lalepass_provider.homeserver import Homeserver
-from lalepass_provider.identity import is_storable, threepid_identifier
 from lalepass_provider.policy import LocalUsers, ProfilePolicy
 from lalepass_provider.tables import Profile, Tables
-from lalepass_wire import EmailIdentifier, limits
+from lalepass_provider.wanted import Person, Wanted
 
 logger = logging.getLogger(__name__)
 
 _FENCE: Final = 3.0
 """Seconds that a login waits for its profile. What takes longer is done after it."""
-
-
-class Person(Protocol):
-    """What the service says of somebody, in the answer to a check or in the change feed."""
-
-    @property
-    def id(self) -> str:
-        """Stable for the life of the account at Lalepass."""
-        ...
-
-    @property
-    def display_name(self) -> str | None:
-        """None for nothing said."""
-        ...
-
-    @property
-    def emails(self) -> Sequence[str]:
-        """Addresses, in any case."""
-        ...
-
-    @property
-    def phones(self) -> Sequence[str]:
-        """Numbers, E.164 without the plus."""
-        ...
-
-    @property
-    def admin(self) -> bool:
-        """Whether this is an administrator."""
-        ...
-
-
-def acceptable_name(person: Person) -> str | None:
-    """Return the display name if a homeserver can keep it; PostgreSQL, for one, takes no NUL."""
-    name = (person.display_name or "").strip()
-    if not name or len(name) > limits.MAX_DISPLAY_NAME_LENGTH or not is_storable(name):
-        return None
-    return name
 
 
 def _nothing(_step: str) -> None:
@@ -90,14 +52,39 @@ class ProfileSync:
         self._local_users = local_users
         self._clock = clock
         self._failed = failed
-        self._next: dict[str, tuple[Person, bool]] = {}
+        self._next: dict[str, tuple[Wanted, bool]] = {}
         self._busy: set[str] = set()
+        self._write: Mapping[str, Callable[[str, Wanted, Profile], Awaitable[None]]] = {
+            "display_name": self._display_name,
+            "emails": self._emails,
+            "phones": self._phones,
+            "admin": self._admin,
+        }
 
-    async def after_login(self, mxid: str, person: Person, *, created: bool) -> None:
-        """Bring the profile in step, and go on without it if that takes long."""
+    async def after_login(
+        self, mxid: str, person: Person, *, created: bool, now: Profile | None = None
+    ) -> None:
+        """Bring the profile in step, and go on without it if that takes long.
+
+        Args:
+            mxid: whose it is.
+            person: what the service says.
+            created: the account was made just now.
+            now: how the profile was a moment ago. If it is as it should be, nothing is begun.
+        """
+        if self._local_users.match_mxid(mxid):
+            return
+        due = self._due(created=created)
+        wanted = Wanted.by(person)
+        if not due or (
+            now is not None
+            and mxid not in self._busy
+            and not any(wanted.differs(part, now) for part in due)
+        ):
+            return
 
         async def work() -> None:
-            await self._bring_in_step(mxid, person, created=created)
+            await self._bring_in_step(mxid, wanted, created=created)
 
         # In a logging context of its own: it may go on when the request is over.
         done = self._homeserver.run_as_background_process("lalepass_profile", work)
@@ -117,14 +104,13 @@ class ProfileSync:
             logger.exception("Whose profile has changed could not be found out")
             self._failed("account")
             return
-        if account is not None and account.exists:
-            await self._bring_in_step(account.mxid, person, created=False)
-
-    async def _bring_in_step(self, mxid: str, person: Person, *, created: bool) -> None:
-        if self._local_users.match_mxid(mxid):
+        if account is None or not account.exists or self._local_users.match_mxid(account.mxid):
             return
+        await self._bring_in_step(account.mxid, Wanted.by(person), created=False)
+
+    async def _bring_in_step(self, mxid: str, wanted: Wanted, *, created: bool) -> None:
         waiting = self._next.get(mxid)
-        self._next[mxid] = (person, created or (waiting is not None and waiting[1]))
+        self._next[mxid] = (wanted, created or (waiting is not None and waiting[1]))
         if mxid in self._busy:
             return  # whoever is at it takes the newest next
         self._busy.add(mxid)
@@ -134,17 +120,21 @@ class ProfileSync:
         finally:
             self._busy.discard(mxid)
 
-    async def _steps(self, mxid: str, person: Person, *, created: bool) -> None:
-        due = [
-            (name, step)
-            for name, step, keep in (
-                ("display_name", self._display_name, self._policy.display_name),
-                ("emails", self._emails, self._policy.emails),
-                ("phones", self._phones, self._policy.phones),
-                ("admin", self._admin, self._policy.admin),
+    def _due(self, *, created: bool) -> list[str]:
+        """Return the parts about which is decided now."""
+        return [
+            part
+            for part, keep in (
+                ("display_name", self._policy.display_name),
+                ("emails", self._policy.emails),
+                ("phones", self._policy.phones),
+                ("admin", self._policy.admin),
             )
             if keep.due(created=created)
         ]
+
+    async def _steps(self, mxid: str, wanted: Wanted, *, created: bool) -> None:
+        due = self._due(created=created)
         if not due:
             return
         try:
@@ -153,8 +143,9 @@ class ProfileSync:
             logger.exception("The profile of %s could not be read", mxid)
             self._failed("profile")
             return
-        for name, step in due:
-            await self._carefully(name, mxid, step(mxid, person, now))
+        for part in due:
+            if wanted.differs(part, now):
+                await self._carefully(part, mxid, self._write[part](mxid, wanted, now))
 
     async def _carefully(self, name: str, mxid: str, step: Awaitable[None]) -> None:
         try:
@@ -163,12 +154,10 @@ class ProfileSync:
             logger.exception("The %s of %s could not be brought in step", name, mxid)
             self._failed(name)
 
-    async def _display_name(self, mxid: str, person: Person, now: Profile) -> None:
-        name = acceptable_name(person)
+    async def _display_name(self, mxid: str, wanted: Wanted, now: Profile) -> None:
+        name = wanted.display_name
         kept = now.kept.get("display_name", frozenset())
         if name is None:
-            if not kept:
-                return
             if now.display_name in kept:
                 # the name that an account has when nobody gives it one
                 await self._write_name(mxid, mxid[1:].partition(":")[0])
@@ -183,14 +172,15 @@ class ProfileSync:
         await self._homeserver.set_displayname(UserID.from_string(mxid), name)
         logger.info("Changed the display name of %s", mxid)
 
-    async def _emails(self, mxid: str, person: Person, now: Profile) -> None:
-        await self._addresses(mxid, "email", person.emails, now)
+    async def _emails(self, mxid: str, wanted: Wanted, now: Profile) -> None:
+        await self._addresses(mxid, "email", wanted.emails, now)
 
-    async def _phones(self, mxid: str, person: Person, now: Profile) -> None:
-        await self._addresses(mxid, "msisdn", person.phones, now)
+    async def _phones(self, mxid: str, wanted: Wanted, now: Profile) -> None:
+        await self._addresses(mxid, "msisdn", wanted.phones, now)
 
-    async def _addresses(self, mxid: str, medium: str, said: Sequence[str], now: Profile) -> None:
-        wanted = {address for text in said if (address := _canonical(medium, text)) is not None}
+    async def _addresses(
+        self, mxid: str, medium: str, wanted: frozenset[str], now: Profile
+    ) -> None:
         kept = now.kept.get(medium, frozenset())
         gone = kept - wanted
         for address in sorted(gone):
@@ -213,26 +203,17 @@ class ProfileSync:
             )
             self._failed("address_taken")
 
-    async def _admin(self, mxid: str, person: Person, now: Profile) -> None:
-        kept = bool(now.kept.get("admin"))
-        if person.admin and not (now.admin and kept):
+    async def _admin(self, mxid: str, wanted: Wanted, now: Profile) -> None:
+        if wanted.admin:
             if not now.admin:
                 await self._homeserver.set_user_admin(mxid, admin=True)
                 logger.warning("Made %s an administrator of this server", mxid)
             await self._tables.keep(mxid, "admin", ("true",))
-        elif not person.admin and kept:
+        else:
             if now.admin:
                 await self._homeserver.set_user_admin(mxid, admin=False)
                 logger.warning("%s is no longer an administrator of this server", mxid)
             await self._tables.keep(mxid, "admin", ())
-
-
-def _canonical(medium: str, text: str) -> str | None:
-    identifier = threepid_identifier(medium, text)
-    if identifier is None:
-        logger.warning("Lalepass names an address of kind %s that is none", medium)
-        return None
-    return identifier.address if isinstance(identifier, EmailIdentifier) else identifier.number
 
 
 def _within(

@@ -1,5 +1,6 @@
 """Tells the service who logged in and out, a few seconds later and in nobody's way."""
 
+import itertools
 import logging
 import secrets
 import time
@@ -62,6 +63,9 @@ class ReportQueue:
         self._batch: list[bytes] = []
         self._chore = Chore(background, "reports", self._work)
         self._backoff = Backoff(first=1.0, longest=30.0)
+        # Random once for each process: new randomness is a system call, and a number is as unique.
+        self._stem = secrets.token_urlsafe(16)
+        self._numbers = itertools.count()
         self.dropped = 0
         """How many were not told, since this process began."""
 
@@ -84,7 +88,7 @@ class ReportQueue:
             device_id = None
         try:
             report = Report(
-                id=secrets.token_urlsafe(16),
+                id=f"{self._stem}-{next(self._numbers)}",
                 kind=kind,
                 localpart=localpart,
                 device_id=device_id,

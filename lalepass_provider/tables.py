@@ -6,11 +6,14 @@ one of them go, every method raises what the database says: a login that depends
 with 503 and an ERROR in the log, and nobody is let in by mistake.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final
 
-from lalepass_provider.homeserver import Homeserver
+from lalepass_provider.homeserver import Cursor, Homeserver
+
+logger = logging.getLogger(__name__)
 
 LINK: Final = "lalepass"
 """Who vouches for an account in `user_external_ids`, as Synapse's admin API shows it, too."""
@@ -26,20 +29,16 @@ CREATE TABLE IF NOT EXISTS lalepass_profile (
 """
 
 
-class Cursor(Protocol):
-    """What Synapse hands to a function in a transaction. `?` stands for a value on every engine."""
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """How an account's profile is."""
 
-    def execute(self, sql: str, parameters: Iterable[Any] = ..., /) -> object:
-        """Run a statement."""
-        ...
-
-    def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the next row."""
-        ...
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return the rows that are left."""
-        ...
+    display_name: str | None = None
+    admin: bool = False
+    addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By medium, whoever has put them there."""
+    kept: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By field, what Lalepass has put there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +57,8 @@ class Account:
     """Seconds since 1970."""
     links: frozenset[str] = frozenset()
     """The ids of the users of Lalepass that it is linked to: one, or none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """How an account's profile is."""
-
-    display_name: str | None = None
-    admin: bool = False
-    addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """By medium, whoever has put them there."""
-    kept: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """By field, what Lalepass has put there."""
+    profile: Profile | None = None
+    """How its profile was in the same moment, if it was asked for and could be read."""
 
 
 class Tables:
@@ -82,6 +71,20 @@ class Tables:
     async def linked(self, account_id: str) -> Account | None:
         """Return the account that is this user's, whatever their name is now."""
         return await self._homeserver.run_db_interaction("lalepass_linked", _linked, account_id)
+
+    async def linked_with_profile(self, account_id: str) -> Account | None:
+        """Return the same together with its profile, at the price of one question.
+
+        Without the profile if that can't be read now: it decides nothing about a login.
+        """
+        if self._ready:
+            try:
+                return await self._homeserver.run_db_interaction(
+                    "lalepass_linked", _linked_with_profile, account_id
+                )
+            except Exception:
+                logger.warning("A profile could not be read with its account", exc_info=True)
+        return await self.linked(account_id)
 
     async def account(self, mxid: str) -> Account | None:
         """Return what is known of an account, by its exact MXID."""
@@ -178,6 +181,13 @@ def _linked(cursor: Cursor, account_id: str) -> Account | None:
     )
 
 
+def _linked_with_profile(cursor: Cursor, account_id: str) -> Account | None:
+    account = _linked(cursor, account_id)
+    if account is None or not account.exists:
+        return account
+    return replace(account, profile=_profile(cursor, account.mxid))
+
+
 def _account(cursor: Cursor, mxid: str) -> Account | None:
     # The hash itself stays in the database.
     cursor.execute(
@@ -229,14 +239,17 @@ def _profile(cursor: Cursor, mxid: str) -> Profile:
         (mxid,),
     )
     admin, display_name = cursor.fetchone() or (0, None)
-    cursor.execute("SELECT medium, address FROM user_threepids WHERE user_id = ?", (mxid,))
-    addresses = _grouped(cursor.fetchall())
-    cursor.execute("SELECT field, value FROM lalepass_profile WHERE user_id = ?", (mxid,))
+    cursor.execute(
+        "SELECT 0, medium, address FROM user_threepids WHERE user_id = ?"
+        " UNION ALL SELECT 1, field, value FROM lalepass_profile WHERE user_id = ?",
+        (mxid, mxid),
+    )
+    rows = cursor.fetchall()
     return Profile(
         display_name=display_name,
         admin=bool(admin),
-        addresses=addresses,
-        kept=_grouped(cursor.fetchall()),
+        addresses=_grouped((medium, address) for kept, medium, address in rows if not kept),
+        kept=_grouped((part, value) for kept, part, value in rows if kept),
     )
 
 

@@ -519,3 +519,50 @@ async def test_profiles_are_the_business_of_the_main_process() -> None:
         load(server, homeserver, lifecycle={"enabled": True})
 
     assert set(homeserver.repeated) == {"lalepass_follow"}
+
+
+@on_reactor
+async def test_a_login_with_nothing_to_write_is_one_question_to_the_database() -> None:
+    homeserver = FakeHomeserver()
+    asked: list[str] = []
+    processes: list[str] = []
+    run = homeserver.run_as_background_process
+
+    async def note(desc: str) -> None:
+        asked.append(desc)
+
+    def begin(desc: str, func: Any) -> Any:
+        processes.append(desc)
+        return run(desc, func)
+
+    homeserver.run_as_background_process = begin  # type: ignore[method-assign] # it is watched
+    user = {**ALICE, "emails": ["A@x.org"]}
+    async with serving(says(result="accepted", user=user)) as server:
+        by_name, _ = load(server, homeserver)
+        await log_in(by_name)
+        homeserver.before_reading = note
+        processes.clear()
+        await log_in(by_name)
+        assert (asked, processes) == (["lalepass_linked"], [])
+
+        # What somebody else has changed is seen, and set right.
+        homeserver.database.execute("DELETE FROM user_threepids")
+        await log_in(by_name)
+
+    assert processes == ["lalepass_profile"]
+    assert homeserver.addresses == [("@alice:hs.example", "email", "a@x.org")]
+
+
+@on_reactor
+async def test_a_profile_that_can_not_be_read_any_more_fails_no_login(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    homeserver = FakeHomeserver()
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        by_name, _ = load(server, homeserver)
+        await log_in(by_name)
+        homeserver.database.execute("DROP TABLE lalepass_profile")
+
+        assert await log_in(by_name) == ("@alice:hs.example", None)
+
+    assert "The profile of @alice:hs.example could not be read" in caplog.text

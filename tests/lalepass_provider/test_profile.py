@@ -10,8 +10,9 @@ from twisted.internet import defer
 from twisted.internet.task import Clock
 
 from lalepass_provider.policy import Keep, LocalUsers, ProfilePolicy
-from lalepass_provider.profile import Person, ProfileSync
+from lalepass_provider.profile import ProfileSync
 from lalepass_provider.tables import Tables
+from lalepass_provider.wanted import Person, Wanted
 from lalepass_wire import AcceptedUser
 from lalepass_wire.feed import Account, AccountState
 from tests.lalepass_provider.fakes import FakeHomeserver
@@ -34,9 +35,13 @@ def alice(**said: Any) -> Person:
     return AcceptedUser(id="1", localpart="alice", **said)
 
 
-FULL = alice(
-    display_name="Alice", emails=("Alice@X.org", "a@y.org"), phones=("4917012345",), admin=True
-)
+SAID: dict[str, Any] = {
+    "display_name": "Alice",
+    "emails": ("Alice@X.org", "a@y.org"),
+    "phones": ("4917012345",),
+    "admin": True,
+}
+FULL = alice(**SAID)
 ADDRESSES = [
     (MXID, "email", "a@y.org"),
     (MXID, "email", "alice@x.org"),
@@ -94,6 +99,53 @@ async def test_what_is_so_already_is_not_written() -> None:
     await parts.sync.after_login(MXID, FULL, created=False)
 
     assert parts.homeserver.written == []
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("display_name", {"display_name": "Ally"}),
+        ("display_name", {"display_name": None}),
+        ("emails", {"emails": ("a@y.org",)}),
+        ("emails", {"emails": ("Alice@X.org", "a@y.org", "b@z.org")}),
+        ("phones", {"phones": ()}),
+        ("phones", {"phones": ("4917012346",)}),
+        ("admin", {"admin": False}),
+    ],
+)
+@on_reactor
+async def test_a_login_that_knows_the_profile_writes_what_differs(
+    part: str, said: dict[str, Any]
+) -> None:
+    parts = Parts()
+    await parts.sync.apply(FULL)
+    now = await Tables(parts.homeserver).profile(MXID)
+    other = alice(**{**SAID, **said})
+    policy = ("display_name", "emails", "phones", "admin")
+    assert [one for one in policy if Wanted.by(FULL).differs(one, now)] == []
+    assert [one for one in policy if Wanted.by(other).differs(one, now)] == [part]
+
+    await parts.sync.after_login(MXID, other, created=False, now=now)
+
+    assert not Wanted.by(other).differs(part, await Tables(parts.homeserver).profile(MXID))
+
+
+@on_reactor
+async def test_a_login_does_not_trust_what_it_knows_while_the_profile_is_written() -> None:
+    parts = Parts()
+    await parts.sync.apply(FULL)
+    now = await Tables(parts.homeserver).profile(MXID)
+    stuck = Stuck(parts.homeserver, "lalepass_profile")
+    pushed = defer.ensureDeferred(parts.sync.apply(alice(display_name="Ally")))
+
+    # While another state is on its way, the one that was read is not what will be.
+    await parts.sync.after_login(MXID, FULL, created=False, now=now)
+    parts.homeserver.before_reading = None
+    stuck.let_go()
+    await pushed
+
+    assert parts.name == "Alice"
+    assert parts.homeserver.addresses == ADDRESSES
 
 
 @on_reactor
