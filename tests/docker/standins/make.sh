@@ -13,7 +13,7 @@ root=$(cd "$here/../../.." && pwd)
 
 PYTHON_IMAGE=python:3.13-slim-trixie
 POSTGRES_IMAGE=postgres:17-trixie
-SYNAPSE_VERSION=$(sed -n 's/^ *"matrix-synapse==\([0-9.]*\)".*/\1/p' "$root/pyproject.toml")
+SYNAPSE_VERSION=$(sed -n 's/^matrix-synapse\(\[[^]]*\]\)\?==\([0-9.]*\).*/\2/p' "$root/requirements/dev.txt")
 SYNAPSE_IMAGE=matrixdotorg/synapse:v$SYNAPSE_VERSION
 
 build() { # FOLDER TAG ARGUMENTS...
