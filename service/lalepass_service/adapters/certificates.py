@@ -52,15 +52,21 @@ class Authority:
     def open(cls, folder: Path, *, now: datetime) -> "Authority":
         """Read the authority from `ca.crt` and `ca.key` in a folder, or make it there.
 
+        The key comes first. Where only that is there, the making of it was interrupted: it gets
+        its certificate, and what it has signed stays good.
+
         Raises:
             OSError: the folder can't be read or written.
             ValueError: what is in the files is no authority of this kind.
         """
         files = Signed(folder / "ca.crt", folder / "ca.key")
         if not files.key.exists():
-            made = _self_signed(now)
-            _write(files.key, _pem(made[1]), mode=0o600)
-            _write(files.certificate, made[0].public_bytes(serialization.Encoding.PEM), mode=0o644)
+            # One without its key is of no use to anybody.
+            files.certificate.unlink(missing_ok=True)
+            write_whole(files.key, _pem(ec.generate_private_key(ec.SECP256R1())), mode=0o600)
+        if not files.certificate.exists():
+            made = _self_signed(_read_key(files.key), now)
+            _write_certificate(files.certificate, made, mode=0o644)
         certificate, key = _read(files)
         return cls(certificate, key)
 
@@ -105,8 +111,8 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        _write(files.key, _pem(key), mode=mode)
-        _write(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=mode)
+        write_whole(files.key, _pem(key), mode=mode)
+        _write_certificate(files.certificate, certificate, mode=mode)
 
     def stands(self, files: Signed, *, use: Use, hosts: Sequence[str], until: datetime) -> bool:
         """Say whether these files are ours, for this use and these hosts, and still good then."""
@@ -130,10 +136,9 @@ class Authority:
         return self._certificate.not_valid_after_utc
 
 
-def _self_signed(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _self_signed(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
     name = _name("Lalepass installation")
-    certificate = (
+    return (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -146,15 +151,18 @@ def _self_signed(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePriva
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return certificate, key
 
 
 def _read(files: Signed) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
-    key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
+    return certificate, _read_key(files.key)
+
+
+def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("not a key on an elliptic curve")  # noqa: TRY004 - it is in a file
-    return certificate, key
+    return key
 
 
 def _name(common: str) -> x509.Name:
@@ -195,8 +203,16 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write(path: Path, content: bytes, *, mode: int) -> None:
-    """Replace a file in one step: a reader sees the old one or the new one."""
+def _write_certificate(path: Path, certificate: x509.Certificate, *, mode: int) -> None:
+    write_whole(path, certificate.public_bytes(serialization.Encoding.PEM), mode=mode)
+
+
+def write_whole(path: Path, content: bytes, *, mode: int) -> None:
+    """Replace a file in one step: a reader sees the old one or the new one.
+
+    Raises:
+        OSError: it can't be written.
+    """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

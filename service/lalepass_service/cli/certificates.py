@@ -61,7 +61,7 @@ def certificate(  # noqa: PLR0913 - each is an option
     files = Signed(directory / f"{name}.crt", directory / f"{name}.key")
     try:
         signer = Authority.open(authority, now=now)
-        (directory / "ca.crt").write_bytes(signer.pem)
+        _trust(directory / "ca.crt", signer.pem)
     except ValueError as error:
         raise OutsideFault(f"{authority} holds no authority that this program made") from error
     until = now + timedelta(days=min(renew_before, days - 1))
@@ -70,6 +70,14 @@ def certificate(  # noqa: PLR0913 - each is an option
         return
     signer.sign(files, use=use, hosts=hosts, now=now, days=days, mode=int(mode, 8))
     console.say(f"made {files.certificate}, for {', '.join(hosts)}, for {days} days")
+
+
+def _trust(path: Path, pem: bytes) -> None:
+    """Put the authority's certificate there. Who follows the file sees no change where is none."""
+    from lalepass_service.adapters.certificates import write_whole  # noqa: PLC0415 - as above
+
+    if not path.exists() or path.read_bytes() != pem:
+        write_whole(path, pem, mode=0o644)
 
 
 def _require(name: str, hosts: list[str], mode: str) -> None:

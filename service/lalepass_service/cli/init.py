@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from lalepass_service.cli import console
-from lalepass_service.cli.files import new_private_file
+from lalepass_service.cli.files import make_private_file
 from lalepass_service.core.errors import Conflict
 
 TEMPLATE: Final = Path(__file__).with_name("lalepass.toml")
@@ -39,8 +39,8 @@ def init(
             )
         steps.enter_context(_keys(directory / _KEYS))
         steps.enter_context(_database(directory / _DATABASE))
-        file = steps.enter_context(new_private_file(config))
-        file.write(TEMPLATE.read_text(encoding="utf-8"))
+        # Last: who finds it finds all the rest.
+        make_private_file(config, TEMPLATE.read_text(encoding="utf-8"))
     _say_what_next(directory, config)
 
 

@@ -57,10 +57,18 @@ class ServerTls:
 
     async def follow(self) -> None:
         """Look at the files for ever, and take what has changed if it can be used."""
+        failed = False
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            # The files may lie on a disk that hangs: not on the loop.
-            await asyncio.to_thread(self.look)
+            try:
+                # The files may lie on a disk that hangs: not on the loop.
+                await asyncio.to_thread(self.look)
+            except Exception:  # noqa: BLE001 - a look that fails must not be the last one
+                if not failed:
+                    _log.exception("certificates can't be looked at; the old ones stay")
+                failed = True
+            else:
+                failed = False
 
     def look(self) -> None:
         """Take new certificates, if there are any. What is half written is left for the next time.
@@ -111,6 +119,10 @@ def _context(files: CertificateFiles) -> ssl.SSLContext:
             ("tls_key", files.key) if mismatch else ("tls_certificate", files.certificate)
         )
         raise CertificateUnusable(option, path, why) from None
+    except OSError as error:
+        # Gone since the look at it.
+        why = f"or its key can't be read: {error.strerror}"
+        raise CertificateUnusable("tls_certificate", files.certificate, why) from None
     if files.client_authority is not None:
         try:
             context.load_verify_locations(files.client_authority)
@@ -118,6 +130,9 @@ def _context(files: CertificateFiles) -> ssl.SSLContext:
             raise CertificateUnusable(
                 "tls_client_ca", files.client_authority, "holds no certificate in PEM"
             ) from None
+        except OSError as error:
+            why = f"can't be read: {error.strerror}"
+            raise CertificateUnusable("tls_client_ca", files.client_authority, why) from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 

@@ -115,19 +115,40 @@ def test_the_authority_stays_the_same_and_its_key_is_private(tmp_path: Path) -> 
     assert {file.name for file in folder.iterdir()} == {"ca.crt", "ca.key"}
 
 
-@pytest.mark.parametrize("lacking", ["ca.crt", "ca.key"])
-@pytest.mark.parametrize("content", [b"", b"no certificate", None])
-def test_a_broken_authority_is_never_replaced(
-    tmp_path: Path, lacking: str, content: bytes | None
-) -> None:
+def test_a_key_whose_certificate_was_never_written_gets_one(tmp_path: Path) -> None:
+    folder = tmp_path / "authority"
+    first = _authority(folder)
+    signed = _sign(first, tmp_path, Use.SERVER, "lalepass")
+    key = (folder / "ca.key").read_bytes()
+    (folder / "ca.crt").unlink()
+
+    again = Authority.open(folder, now=NOW)
+
+    assert (folder / "ca.key").read_bytes() == key
+    assert (folder / "ca.crt").read_bytes() == again.pem
+    assert again.stands(signed, use=Use.SERVER, hosts=["lalepass"], until=NOW)
+
+
+def test_a_certificate_without_its_key_is_made_anew_with_another(tmp_path: Path) -> None:
+    folder = tmp_path / "authority"
+    first = _authority(folder)
+    (folder / "ca.key").unlink()
+
+    again = Authority.open(folder, now=NOW)
+
+    assert again.pem != first.pem
+    server = _sign(again, tmp_path, Use.SERVER, "127.0.0.1")
+    client = _sign(again, tmp_path, Use.CLIENT, "homeserver")
+    meeting = _meet(server=server, client=client, trusted_by_server=again, trusted=again)
+    assert asyncio.run(meeting) == "hello"
+
+
+@pytest.mark.parametrize("broken", ["ca.crt", "ca.key"])
+@pytest.mark.parametrize("content", [b"", b"no certificate"])
+def test_a_broken_authority_is_never_replaced(tmp_path: Path, broken: str, content: bytes) -> None:
     folder = tmp_path / "authority"
     _authority(folder)
-    if content is None and lacking == "ca.key":
-        return  # then there is none yet, and a new one is made
-    if content is None:
-        (folder / lacking).unlink()
-    else:
-        (folder / lacking).write_bytes(content)
+    (folder / broken).write_bytes(content)
     before = {file: file.read_bytes() for file in folder.iterdir()}
 
     with pytest.raises((ValueError, OSError)):

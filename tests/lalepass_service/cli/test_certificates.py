@@ -25,18 +25,23 @@ def test_it_makes_a_certificate_once_and_renews_it_in_time(
     assert (there / "ca.crt").read_bytes() == (tmp_path / "authority/ca.crt").read_bytes()
     first = (there / "lalepass.crt").read_bytes()
 
+    trusted = (there / "ca.crt").stat()
     again = operator.bare("certificate", "lalepass", *folders).done()
     assert again == f"{there}/lalepass.crt is good for more than 30 days\n"
     assert (there / "lalepass.crt").read_bytes() == first
+    assert (there / "ca.crt").stat() == trusted
+    assert trusted.st_mode & 0o777 == 0o644
 
     for change in (["--renew"], ["--host", "lalepass.internal"], ["--days", "20"]):
         operator.bare("certificate", "lalepass", *folders, *change).done()
         second = (there / "lalepass.crt").read_bytes()
         assert second != first
         first = second
+    (there / "ca.crt").write_bytes(b"half of")
     # Soon over, and so made anew without being asked for.
     operator.bare("certificate", "lalepass", *folders).done()
     assert (there / "lalepass.crt").read_bytes() != first
+    assert (there / "ca.crt").read_bytes() == (tmp_path / "authority/ca.crt").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import errno
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -150,6 +151,23 @@ def test_a_failure_leaves_nothing_behind(operator: Operator, tmp_path: Path) -> 
 
     assert said.refused(ExitCode.OUTSIDE).startswith(f"{there}/lalepass.toml is there already")
     assert _everything_in(there) == ["lalepass.toml"]
+
+
+def test_a_configuration_that_can_not_be_written_is_not_there_in_part(
+    operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "new"
+    there.mkdir()
+
+    def full(descriptor: int) -> None:
+        if ".lalepass.toml." in Path(f"/proc/self/fd/{descriptor}").readlink().name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lalepass_service.cli.files.os.fsync", full)
+    said = operator.bare("init", "--directory", str(there))
+
+    assert "No space left on device" in said.refused(ExitCode.OUTSIDE)
+    assert _everything_in(there) == []
 
 
 def test_a_database_of_another_program_is_left_alone(operator: Operator, tmp_path: Path) -> None:

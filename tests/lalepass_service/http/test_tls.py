@@ -135,6 +135,58 @@ def test_what_can_not_be_used_changes_nothing_and_is_said_once(site: Site, broke
 
 
 @pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("server.crt", "tls_certificate"),
+        ("server.key", "tls_certificate"),
+        ("ca.crt", "tls_client_ca"),
+    ],
+)
+def test_a_file_that_vanishes_between_two_looks_is_said(
+    site: Site, monkeypatch: pytest.MonkeyPatch, name: str, option: str
+) -> None:
+    monkeypatch.setattr("lalepass_service.http.tls._require_readable", lambda _: None)
+    (site.folder / name).unlink()
+
+    with pytest.raises(CertificateUnusable, match="can't be read: No such file") as refused:
+        ServerTls(site.files)
+
+    assert refused.value.option == option
+
+
+def test_a_look_that_fails_is_not_the_last_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lalepass_service.http.tls._LOOK_SECONDS", 0.001)
+    tls = ServerTls(site.files)
+    looks = 0
+
+    async def follow() -> None:
+        enough = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            nonlocal looks
+            looks += 1
+            if looks >= 5:
+                loop.call_soon_threadsafe(enough.set)
+            if looks != 3:
+                raise RuntimeError("nobody has thought of this")
+
+        monkeypatch.setattr(tls, "look", look)
+        following = asyncio.create_task(tls.follow())
+        await asyncio.wait_for(enough.wait(), 30)
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(follow())
+
+    # Once before the look that went well, and once after it.
+    said = "certificates can't be looked at; the old ones stay"
+    assert [line["event"] for line in logged] == [said, said]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "option", "why"),
     [
         ("server.crt", None, "tls_certificate", "can't be read: No such file or directory"),
