@@ -31,15 +31,6 @@ def host_and_port(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def host_header_and_prefix(url: str) -> tuple[str, str]:
-    """Return the `Host` of requests to a checked address, and what their path begins with."""
-    parts = urlsplit(url)
-    host, port = host_and_port(url)
-    name = f"[{host}]" if ":" in host else host
-    usual = (parts.scheme, port) in {("http", 80), ("https", 443)}
-    return name if usual else f"{name}:{port}", parts.path.rstrip("/")
-
-
 def shows_passwords(url: str) -> bool:
     """Whether what is sent there crosses a network in the open."""
     parts = urlsplit(url)

@@ -1,60 +1,40 @@
 """The bodies of requests and of answers, as Twisted wants them."""
 
-import re
-from collections.abc import Mapping
 from typing import Final
 
 from twisted.internet import defer, error
-from twisted.internet.interfaces import ITransport
+from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
 
 from lalepass_provider.errors import Broken
-
-_PLAIN: Final = re.compile(r"[\n -~]*")
-"""The head of a request, with one character between two lines."""
 
 _DONE: Final = Failure(error.ConnectionDone())
 
 
-class Written:
-    """A request in the form in which it goes over the wire, head and body in one go.
+@implementer(IBodyProducer)
+class Body:
+    """The body of a request, written in one go: it is a few kilobytes at most."""
 
-    Twisted's HTTP11ClientProtocol sends whatever has this form (`twisted/web/_newclient.py`,
-    Request). Its own one takes a body from a producer, with some twenty calls and five Deferreds
-    for what is a few kilobytes at most.
-    """
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
 
-    persistent = True
-    """The connection is kept."""
-    absoluteURI = None  # noqa: N815 - Twisted's name
-
-    def __init__(
-        self, *, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> None:
-        """Write it down.
-
-        Raises:
-            ValueError: something in the head would end its line, or is not ASCII.
-        """
-        self.method = method.encode("ascii")
-        lines = [f"{method} {target} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if body or method == "POST":
-            lines.append(f"Content-Length: {len(body)}")
-        head = "\n".join(lines)
-        if " " in target or head.count("\n") != len(lines) - 1 or not _PLAIN.fullmatch(head):
-            # Nothing of it in the text: there is a token in the head.
-            raise ValueError("the head of a request would not be what was meant")
-        self._content = head.replace("\n", "\r\n").encode("ascii") + b"\r\n\r\n" + body
-
-    def writeTo(self, transport: ITransport) -> defer.Deferred[None]:  # noqa: N802 - Twisted's name
+    def startProducing(self, consumer: IConsumer) -> defer.Deferred[None]:  # noqa: N802 - Twisted's
         """Write it."""
-        transport.write(self._content)
+        consumer.write(self._body)
         return defer.succeed(None)
 
-    def stopWriting(self) -> None:  # noqa: N802 - Twisted's name
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """There is nothing to pause."""
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """There is nothing to resume."""
+
+    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
         """There is nothing to stop."""
 
 

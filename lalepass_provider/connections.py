@@ -138,17 +138,6 @@ class BoundedConnection(ProtocolWrapper):
         else:
             ProtocolWrapper.dataReceived(self, data)
 
-    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """Go on reading.
-
-        Twisted's parser pauses between the head of an answer and its body, two system calls with
-        each request, until somebody wants the body. Here somebody does at once, and what may come
-        is bounded.
-        """
-
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """Go on reading, as before."""
-
     def loseConnection(self) -> None:  # noqa: N802 - Twisted's name
         """Close politely, and for certain."""
         ProtocolWrapper.loseConnection(self)

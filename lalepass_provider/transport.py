@@ -1,10 +1,9 @@
 """HTTP to one endpoint of the service, on Twisted's reactor.
 
-Twisted's connection pool and HTTP client: no thread (but the one of Synapse's resolver that looks
-up a host name), and nothing that blocks the reactor. Neither of those two bounds anything by
-itself, so the deadline, the size of an answer and the end of a connection are kept here. And
-neither tells apart what matters to whoever may ask another endpoint: was anything sent, has
-anything come back?
+Twisted's Agent and connection pool: no thread (but the one of Synapse's resolver that looks up a
+host name), and nothing that blocks the reactor. Neither of those two bounds anything by itself, so
+the deadline, the size of an answer and the end of a connection are kept here. And neither tells
+apart what matters to whoever may ask another endpoint: was anything sent, has anything come back?
 """
 
 from collections.abc import Mapping
@@ -15,21 +14,21 @@ from twisted.internet import defer, error
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.client import (
+    URI,
+    Agent,
     HTTPConnectionPool,
     RequestTransmissionFailed,
     ResponseFailed,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from zope.interface import implementer
 
-from lalepass_provider.addresses import host_and_port, host_header_and_prefix
-from lalepass_provider.bodies import Discard, Reader, Written
+from lalepass_provider.addresses import host_and_port
+from lalepass_provider.bodies import Body, Discard, Reader
 from lalepass_provider.connections import BoundedConnection, BoundedEndpoint, too_slow
 from lalepass_provider.errors import Broken, Lost, NotConnected, TooSlow, Unreachable
 from lalepass_provider.tls import ClientTls
-
-_KEY: Final = "service"
-"""A pool has connections to one endpoint only."""
 
 _MAX_HEAD_BYTES: Final = 32 * 1024
 """Of an answer, beside its body."""
@@ -72,7 +71,7 @@ class Transport:
     def __init__(
         self,
         *,
-        reactor: Any,  # noqa: ANN401 - the endpoint wants several reactor interfaces at once
+        reactor: Any,  # noqa: ANN401 - Agent wants several reactor interfaces at once
         url: str,
         connect_timeout: float,
         max_idle_connections: int,
@@ -90,17 +89,19 @@ class Transport:
         host, port = host_and_port(url)
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         """Host and port, for logs and metrics."""
-        self._host, self._prefix = host_header_and_prefix(url)
+        self._base = url.rstrip("/")
         self._reactor = reactor
         self._clock: IReactorTime = reactor
         self._max_idle = max_idle_connections
         self._tls = tls if url.startswith("https:") else None
-        self._endpoint = BoundedEndpoint(
-            reactor,
-            host=host,
-            port=port,
-            timeout=connect_timeout,
-            tls=self._tls.agreement(host) if self._tls else None,
+        self._endpoint = _OneEndpoint(
+            BoundedEndpoint(
+                reactor,
+                host=host,
+                port=port,
+                timeout=connect_timeout,
+                tls=self._tls.agreement(host) if self._tls else None,
+            )
         )
         self._pool = self._new_pool()
         self._tls_version = self._tls.version if self._tls else 0
@@ -160,20 +161,17 @@ class Transport:
             raise attempt.fault(exc) from exc
         return Answer(response.code, response.headers, body)
 
-    async def _ask(self, request: Request, attempt: "_Attempt") -> IResponse:
-        """Do what Agent does, which takes an address apart and puts it together for each request.
-
-        A pool and its connections are all of Agent that is needed for one endpoint.
-        """
-        written = Written(
-            method=request.method,
-            target=self._prefix + request.target,
-            headers={"Host": self._host, **request.headers},
-            body=request.body,
+    def _ask(self, request: Request, attempt: "_Attempt") -> defer.Deferred[IResponse]:
+        agent = Agent.usingEndpointFactory(self._reactor, self._endpoint, attempt)
+        headers = Headers()
+        for name, value in request.headers.items():
+            headers.addRawHeader(name, value)
+        url = (self._base + request.target).encode("ascii")
+        body = Body(request.body) if request.body else None
+        asked: defer.Deferred[IResponse] = agent.request(
+            request.method.encode("ascii"), url, headers, body
         )
-        connection = await attempt.connection(self._endpoint)
-        response: IResponse = await connection.request(written)
-        return response
+        return asked
 
     async def _read(self, request: Request, response: IResponse) -> bytes:
         if response.headers.hasHeader(b"content-encoding"):
@@ -185,8 +183,19 @@ class Transport:
         return await reader.finished
 
 
+@implementer(IAgentEndpointFactory)
+class _OneEndpoint:
+    def __init__(self, endpoint: BoundedEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def endpointForURI(self, _uri: URI) -> BoundedEndpoint:  # noqa: N802 - Twisted's name
+        return self._endpoint
+
+
 class _Attempt:
-    """Gets a connection for one request, and knows how far it came."""
+    """Stands between Agent and its pool, to see which connection a request got."""
+
+    persistent = True
 
     def __init__(
         self,
@@ -201,9 +210,8 @@ class _Attempt:
         self._connect_seconds = connect_seconds
         self._connection: BoundedConnection | None = None
 
-    def connection(self, endpoint: BoundedEndpoint) -> defer.Deferred[Any]:
-        """Fire with one of Twisted's HTTP11ClientProtocol, kept or new."""
-        connected: defer.Deferred[Any] = self._pool.getConnection(_KEY, endpoint)
+    def getConnection(self, key: object, endpoint: BoundedEndpoint) -> defer.Deferred[Any]:  # noqa: N802 - Twisted's name
+        connected: defer.Deferred[Any] = self._pool.getConnection(key, endpoint)
         if self._connect_seconds is not None and not connected.called:
             connected.addTimeout(self._connect_seconds, self._clock, onTimeoutCancel=too_slow)
         return connected.addCallback(self._noted)

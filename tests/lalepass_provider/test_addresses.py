@@ -2,12 +2,7 @@
 
 import pytest
 
-from lalepass_provider.addresses import (
-    checked,
-    host_and_port,
-    host_header_and_prefix,
-    shows_passwords,
-)
+from lalepass_provider.addresses import checked, host_and_port, shows_passwords
 
 
 @pytest.mark.parametrize(
@@ -23,26 +18,6 @@ from lalepass_provider.addresses import (
 )
 def test_an_address_names_a_host_and_a_port(url: str, where: tuple[str, int]) -> None:
     assert host_and_port(checked(url)) == where
-
-
-@pytest.mark.parametrize(
-    ("url", "host", "prefix"),
-    [
-        ("https://auth.example.org", "auth.example.org", ""),
-        ("http://auth.example.org:80/", "auth.example.org", ""),
-        ("https://auth.example.org:80", "auth.example.org:80", ""),
-        ("http://auth.example.org:443", "auth.example.org:443", ""),
-        (
-            "https://auth.example.org:8220/behind/a/proxy/",
-            "auth.example.org:8220",
-            "/behind/a/proxy",
-        ),
-        ("http://[::1]", "[::1]", ""),
-        ("http://[::1]:8220", "[::1]:8220", ""),
-    ],
-)
-def test_requests_name_the_host_as_rfc_9110_wants_it(url: str, host: str, prefix: str) -> None:
-    assert host_header_and_prefix(checked(url)) == (host, prefix)
 
 
 @pytest.mark.parametrize(
