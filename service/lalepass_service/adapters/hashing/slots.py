@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -80,7 +81,10 @@ class Slots:
         self._max_waiting = max_waiting
         self._deadline = deadline
         self._inside = 0
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._queue: deque[_Job | None] = deque()
+        # The bells of threads that have nothing to do, the one that worked last at the end. These
+        # two are changed by steps that are one under the GIL, from the loop and from the threads.
+        self._idle: list[SimpleQueue[None]] = []
         self._threads: list[threading.Thread] = []
         self._shed = 0
         self._completed = 0
@@ -103,7 +107,7 @@ class Slots:
         if self._inside >= self._count:
             late = loop.call_later(self._deadline, self._give_up, job)
         self._inside += 1
-        self._queue.put(job)
+        self._hand_over(job)
         try:
             result: T = await job.done
         except asyncio.CancelledError:
@@ -150,9 +154,33 @@ class Slots:
         """Finish the work that runs, refuse all that waits, and stop the threads."""
         self._closed = True
         for _ in self._threads:
-            self._queue.put(None)
+            self._hand_over(None)
         for thread in self._threads:
             thread.join()
+
+    def _hand_over(self, job: _Job | None) -> None:
+        """Queue a job, and wake the thread that worked last if any is idle.
+
+        It finds the memory that it has just given back still in the caches of its core. Where
+        threads take turns, as they do at one shared queue, a hash with nothing else going on takes
+        nearly half as long again.
+        """
+        self._queue.append(job)
+        with suppress(IndexError):
+            self._idle.pop().put(None)
+
+    def _next(self, bell: "SimpleQueue[None]") -> _Job | None:
+        """Wait for a job, on a thread."""
+        while True:
+            with suppress(IndexError):
+                return self._queue.popleft()
+            self._idle.append(bell)
+            if self._queue:
+                # It came between the look and the note. Whoever has taken the note already rings.
+                with suppress(ValueError):
+                    self._idle.remove(bell)
+                    continue
+            bell.get()
 
     def _start_thread(self) -> None:
         name = f"hash_{len(self._threads)}"
@@ -164,7 +192,8 @@ class Slots:
         """Work off the queue, on a thread."""
         _step_back()
         ended = 0.0
-        while (job := self._queue.get()) is not None:
+        bell: SimpleQueue[None] = SimpleQueue()
+        while (job := self._next(bell)) is not None:
             if not job.claim():
                 continue
             result: object = None
