@@ -121,7 +121,11 @@ class MatrixAccounts:
             else:
                 account = await self._link(existing, user)
         self._not_local(account.mxid)
-        return Ensured(mxid=self._usable(account), created=created, profile=account.profile)
+        mxid = self._usable(account)
+        self._same_name(mxid, user)
+        if account.deactivated:
+            raise _deactivated()
+        return Ensured(mxid=mxid, created=created, profile=account.profile)
 
     async def is_ours(self, mxid: str) -> bool:
         """Say whether an account is that of the user of this name, or would be at the next login.
@@ -171,11 +175,7 @@ class MatrixAccounts:
             )
             raise _refused("The account of this name on this server belongs to somebody else.")
         if account.deactivated:
-            raise AccountRefused(
-                status=403,
-                errcode=Codes.USER_DEACTIVATED.value,
-                message="This account has been deactivated on this server.",
-            )
+            raise _deactivated()
         self._usable(account)
         if not account.links and not self._may_link(account):
             return await self._linked_meanwhile(account, user)
@@ -222,10 +222,38 @@ class MatrixAccounts:
             raise _refused("The account of this name on this server is not a person's.")
         return account.mxid
 
+    def _same_name(self, mxid: str, user: AcceptedUser) -> None:
+        """Refuse an account whose link, made by hand, leads to a user of another name.
+
+        Locks and orders to sign out go by the name: they would not find the account.
+        """
+        if localpart_of(mxid).lower() != user.localpart:
+            logger.error(
+                "%s is linked to the user %s of Lalepass, who has another name: not logged in."
+                " Remove the %s entry of the account's external_ids with Synapse's admin API",
+                mxid,
+                user.localpart,
+                LINK,
+            )
+            raise _refused("Your account on this server has another name.")
+
     def _not_local(self, mxid: str) -> None:
         if self._local_users.match_mxid(mxid):
             logger.error("Lalepass has a user for %s, who is one of local_users", mxid)
             raise _refused("The account of this name has its password on this server alone.")
+
+
+def localpart_of(mxid: str) -> str:
+    """Return what is between `@` and `:`."""
+    return mxid.removeprefix("@").partition(":")[0]
+
+
+def _deactivated() -> AccountRefused:
+    return AccountRefused(
+        status=403,
+        errcode=Codes.USER_DEACTIVATED.value,
+        message="This account has been deactivated on this server.",
+    )
 
 
 def _refused(message: str) -> AccountRefused:

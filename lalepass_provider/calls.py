@@ -188,13 +188,16 @@ class Calls:
         patience: float | None,
     ) -> T:
         begun = time.monotonic()
+        first = request()
+        sent = self._token.version
         try:
-            return await self._endpoints.ask(request(), read, deadline=deadline, patience=patience)
+            return await self._endpoints.ask(first, read, deadline=deadline, patience=patience)
         except CallerRejected:
             # The service looks at the token before anything else, so nothing was done. The file
-            # may be newer than our last look at it.
+            # may be newer than our last look at it, or another call has just read it.
+            self._token.look_again()
             left = deadline - (time.monotonic() - begun)
-            if left <= 0 or not self._token.look_again():
+            if left <= 0 or self._token.version == sent:
                 raise
             return await self._endpoints.ask(request(), read, deadline=left, patience=patience)
 

@@ -106,6 +106,8 @@ class ProfileSync:
             return
         if account is None or not account.exists or self._local_users.match_mxid(account.mxid):
             return
+        if account.deactivated:
+            return  # whose data Synapse may have erased: nothing of it comes back
         await self._bring_in_step(account.mxid, Wanted.by(person), created=False)
 
     async def _bring_in_step(self, mxid: str, wanted: Wanted, *, created: bool) -> None:

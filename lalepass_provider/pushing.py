@@ -13,7 +13,7 @@ from lalepass_provider.background import Background, Backoff
 from lalepass_provider.errors import ContractBroken, CursorUnknown, NoAnswer
 from lalepass_provider.follower import PACE, WAIT, Feed
 from lalepass_provider.locks import Knowledge
-from lalepass_wire.feed import Account
+from lalepass_wire.feed import Account, AccountState
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,10 @@ _BETWEEN: Final = 0.02
 
 
 class ProfilePusher:
-    """Calls `apply` for each account that has changed and is active. For one process only."""
+    """Calls `apply` for each account that has changed, unless it is disabled.
+
+    For one process only.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,8 @@ class ProfilePusher:
         if answer.cursor == cursor and (answer.accounts or answer.more):
             raise ContractBroken("the change feed does not move on")
         for account in answer.accounts:
-            if not account.locked:
+            # Of one who is deleted nothing is left, so that the addresses are free for others.
+            if not account.locked or account.state is AccountState.DELETED:
                 await self._apply(account)
                 await self._background.pause(_BETWEEN)
         self._knowledge.profiles = answer.cursor

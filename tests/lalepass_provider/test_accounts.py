@@ -73,13 +73,31 @@ async def test_later_logins_find_it_whatever_the_policy_is(policy: LinkExisting)
 
 
 @on_reactor
-async def test_who_is_renamed_keeps_the_account() -> None:
+async def test_a_link_to_a_user_of_another_name_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Locks go by the name: who could log in here could not be locked out any more.
     homeserver = FakeHomeserver()
     await accounts_of(homeserver).ensure(ALICE)
 
-    renamed = ALICE.model_copy(update={"localpart": "alice.new"})
+    told = await refusal(
+        accounts_of(homeserver), ALICE.model_copy(update={"localpart": "alice.new"})
+    )
 
-    assert await accounts_of(homeserver).ensure(renamed) == FOUND
+    assert (told.status, told.errcode) == (403, "M_FORBIDDEN")
+    assert "has another name" in told.message
+    assert "external_ids" in caplog.text
+
+
+@on_reactor
+async def test_a_deactivated_account_is_nobodys_although_it_is_linked() -> None:
+    homeserver = FakeHomeserver()
+    await accounts_of(homeserver).ensure(ALICE)
+    homeserver.change(MXID, deactivated=True)
+
+    told = await refusal(accounts_of(homeserver), ALICE)
+
+    assert (told.status, told.errcode) == (403, "M_USER_DEACTIVATED")
 
 
 @pytest.mark.parametrize("policy", LinkExisting)

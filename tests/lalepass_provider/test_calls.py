@@ -10,7 +10,7 @@ from twisted.internet import defer
 from lalepass_provider.calls import Calls
 from lalepass_provider.endpoints import Endpoints
 from lalepass_provider.errors import Broken, ContractBroken, Overloaded, TooSlow
-from lalepass_provider.files import Fixed
+from lalepass_provider.files import Fixed, Held
 from lalepass_provider.health import Health
 from lalepass_provider.metrics import Metrics
 from lalepass_provider.transport import Transport
@@ -20,14 +20,34 @@ from tests.lalepass_provider.servers import Connection, serving
 TOKEN = "token-canary"
 
 
-def make_calls(url: str, *, deadline: float = 30.0, max_in_flight: int = 1) -> Calls:
+class Rotated:
+    """A token whose file another call reads while ours is on its way."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.tokens = ["the-old-token", "the-new-token"]
+
+    def current(self) -> SecretStr:
+        return SecretStr(self.tokens[self.version])
+
+    def look_again(self) -> bool:
+        return False
+
+
+def make_calls(
+    url: str,
+    *,
+    deadline: float = 30.0,
+    max_in_flight: int = 1,
+    token: Held[SecretStr] = Fixed(SecretStr(TOKEN)),  # noqa: B008 - it never changes
+) -> Calls:
     transport = Transport(reactor=reactor, url=url, connect_timeout=2.0, max_idle_connections=4)
     health = Health(
         [transport], clock=reactor, probe_seconds=2.0, metrics=Metrics(CollectorRegistry())
     )
     return Calls(
         endpoints=Endpoints(health, clock=reactor),
-        token=Fixed(SecretStr(TOKEN)),
+        token=token,
         deadline=deadline,
         max_in_flight=max_in_flight,
     )
@@ -44,6 +64,26 @@ async def test_a_call_has_a_method_parameters_and_no_body_if_none_is_given() -> 
     assert head.startswith(b"GET /v1/changes?after=a%2Fb%26c&wait=25 HTTP/1.1\r\n")
     assert b"content-type" not in head.lower()
     assert body == b""
+
+
+@on_reactor
+async def test_a_token_that_another_call_has_read_meanwhile_is_shown() -> None:
+    token, shown = Rotated(), []
+
+    def behave(connection: Connection, request: bytes) -> None:
+        shown.append(b"the-new-token" in request)
+        if shown[-1]:
+            connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        else:
+            token.version = 1
+            connection.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(behave) as server:
+        calls = make_calls(server.url, token=token)
+        assert await calls.call("GET", "/v1/caller") == b""
+        await calls.aclose()
+
+    assert shown == [False, True]
 
 
 @on_reactor

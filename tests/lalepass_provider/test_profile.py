@@ -78,6 +78,18 @@ class Parts:
 
 
 @on_reactor
+async def test_a_deactivated_account_gets_nothing_back() -> None:
+    # Synapse may have erased it.
+    parts = Parts()
+    parts.homeserver.change(MXID, deactivated=True)
+
+    await parts.sync.apply(FULL)
+
+    assert parts.homeserver.addresses == []
+    assert parts.failed == []
+
+
+@on_reactor
 async def test_everything_that_is_said_is_written() -> None:
     parts = Parts()
 

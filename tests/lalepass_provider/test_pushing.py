@@ -52,6 +52,15 @@ def test_who_has_changed_and_is_active_is_brought_in_step_once() -> None:
     assert it.knowledge.profiles == it.service.cursor
 
 
+def test_of_who_is_deleted_nothing_is_left() -> None:
+    it = Pushing()
+    it.service.set("alice", AccountState.DELETED)
+
+    it.step()
+
+    assert it.applied == [("alice", None)]
+
+
 def test_it_begins_where_the_locks_are_known_and_then_goes_its_own_way() -> None:
     it = Pushing()
     it.knowledge.cursor = None
