@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.docker.people import ALICE, BOB
-from tests.docker.stack import Stack, docker
+from tests.docker.stack import Stack
 from tools.processes import free_port
 
 
@@ -32,4 +32,12 @@ def stack() -> Iterator[Stack]:
         yield stack
     finally:
         stack.compose("down", "--volumes", "--timeout", "5")
-        docker("image", "prune", "--force")
+
+
+@pytest.fixture
+def one_token(stack: Stack) -> str:
+    """The id of the homeserver's token, the only one that is good."""
+    used = stack.token_in_use()
+    for token in stack.live_tokens() - {used}:
+        stack.lalepass("token", "revoke", token)
+    return used

@@ -21,13 +21,13 @@ class CommandFailed(Exception):
     """A command said no. Its text has what it printed; none of these commands prints a secret."""
 
 
-def docker(*arguments: str, stdin: str = "", timeout: float = 120.0) -> str:
-    """Run `docker ...` and return what it printed.
+def docker(*arguments: str, stdin: str = "", timeout: float = 120.0, errors: bool = False) -> str:
+    """Run `docker ...` and return what it printed, with or without its standard error.
 
     Raises:
         CommandFailed: it did not succeed.
     """
-    return _run(["docker", *arguments], stdin=stdin, timeout=timeout)
+    return _run(["docker", *arguments], stdin=stdin, timeout=timeout, errors=errors)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,16 @@ class Stack:
     def add(self, localpart: str, password: str, *options: str) -> None:
         """Make an account."""
         self.lalepass("user", "add", localpart, "--password-stdin", *options, stdin=password)
+
+    def live_tokens(self) -> set[str]:
+        """Return the ids of the tokens that are good."""
+        listed = json.loads(self.lalepass("token", "list", "--json"))["tokens"]
+        return {token["id"] for token in listed if token["revoked_at"] is None}
+
+    def token_in_use(self) -> str:
+        """Return the id of the homeserver's token."""
+        token = self.compose("exec", "-T", "synapse", "cat", "/secrets/homeserver/token")
+        return token.split("_")[1]
 
     def container(self, service: str) -> str:
         """Return the id of a service's container, running or not."""
@@ -115,6 +125,7 @@ def _run(
     stdin: str,
     timeout: float,
     environment: Mapping[str, str] | None = None,
+    errors: bool = False,
 ) -> str:
     done = subprocess.run(
         command,
@@ -125,7 +136,8 @@ def _run(
         check=False,
         env={**os.environ, **(environment or {})},
     )
-    printed = done.stdout.decode("latin-1")
+    # A container's log comes in two streams, as it was written.
+    printed = done.stdout.decode("latin-1") + (done.stderr.decode("latin-1") if errors else "")
     if done.returncode != 0:
         said = printed + done.stderr.decode(errors="replace")
         raise CommandFailed(f"{' '.join(command)}: {done.returncode}\n{said}")

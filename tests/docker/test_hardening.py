@@ -2,13 +2,20 @@
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.docker.stack import CommandFailed, Stack, docker
+from tests.docker.stack import ROOT, CommandFailed, Stack, docker
 
-SERVICES = ["lalepass", "synapse", "postgres"]
+SERVICES = ["lalepass", "lalepass-renew", "synapse", "postgres"]
+NETWORKS = {
+    "lalepass": {"authentication"},
+    "lalepass-renew": {"none"},
+    "synapse": {"outside", "authentication", "database"},
+    "postgres": {"database"},
+}
 # What a plain container is asked with, in its own Python.
 _CONNECT = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
 
@@ -44,6 +51,23 @@ def test_only_the_homeserver_is_published_and_on_loopback_only(stack: Stack) -> 
     assert bound == {("synapse", "127.0.0.1", stack.port)}
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_is_on_its_own_networks_only(stack: Stack, service: str) -> None:
+    def name(network: str) -> str:
+        return network if network == "none" else stack.network(network)
+
+    assert set(stack.inspect(service)["NetworkSettings"]["Networks"]) == {
+        name(network) for network in NETWORKS[service]
+    }
+
+
+def test_who_is_on_a_network_of_two_meets_nobody_outside(stack: Stack) -> None:
+    names = [stack.network(name) for name in ("authentication", "database", "outside")]
+    networks = json.loads(docker("network", "inspect", *names))
+
+    assert [network["Internal"] for network in networks] == [True, True, False]
+
+
 @pytest.mark.parametrize(("target", "port"), [("postgres", "5432"), ("192.0.2.1", "443")])
 def test_the_service_reaches_no_database_and_nobody_outside(
     stack: Stack, target: str, port: str
@@ -75,12 +99,23 @@ def test_without_a_certificate_the_service_listens_to_nobody(stack: Stack) -> No
 
 
 def test_secrets_are_for_their_owner_and_the_group_only(stack: Stack) -> None:
-    mode = "import os,sys; print(oct(os.stat(sys.argv[1]).st_mode)[-3:])"
-    files = ["/secrets/homeserver/token", "/secrets/homeserver/homeserver.key", "/data/pgpass"]
+    files = {
+        "synapse": {
+            "/secrets/homeserver/token": "640",
+            "/secrets/homeserver/homeserver.key": "640",
+            "/data/pgpass": "600",
+        },
+        "lalepass": {
+            "/secrets/lalepass/lalepass.key": "640",
+            "/secrets/lalepass/health.key": "640",
+        },
+        "postgres": {"/secrets/database/password": "640"},
+        "lalepass-renew": {"/authority/ca.key": "600"},
+    }
 
-    modes = [stack.compose("exec", "-T", "synapse", "python", "-c", mode, file) for file in files]
-
-    assert [mode.strip() for mode in modes] == ["640", "640", "600"]
+    for service, modes in files.items():
+        shown = stack.compose("exec", "-T", service, "stat", "--format=%n %a", *modes)
+        assert dict(line.split() for line in shown.splitlines()) == modes
 
 
 def test_no_secret_stands_in_the_environment_or_the_arguments(stack: Stack) -> None:
@@ -89,9 +124,10 @@ def test_no_secret_stands_in_the_environment_or_the_arguments(stack: Stack) -> N
     assert password
     assert token.startswith("lalepass_")
 
-    for service in SERVICES:
+    for service in [*SERVICES, "lalepass-prepare", "synapse-prepare"]:
         facts = json.dumps(stack.inspect(service))
-        logs = docker("logs", stack.container(service))
+        logs = docker("logs", stack.container(service), errors=True)
+        assert logs or service == "synapse-prepare"
         for secret in (password, token):
             assert secret not in facts
             assert secret not in logs
@@ -111,10 +147,28 @@ def test_the_size_of_the_images(stack: Stack, capsys: pytest.CaptureFixture[str]
     assert added <= 250e6
 
 
-def test_the_compose_file_is_valid_with_the_example_settings() -> None:
-    subprocess.run(
-        ["docker", "compose", "--env-file", ".env.example", "config", "--quiet"],
-        check=True,
-        timeout=60,
-        cwd=Stack(port=1).root,
-    )
+def test_the_example_settings_lack_nothing_but_the_domain(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+
+    def config(domain: str) -> "subprocess.CompletedProcess[str]":
+        example = (ROOT / ".env.example").read_text()
+        assert example.count("\nSYNAPSE_SERVER_NAME=\n") == 1
+        file.write_text(example.replace("SERVER_NAME=\n", f"SERVER_NAME={domain}\n"))
+        return subprocess.run(
+            ["docker", "compose", "--env-file", str(file), "config", "--format", "json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=ROOT,
+        )
+
+    lacking = config("")
+    assert lacking.returncode != 0
+    assert "copy .env.example to .env and change it" in lacking.stderr
+    whole = config("example.org")
+    assert whole.returncode == 0, whole.stderr
+    services = json.loads(whole.stdout)["services"]
+    assert services["synapse-prepare"]["environment"]["SYNAPSE_SERVER_NAME"] == "example.org"
+    # Engines before 25 refuse it.
+    assert "start_interval" not in whole.stdout

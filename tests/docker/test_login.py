@@ -59,6 +59,8 @@ def test_the_service_is_stopped_and_started(stack: Stack) -> None:
     try:
         assert said(stack.login("alice", ALICE)) == AWAY
         assert said(stack.login("alice", "not it")) == AWAY
+        # It has ended by itself, and was not killed when its time was over.
+        assert stack.inspect("lalepass")["State"]["ExitCode"] == 0
     finally:
         stack.compose("start", "lalepass")
     logs_in_within(stack, 60)
