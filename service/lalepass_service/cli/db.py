@@ -125,7 +125,9 @@ def restore(
 def _bring_back(config: "Config", copied: Path) -> None:
     from lalepass_service import parts  # noqa: PLC0415 - see above
 
-    parts.restore(copied, config.database.path)
+    aside = parts.restore(copied, config.database.path)
+    if aside is not None:
+        console.explain(f"What was there is damaged, and is {aside} now.")
     # It may be of an older version.
     parts.migrate(config.database.path)
     _begin_anew(config)

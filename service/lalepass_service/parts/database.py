@@ -56,8 +56,10 @@ def back_up(path: Path, target: Path) -> None:
         backup.copy(path, target)
 
 
-def restore(source: Path, path: Path) -> None:
+def restore(source: Path, path: Path) -> Path | None:
     """Put a copy in the place of the database, which nobody may be using.
+
+    Return where a database was moved that is damaged beyond opening.
 
     Raises:
         OutsideFault: the copy is no good, or the database is in use or can't be written.
@@ -65,7 +67,7 @@ def restore(source: Path, path: Path) -> None:
     from lalepass_service.adapters.sql import backup
 
     with _database_faults(path):
-        backup.restore(source, path)
+        return backup.restore(source, path)
 
 
 def require_current_schema(config: "Config") -> None:

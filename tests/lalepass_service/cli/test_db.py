@@ -93,6 +93,22 @@ def test_a_backup_is_brought_back(operator: Operator, tmp_path: Path) -> None:
     assert operator("user", "show", "bob").code == ExitCode.REFUSED
 
 
+def test_a_backup_comes_in_the_place_of_what_can_not_be_opened(
+    operator: Operator, tmp_path: Path
+) -> None:
+    database, copy = operator.directory / "lalepass.db", tmp_path / "copy.db"
+    operator.add("alice")
+    operator("db", "backup", str(copy)).done()
+    database.write_bytes(bytes(100) + database.read_bytes()[100:])
+    assert "file is not a database" in operator("user", "list").refused(ExitCode.OUTSIDE)
+
+    said = operator("db", "restore", str(copy), "--yes")
+
+    assert said.code == ExitCode.OK
+    assert f"What was there is damaged, and is {database}.damaged now." in said.err
+    operator("user", "show", "alice").done()
+
+
 def test_what_is_no_backup_is_named(operator: Operator, tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.db"
 

@@ -1,10 +1,12 @@
 """A copy of the database while it is in use, and the way back. Blocks."""
 
+import fcntl
 import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -37,9 +39,10 @@ def copy(database: Path, target: Path) -> None:
         _make_durable(target)
 
 
-def restore(backup: Path, database: Path) -> None:
+def restore(backup: Path, database: Path) -> Path | None:
     """Put a copy in the place of the database, in one transaction: all of it, or nothing.
 
+    A database that is damaged beyond opening is moved aside, and the return value is where to.
     The database gets a new id, by which those who follow its feed notice that it is another one:
     what happened since the copy has not happened any more.
 
@@ -58,9 +61,11 @@ def restore(backup: Path, database: Path) -> None:
                 _require_sound(copied, backup)
                 copied.backup(source)
             _rename(source)
+            aside = _moved_aside(database)
             with _opened(database) as target:
                 _require_unused(target, database)
                 source.backup(target)
+            return aside
 
 
 @contextmanager
@@ -114,6 +119,50 @@ def _require_unused(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         raise InvalidInput(f"{path} is in use: stop the service first") from error
+
+
+def _moved_aside(database: Path) -> Path | None:
+    """Make way for a new database if SQLite can do nothing with the one that is there."""
+    try:
+        with _opened(database) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+            raise
+    else:
+        return None
+    _require_unlocked(database)
+    aside = _free_name(database)
+    # The log first: beside a new database, the old one's would be taken for its own.
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            Path(f"{database}{suffix}").rename(f"{aside}{suffix}")
+    _create(database)
+    _make_durable(database)
+    return aside
+
+
+def _free_name(database: Path) -> Path:
+    for number in count(1):
+        name = f"{database.name}.damaged" + (f".{number}" if number > 1 else "")
+        aside = database.with_name(name)
+        if not any(Path(f"{aside}{suffix}").exists() for suffix in ("", "-wal", "-shm")):
+            return aside
+    raise AssertionError("numbers don't end")
+
+
+def _require_unlocked(database: Path) -> None:
+    """Find out whether anybody has it open, without SQLite: its locks are on bytes of the file.
+
+    The shared lock is on 510 bytes from the one after the next of 1 GiB (SQLite, `os.h`:
+    SHARED_FIRST, SHARED_SIZE). A service at rest holds it. This process may have no connection to
+    the file: closing it here would take that one's locks away (POSIX).
+    """
+    with database.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)
+        except BlockingIOError as error:
+            raise InvalidInput(f"{database} is in use: stop the service first") from error
 
 
 def _rename(connection: sqlite3.Connection) -> None:

@@ -1,6 +1,8 @@
 """A backup is whole, made while others write, and brought back as a whole."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -131,6 +133,62 @@ def test_a_database_in_use_is_not_replaced(database: Path, tmp_path: Path) -> No
             backup.restore(tmp_path / "copy.db", database)
 
     backup.restore(tmp_path / "copy.db", database)
+
+
+@pytest.mark.parametrize("damage", ["text", "header", "cut"])
+def test_a_database_that_can_not_be_opened_is_moved_aside(
+    database: Path, tmp_path: Path, damage: str
+) -> None:
+    backup.copy(database, tmp_path / "copy.db")
+    content = database.read_bytes()
+    damaged = {
+        "text": b"no database " * 1000,
+        "header": bytes(100) + content[100:],
+        "cut": content[: len(content) // 2],
+    }[damage]
+    # Whatever is in its log must not get into the new one.
+    log = Path(f"{database}-wal")
+
+    for name in ("lalepass.db.damaged", "lalepass.db.damaged.2"):
+        database.write_bytes(damaged)
+        log.write_bytes(b"log")
+
+        assert backup.restore(tmp_path / "copy.db", database) == tmp_path / name
+
+        assert _names(database) == ["first"]
+        assert (tmp_path / name).read_bytes() == damaged
+        assert database.stat().st_mode & 0o777 == 0o600
+        _retire(database, "second")
+
+
+def test_a_damaged_database_in_use_is_not_moved(database: Path, tmp_path: Path) -> None:
+    backup.copy(database, tmp_path / "copy.db")
+    # Another process: locks are a process's own.
+    at_rest = (
+        "import sqlite3, sys;"
+        "c = sqlite3.connect(sys.argv[1]);"
+        "c.execute('SELECT * FROM users').fetchall();"
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    service = subprocess.Popen(
+        [sys.executable, "-c", at_rest, str(database)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with service:
+        assert service.stdout is not None
+        assert service.stdout.readline() == b"open\n"
+        with database.open("r+b") as file:
+            file.write(bytes(100))
+        damaged = database.read_bytes()
+
+        with pytest.raises(InvalidInput, match="is in use: stop the service first"):
+            backup.restore(tmp_path / "copy.db", database)
+
+        assert database.read_bytes() == damaged
+        service.communicate(timeout=30)
+
+    assert backup.restore(tmp_path / "copy.db", database) is not None
 
 
 @pytest.mark.parametrize("damage", ["text", "empty", "cut", "torn", "other", "missing"])
