@@ -61,6 +61,15 @@ def test_it_is_on_its_own_networks_only(stack: Stack, service: str) -> None:
     }
 
 
+@pytest.mark.parametrize("service", [*SERVICES, "lalepass-prepare", "synapse-prepare"])
+def test_it_has_no_volume_without_a_name(stack: Stack, service: str) -> None:
+    mounts = stack.inspect(service)["Mounts"]
+    volumes = [mount["Name"] for mount in mounts if mount["Type"] == "volume"]
+
+    assert volumes
+    assert {name for name in volumes if not name.startswith(stack.network(""))} == set()
+
+
 def test_who_is_on_a_network_of_two_meets_nobody_outside(stack: Stack) -> None:
     names = [stack.network(name) for name in ("authentication", "database", "outside")]
     networks = json.loads(docker("network", "inspect", *names))
