@@ -13,19 +13,11 @@ LOG=/var/log/lalepass-dockerd.log
 WANTED=(docker.io docker-cli docker-compose docker-buildx)
 STARTED_WITHIN=60 # seconds
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
-}
+. "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 codename() {
     . /etc/os-release
     echo "${VERSION_CODENAME:-}"
-}
-
-# The mirrors that this machine takes its own packages from: other ones may be out of reach.
-mirror() { # $1: debian or debian-security
-    { cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null || true; } \
-        | grep -oE "https?://[^ ]+/$1/?( |\$)" | head -n 1 | tr -d ' '
 }
 
 add_newer_debian() {

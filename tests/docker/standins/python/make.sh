@@ -11,6 +11,7 @@
 set -euo pipefail
 tag=$1
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../../apt.sh"
 cache=${LALEPASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lalepass}/images
 rootfs=$cache/python-3.13-trixie-$(date +%G-W%V).tar
 label=org.lalepass.standin
@@ -21,15 +22,14 @@ install_mmdebstrap() {
     as_root apt-get install -qq -y --no-install-recommends mmdebstrap > /dev/null
 }
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
-}
-
 mkdir -p "$cache"
 if [ ! -e "$rootfs" ]; then
     command -v mmdebstrap > /dev/null || install_mmdebstrap
-    mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null || true; } \
-        | grep -oE "https?://[^ ]+/debian/?( |$)" | head -n 1 | tr -d ' ')
+    packages=$(mirror debian)
+    [ -n "$packages" ] || {
+        echo "standin: no Debian mirror in this machine's apt sources" >&2
+        exit 1
+    }
     rm -f "$cache"/python-3.13-trixie-*.tar
     mmdebstrap --quiet --variant=minbase \
         --include=ca-certificates,netbase,python3,python3-venv,tzdata \
@@ -37,7 +37,7 @@ if [ ! -e "$rootfs" ]; then
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         --customize-hook='chroot "$1" python3 -m venv /usr/local' \
         --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*' \
-        trixie "${rootfs%.tar}.part.tar" "${mirror:-http://deb.debian.org/debian}"
+        trixie "${rootfs%.tar}.part.tar" "$packages"
     mv "${rootfs%.tar}.part.tar" "$rootfs"
 fi
 
