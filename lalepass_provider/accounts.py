@@ -186,13 +186,14 @@ class MatrixAccounts:
 
     def _may_link(self, account: Account) -> bool:
         if self._link_existing is LinkExisting.IF_NO_PASSWORD:
-            return not account.has_password
+            return not account.has_password and not account.vouched_by
         return self._link_existing is LinkExisting.ALWAYS
 
     async def _linked_meanwhile(self, account: Account, user: AcceptedUser) -> Account:
         """Wait for the login that has just made the account, if there is one, to link it."""
         now = self._homeserver.get_current_time_msec() / 1000
-        if not account.has_password and now - account.created_at < _YOUNG:
+        ours = not account.has_password and not account.vouched_by
+        if ours and now - account.created_at < _YOUNG:
             for moment in _MOMENTS:
                 await self._homeserver.sleep(moment)
                 linked = await self._tables.linked(user.id)
@@ -200,9 +201,10 @@ class MatrixAccounts:
                     return linked
         logger.error(
             "%s was there before Lalepass and is not linked to a user of it: not logged in"
-            " (link_existing: %s)",
+            " (link_existing: %s%s)",
             account.mxid,
             self._link_existing.value,
+            _who_logs_in(account),
         )
         raise _refused("The account of this name on this server is not yours, as far as is known.")
 
@@ -246,6 +248,13 @@ class MatrixAccounts:
 def localpart_of(mxid: str) -> str:
     """Return what is between `@` and `:`."""
     return mxid.removeprefix("@").partition(":")[0]
+
+
+def _who_logs_in(account: Account) -> str:
+    """Say for the log who but Lalepass's user could log in to an account."""
+    password = "; it has a password in Synapse" if account.has_password else ""
+    providers = ", ".join(sorted(account.vouched_by))
+    return password + (f"; somebody logs in to it by {providers}" if providers else "")
 
 
 def _deactivated() -> AccountRefused:

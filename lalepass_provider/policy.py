@@ -28,7 +28,7 @@ class LinkExisting(StrEnum):
     """Which accounts that were there before Lalepass become those of its users of the same name."""
 
     NEVER = "never"
-    # those that nobody can log in to with a password of the homeserver's
+    # those that nobody else can log in to, with a password of the homeserver's or by single sign-on
     IF_NO_PASSWORD = "if_no_password"  # noqa: S105 - the name of a policy
     ALWAYS = "always"
 

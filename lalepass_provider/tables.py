@@ -57,6 +57,8 @@ class Account:
     """Seconds since 1970."""
     links: frozenset[str] = frozenset()
     """The ids of the users of Lalepass that it is linked to: one, or none."""
+    vouched_by: frozenset[str] = frozenset()
+    """Others than Lalepass, such as single sign-on providers, that let somebody log in to it."""
     profile: Profile | None = None
     """How its profile was in the same moment, if it was asked for and could be read."""
 
@@ -200,16 +202,17 @@ def _account(cursor: Cursor, mxid: str) -> Account | None:
         return None
     is_guest, appservice, deactivated, created_at, has_password = row
     cursor.execute(
-        "SELECT external_id FROM user_external_ids WHERE auth_provider = ? AND user_id = ?",
-        (LINK, mxid),
+        "SELECT auth_provider, external_id FROM user_external_ids WHERE user_id = ?", (mxid,)
     )
+    vouched = cursor.fetchall()
     return Account(
         mxid=mxid,
         special=bool(is_guest) or bool(appservice),
         deactivated=bool(deactivated),
         has_password=bool(has_password),
         created_at=created_at or 0,
-        links=frozenset(account_id for (account_id,) in cursor.fetchall()),
+        links=frozenset(account_id for provider, account_id in vouched if provider == LINK),
+        vouched_by=frozenset(provider for provider, _ in vouched if provider != LINK),
     )
 
 

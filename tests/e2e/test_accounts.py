@@ -98,6 +98,27 @@ def test_lesson_6_an_account_without_a_password_is_taken(
     assert lenient.log_in("adopted", password).status_code == 200
 
 
+def test_lesson_6_an_account_of_single_sign_on_is_not_taken(
+    lenient: Homeserver, scripted: ScriptedService
+) -> None:
+    """It has no password; the admin API writes what Synapse writes when SSO makes an account."""
+    password = scripted.add("ssouser")
+    register_locally(lenient, "bot-sso", "keeper's own", admin=True)
+    admin = lenient.log_in("bot-sso", "keeper's own").json()["access_token"]
+    ids = [{"auth_provider": "oidc-github", "external_id": "9"}]
+    path = f"/_synapse/admin/v2/users/{mxid_of('ssouser')}"
+    assert lenient.call("PUT", path, {"external_ids": ids}, token=admin).status_code == 201
+
+    answer = lenient.log_in("ssouser", password)
+
+    assert (answer.status_code, answer.json()["errcode"]) == (403, "M_FORBIDDEN")
+    assert lenient.call("GET", path, token=admin).json()["external_ids"] == ids
+    # An administrator can say that it is the same person.
+    both = [*ids, {"auth_provider": "lalepass", "external_id": "id-of-ssouser"}]
+    assert lenient.call("PUT", path, {"external_ids": both}, token=admin).status_code == 200
+    assert lenient.log_in("ssouser", password).status_code == 200
+
+
 @pytest.mark.parametrize("password_hash", [None, HASH], ids=["no password", "password"])
 def test_lesson_6_with_never_no_account_is_taken(
     strict: Homeserver, scripted: ScriptedService, password_hash: str | None

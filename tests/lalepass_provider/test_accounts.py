@@ -166,12 +166,54 @@ async def test_a_link_that_an_administrator_has_made_is_enough() -> None:
 
 
 @on_reactor
-async def test_a_link_of_another_provider_says_nothing() -> None:
+async def test_a_link_of_another_provider_to_another_account_says_nothing() -> None:
     homeserver = FakeHomeserver(MXID)
     await homeserver.record_user_external_id("oidc-lalepass", "1", "@bob:hs.example")
-    await homeserver.record_user_external_id("oidc-other", "9", MXID)
 
     assert await accounts_of(homeserver).ensure(ALICE) == FOUND
+
+
+@pytest.mark.parametrize(
+    ("policy", "taken"),
+    [
+        (LinkExisting.NEVER, False),
+        (LinkExisting.IF_NO_PASSWORD, False),
+        (LinkExisting.ALWAYS, True),
+    ],
+)
+@on_reactor
+async def test_whom_single_sign_on_lets_in_has_an_account_of_their_own(
+    policy: LinkExisting, *, taken: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has no password, and somebody else can log in to it all the same."""
+    homeserver = FakeHomeserver()
+    homeserver.add(MXID, creation_ts=homeserver.now_msec // 1000)
+    for provider in ("oidc-github", "saml"):
+        await homeserver.record_user_external_id(provider, "9", MXID)
+    accounts = accounts_of(homeserver, policy)
+
+    assert await accounts.is_ours(MXID) is taken
+    if taken:
+        assert await accounts.ensure(ALICE) == FOUND
+        assert homeserver.links == {"1": MXID}
+    else:
+        told = await refusal(accounts)
+        assert (told.status, told.errcode) == (403, "M_FORBIDDEN")
+        assert "somebody logs in to it by oidc-github, saml" in caplog.text
+        assert homeserver.links == {}
+        # No login of ours has made it, so none will link it.
+        assert homeserver.slept == []
+
+
+@on_reactor
+async def test_who_is_linked_may_have_single_sign_on_as_well() -> None:
+    homeserver = FakeHomeserver(MXID)
+    await homeserver.record_user_external_id("lalepass", "1", MXID)
+    await homeserver.record_user_external_id("oidc-github", "9", MXID)
+    accounts = accounts_of(homeserver)
+
+    assert await accounts.ensure(ALICE) == FOUND
+    assert await accounts.is_ours(MXID)
 
 
 @pytest.mark.parametrize("mxid", ["@gone:hs.example", "@alice:elsewhere.example"])
