@@ -68,7 +68,10 @@ def ask(target: Target, *, clock: Callable[[], float] = time.time) -> Exchange:
     """
     exchange = Exchange()
     thread = threading.Thread(target=_run, args=(target, exchange, clock), daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as exc:  # there are as many threads as there may be
+        return Exchange(fault=exc)
     if not exchange._done.wait(target.seconds):  # noqa: SLF001 - of this file
         return Exchange(fault=TimeoutError(f"no answer within {target.seconds:g} s"))
     return exchange
@@ -82,7 +85,7 @@ def _run(target: Target, exchange: Exchange, clock: Callable[[], float]) -> None
             exchange.certificates = _certificates(connection)
             exchange.ready = _get(connection, target, paths.HEALTH_READY, clock=clock)
             exchange.caller = _get(connection, target, paths.CALLER, clock=clock)
-    except (OSError, HTTPException, ValueError) as exc:
+    except Exception as exc:  # noqa: BLE001 - what ends this thread unsaid, nobody is told of
         exchange.fault = exc
     finally:
         exchange._done.set()  # noqa: SLF001 - of this file
@@ -106,15 +109,19 @@ def _certificates(connection: HTTPConnection) -> Sequence[bytes]:
     sock = connection.sock
     if not isinstance(sock, ssl.SSLSocket):
         return ()
-    if hasattr(sock, "get_verified_chain"):  # Python 3.13
-        return cast("list[bytes]", sock.get_verified_chain())
-    inner = getattr(sock, "_sslobj", None)
-    if inner is not None and hasattr(
-        inner, "get_verified_chain"
-    ):  # the same, before it had a public name
-        return [certificate.public_bytes(_DER) for certificate in inner.get_verified_chain()]
     own = sock.getpeercert(binary_form=True)
-    return () if own is None else (own,)
+    return _verified_chain(sock) or (() if own is None else (own,))
+
+
+def _verified_chain(sock: ssl.SSLSocket) -> Sequence[bytes]:
+    """Return what OpenSSL verified; nothing if it has not kept it, or does not show it."""
+    if hasattr(sock, "get_verified_chain"):  # Python 3.13
+        return cast("list[bytes] | None", sock.get_verified_chain()) or ()
+    inner = getattr(sock, "_sslobj", None)
+    if inner is None or not hasattr(inner, "get_verified_chain"):
+        return ()
+    # The same, before it had a public name.
+    return [certificate.public_bytes(_DER) for certificate in inner.get_verified_chain() or ()]
 
 
 def _get(

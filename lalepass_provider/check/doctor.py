@@ -63,7 +63,11 @@ def look(
     yield from configuration.findings
     yield from listing.look(configuration.values)
     ours = listing.our_entry(configuration.values)
-    yield from passwords.look(configuration.values, local_users=options.has_local_users(ours))
+    yield from passwords.look(
+        configuration.values,
+        local_users=options.has_local_users(ours),
+        try_local=options.tries_local(ours),
+    )
     yield from surroundings.look(configuration.values)
     if ours is None:
         return

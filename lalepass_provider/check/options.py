@@ -14,6 +14,7 @@ from lalepass_provider.check.listing import Entry
 from lalepass_provider.check.permissions import Account, look_at_folder
 from lalepass_provider.check.permissions import look as look_at_file
 from lalepass_provider.config import ProviderConfig
+from lalepass_provider.policy import Unavailable
 
 _ITEM: Final = re.compile(r"<item (\d+)>")
 # Which of the files that options name are secret.
@@ -92,5 +93,13 @@ def look_at_plaintext(config: ProviderConfig, *, option: str) -> Iterator[Findin
 
 def has_local_users(entry: Entry | None) -> bool:
     """Say whether some accounts are left to Synapse's own database."""
-    config: Mapping[str, Any] = entry.config if entry and is_section(entry.config) else {}
-    return bool(config.get("local_users"))
+    return bool(_given(entry).get("local_users"))
+
+
+def tries_local(entry: Entry | None) -> bool:
+    """Say whether Synapse's own database is to be asked during an outage."""
+    return _given(entry).get("unavailable") == Unavailable.TRY_LOCAL
+
+
+def _given(entry: Entry | None) -> Mapping[str, Any]:
+    return entry.config if entry and is_section(entry.config) else {}

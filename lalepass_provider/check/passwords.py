@@ -15,18 +15,23 @@ _RATES: Final[Mapping[str, tuple[float, int]]] = {
 _MANY_GUESSES: Final = 50
 _FAST_GUESSES: Final = 1.0
 _TIGHT_BURST: Final = 3
+_LOCAL: Final = "password_config.localdb_enabled"
 
 
-def look(config: Mapping[str, Any], *, local_users: bool) -> Iterator[Finding]:
+def look(config: Mapping[str, Any], *, local_users: bool, try_local: bool) -> Iterator[Finding]:
     """Look at them.
 
     Args:
         config: all of the configuration.
         local_users: whether the module leaves some accounts to Synapse's own database.
+        try_local: whether it leaves all of them to it during an outage.
     """
     yield from _delegated(config)
     yield from _enabled(config)
-    yield from _two_passwords(config, local_users=local_users)
+    if section(config, "password_config").get("localdb_enabled", True):
+        yield _two_passwords(local_users=local_users)
+    else:
+        yield from _one_password(local_users=local_users, try_local=try_local)
     yield from _registration(config)
     for which in _RATES:
         yield from _rate(config, which)
@@ -61,40 +66,49 @@ def _enabled(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield ok("passwords-on", "Synapse takes passwords at a login.", option=option)
 
 
-def _two_passwords(config: Mapping[str, Any], *, local_users: bool) -> Iterator[Finding]:
+def _one_password(*, local_users: bool, try_local: bool) -> Iterator[Finding]:
+    if local_users:
+        yield error(
+            "local-users-locked-out",
+            "local_users are never sent to Lalepass, and Synapse's own database is off: they"
+            " can't log in.",
+            fix="Set localdb_enabled to true, or remove local_users.",
+            option=_LOCAL,
+        )
+    if try_local:
+        # S3: what no module answers is a wrong password to Synapse.
+        yield warning(
+            "try-local-in-vain",
+            "Synapse's own database is off, so that unavailable: try_local has nothing to try:"
+            " while Lalepass is away people are told that their password is wrong, and each such"
+            " login counts as a failed one.",
+            fix="Set unavailable to error, which tells the truth; or localdb_enabled to true.",
+            option=_LOCAL,
+        )
+    if not local_users and not try_local:
+        yield ok("one-password", "Lalepass's password is the only one.", option=_LOCAL)
+
+
+def _two_passwords(*, local_users: bool) -> Finding:
     """The hole: who changes the password in a client then has one in Synapse as well."""
-    option = "password_config.localdb_enabled"
-    if not section(config, "password_config").get("localdb_enabled", True):
-        if local_users:
-            yield error(
-                "local-users-locked-out",
-                "local_users are never sent to Lalepass, and Synapse's own database is off: they"
-                " can't log in.",
-                fix="Set localdb_enabled to true, or remove local_users.",
-                option=option,
-            )
-        else:
-            yield ok("one-password", "Lalepass's password is the only one.", option=option)
-        return
     says = (
         "People can set a second password in Synapse, which goes on working after they are"
         " disabled in Lalepass"
     )
     if local_users:
-        yield warning(
+        return warning(
             "two-passwords",
             f"{says}; local_users need that database.",
             fix="Know the price, or use neither. A disabled account has to be deactivated in"
             " Synapse, too.",
-            option=option,
+            option=_LOCAL,
         )
-    else:
-        yield error(
-            "two-passwords",
-            f"{says}.",
-            fix="Set it to false; or name those who need Synapse's own database in local_users.",
-            option=option,
-        )
+    return error(
+        "two-passwords",
+        f"{says}.",
+        fix="Set it to false; or name those who need Synapse's own database in local_users.",
+        option=_LOCAL,
+    )
 
 
 def _registration(config: Mapping[str, Any]) -> Iterator[Finding]:

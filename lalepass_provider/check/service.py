@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Final
 
 from pydantic import ValidationError
@@ -43,7 +44,7 @@ def look(
         yield from look_at_certificates(
             exchange.certificates, whose=f"of {target.address}", option=option, now=now
         )
-        if exchange.fault is not None and exchange.caller is None:
+        if exchange.caller is None:
             yield _unreachable(exchange.fault, target, option)
         if exchange.ready is not None:
             yield from _ready(exchange.ready, target, option)
@@ -53,14 +54,23 @@ def look(
             )
 
 
-def _unreachable(fault: Exception, target: Target, option: str) -> Finding:
+def _unreachable(fault: Exception | None, target: Target, option: str) -> Finding:
     why, fix = _explained(fault)
     return error(
         "unreachable", f"There is no answer from {target.address}: {why}.", fix=fix, option=option
     )
 
 
-def _explained(fault: Exception) -> tuple[str, str]:
+def _explained(fault: Exception | None) -> tuple[str, str]:
+    if isinstance(fault, OSError):
+        return _explained_by_system(fault)
+    if isinstance(fault, HTTPException | ValueError) and not isinstance(fault, UnicodeError):
+        return f"it is no HTTP ({type(fault).__name__})", _LOOK
+    why = "" if fault is None else f" ({type(fault).__name__})"
+    return f"it could not be asked{why}", "Run the check again; if it stays so, please report it."
+
+
+def _explained_by_system(fault: OSError) -> tuple[str, str]:
     if isinstance(fault, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted ({fault.verify_message})",
@@ -76,9 +86,7 @@ def _explained(fault: Exception) -> tuple[str, str]:
         return "its name can't be resolved", "Write the right name, or mend the resolver."
     if isinstance(fault, TimeoutError):
         return "it takes too long", _LOOK
-    if isinstance(fault, OSError):
-        return (fault.strerror or type(fault).__name__), _LOOK
-    return f"it is no HTTP ({type(fault).__name__})", _LOOK
+    return (fault.strerror or type(fault).__name__), _LOOK
 
 
 def _ready(answer: Answer, target: Target, option: str) -> Iterator[Finding]:
@@ -89,6 +97,13 @@ def _ready(answer: Answer, target: Target, option: str) -> Iterator[Finding]:
             "not-ready",
             f"{target.address} answers and is not ready: it lacks its database.",
             fix="See the service's log.",
+            option=option,
+        )
+    else:
+        yield error(
+            "not-ready",
+            f"{target.address} does not say whether it is ready (status {answer.status}).",
+            fix="Let proxies between pass on /health/ready, and write the address of the service.",
             option=option,
         )
 
@@ -185,5 +200,5 @@ def _clocks(theirs: float, answer: Answer, target: Target, option: str) -> Itera
 def _date(header: str) -> datetime | None:
     try:
         return parsedate_to_datetime(header).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):  # the last hours of the year 9999, elsewhere
         return None

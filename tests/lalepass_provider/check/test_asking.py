@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from lalepass_provider.check import asking
 from lalepass_provider.check.asking import Exchange, Target, ask
 from tests.certificates import Authority
 
@@ -65,6 +66,24 @@ def handler() -> type[Handler]:
 
 def question(address: str, *, seconds: float = 60, **files: Path | None) -> Exchange:
     return ask(Target(address=address, token=SecretStr(TOKEN), seconds=seconds, **files))
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+Context = Callable[[str], ssl.SSLContext]
+
+
+@pytest.fixture
+def of_server(authority: Authority, tmp_path: Path) -> Context:
+    def context(name: str) -> ssl.SSLContext:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(*authority.issue(name).write(tmp_path, "server"))
+        return made
+
+    return context
 
 
 def test_it_asks_whether_the_service_is_ready_and_who_we_are(handler: type[Handler]) -> None:
@@ -126,26 +145,57 @@ def test_what_is_no_http_is_a_fault(answer: bytes) -> None:
         assert question(f"http://127.0.0.1:{port}").fault is not None
 
 
+@pytest.mark.parametrize(
+    "fault", [TypeError("odd"), AttributeError("odd"), RecursionError("odd"), MemoryError()]
+)
+def test_a_fault_of_our_own_is_one_as_well(
+    handler: type[Handler], monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """Nothing may end the thread in silence: the doctor would have nothing to say."""
+
+    def odd(_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(asking, "_certificates", odd)
+    with serving(handler) as port:
+        exchange = question(f"http://127.0.0.1:{port}")
+
+    assert exchange.fault is fault
+
+
+def test_where_no_thread_can_be_started_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+
+    assert isinstance(question("http://127.0.0.1:1").fault, RuntimeError)
+
+
+def test_a_chain_that_openssl_does_not_keep_is_none(
+    handler: type[Handler],
+    authority: Authority,
+    of_server: Context,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`_ssl` returns None for it (`Modules/_ssl.c`); the rest is looked at all the same."""
+
+    class WithoutChain(ssl.SSLSocket):
+        def get_verified_chain(self) -> Any:
+            return None
+
+    monkeypatch.setattr(ssl.SSLContext, "sslsocket_class", WithoutChain)
+    with serving(handler, context=of_server("localhost")) as port:
+        exchange = question(f"https://localhost:{port}", ca_path=authority.write(tmp_path))
+
+    assert exchange.fault is None
+    assert exchange.caller is not None
+    assert len(exchange.certificates) == 1
+
+
 def test_nobody_there_is_a_fault() -> None:
     assert isinstance(question("http://127.0.0.1:1").fault, ConnectionRefusedError)
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-Context = Callable[[str], ssl.SSLContext]
-
-
-@pytest.fixture
-def of_server(authority: Authority, tmp_path: Path) -> Context:
-    def context(name: str) -> ssl.SSLContext:
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.load_cert_chain(*authority.issue(name).write(tmp_path, "server"))
-        return made
-
-    return context
 
 
 def test_with_its_own_authority_tls_is_agreed_on_and_the_chain_is_known(

@@ -138,7 +138,7 @@ def test_a_synapse_that_can_not_be_loaded_is_told(monkeypatch: pytest.MonkeyPatc
     ("change", "expected"),
     [
         ({"modules": []}, ["not-listed"]),
-        ({"password_config": {}}, ["two-passwords"]),
+        ({"password_config": {}}, ["two-passwords", "unreachable"]),
         ({"modules": [{"module": "lalepass_provider.LalepassProvider"}]}, ["option-wrong"]),
     ],
     ids=["not listed", "two passwords", "no options"],
@@ -146,7 +146,7 @@ def test_a_synapse_that_can_not_be_loaded_is_told(monkeypatch: pytest.MonkeyPatc
 def test_everything_else_is_looked_at_although_one_thing_is_wrong(
     homeserver: dict[str, Any], change: dict[str, Any], expected: list[str]
 ) -> None:
-    found = look({**homeserver, **change})
+    found = look({**homeserver, **change}, fault=TimeoutError("x"))
 
     assert names(found) == expected
     assert len(found) > 5

@@ -131,6 +131,21 @@ def test_without_an_entry_there_are_none() -> None:
     assert not options.has_local_users(None)
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"unavailable": "try_local"}, True),
+        ({"unavailable": "error"}, False),
+        ({"unavailable": ["try_local"]}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_what_becomes_of_an_outage_is_seen(config: object, *, expected: bool) -> None:
+    assert options.tries_local(entry(config)) is expected
+    assert not options.tries_local(None)
+
+
 def test_a_certificate_of_a_client_is_read(tmp_path: Path) -> None:
     authority = Authority()
     certificate, key = authority.issue("hs.example").write(tmp_path, "client")

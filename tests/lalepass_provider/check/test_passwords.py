@@ -12,8 +12,8 @@ from tests.lalepass_provider.check.found import names, only
 CLOSED: dict[str, Any] = {"password_config": {"localdb_enabled": False}}
 
 
-def look(*, local_users: bool = False, **config: Any) -> list[Any]:
-    return list(passwords.look(config, local_users=local_users))
+def look(*, local_users: bool = False, try_local: bool = False, **config: Any) -> list[Any]:
+    return list(passwords.look(config, local_users=local_users, try_local=try_local))
 
 
 def test_what_the_readme_shows_is_right() -> None:
@@ -36,6 +36,22 @@ def test_two_passwords_are_a_hole(config: dict[str, Any]) -> None:
 
 def test_break_glass_accounts_need_a_database_of_passwords() -> None:
     assert names(look(**CLOSED, local_users=True)) == ["local-users-locked-out"]
+
+
+def test_an_outage_needs_a_database_of_passwords_if_it_is_to_be_tried() -> None:
+    found = only(look(**CLOSED, try_local=True), "try-local-in-vain")
+
+    assert found.severity is Severity.WARNING
+    assert "wrong" in found.says
+    assert found.option == "password_config.localdb_enabled"
+    assert names(look(**CLOSED, try_local=True)) == ["try-local-in-vain"]
+    assert "try-local-in-vain" not in names(look(try_local=True))
+
+
+def test_both_ways_of_leaving_people_to_a_database_that_is_off_are_told() -> None:
+    found = look(**CLOSED, local_users=True, try_local=True)
+
+    assert names(found) == ["local-users-locked-out", "try-local-in-vain"]
 
 
 @pytest.mark.parametrize("enabled", [False, "only_for_reauth", None, 0])

@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+from http.client import BadStatusLine
 from typing import Any
 
 import pytest
@@ -65,6 +66,10 @@ def test_all_is_well() -> None:
         (ssl.SSLCertVerificationError(1, "x"), "its certificate is not trusted"),
         (ssl.SSLError(1, "x"), "TLS fails"),
         (ValueError("x"), "it is no HTTP"),
+        (BadStatusLine("x"), "it is no HTTP"),
+        (OSError(), "OSError"),
+        (TypeError("x"), "it could not be asked (TypeError)"),
+        (RuntimeError("can't start new thread"), "it could not be asked (RuntimeError)"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -75,6 +80,20 @@ def test_what_keeps_an_answer_away_is_explained(fault: Exception, words: str) ->
 
     assert names(found) == ["unreachable"]
     assert words in found[0].says
+
+
+def test_an_exchange_that_came_to_nothing_is_an_error() -> None:
+    """Whatever ended it, silence would read as if all were well."""
+    assert names(look(ready=None, caller=None)) == ["unreachable"]
+    assert names(look(caller=None)) == ["unreachable"]
+
+
+@pytest.mark.parametrize("status", [204, 302, 404, 500])
+def test_who_does_not_know_whether_it_is_ready_is_not(status: int) -> None:
+    found = look(ready=answer(status, b""))
+
+    assert names(found) == ["not-ready"]
+    assert str(status) in found[0].says
 
 
 def test_a_service_that_is_not_ready_is_told_from_a_wrong_token() -> None:
@@ -135,6 +154,7 @@ def test_clocks_should_be_in_step(behind: float, uncertain: float, expected: lis
         ("Mon, 23 Nov 2026 09:28:10 GMT", "a Date header says 2026-11-23 09:28:10 UTC"),
         ("yesterday", "3600 s apart."),
         ("", "3600 s apart."),
+        ("Fri, 31 Dec 9999 23:59:59 -1400", "3600 s apart."),
     ],
 )
 def test_a_third_clock_may_tell_whose_is_wrong(date: str, words: str) -> None:
