@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -98,7 +99,11 @@ def _material(files: TlsFiles, contents: dict[Path, bytes]) -> _Material:
         )
     if files.certificate_path is not None and files.key_path is not None:
         leaf, *between = _certificates(files.certificate_path, contents[files.certificate_path])
-        options["privateKey"] = _key(files.key_path, contents[files.key_path], leaf)
+        options["privateKey"] = _key(
+            files.key_path,
+            contents[files.key_path],
+            _public_key_of(files.certificate_path, leaf),
+        )
         options["certificate"] = _x509(leaf)
         options["extraCertChain"] = [_x509(one) for one in between]
         _refuse_what_openssl_refuses(files.certificate_path, options)
@@ -121,21 +126,30 @@ def _x509(certificate: x509.Certificate) -> crypto.X509:
 def _certificates(path: Path, content: bytes) -> Sequence[x509.Certificate]:
     try:
         found = [x509.load_pem_x509_certificate(block) for block in _BLOCK.findall(content)]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise FileFault(path, "a certificate in it is damaged") from None
     if not found:
         raise FileFault(path, "there is no certificate in it, in the PEM form")
     return found
 
 
-def _key(path: Path, content: bytes, certificate: x509.Certificate) -> crypto.PKey:
+def _public_key_of(path: Path, certificate: x509.Certificate) -> bytes:
+    try:
+        return _public(certificate.public_key())
+    except (ValueError, UnsupportedAlgorithm):
+        raise FileFault(path, "a certificate for a key of this kind is not supported") from None
+
+
+def _key(path: Path, content: bytes, public: bytes) -> crypto.PKey:
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except TypeError:
         raise FileFault(path, "the key in it has a passphrase") from None
     except ValueError:
         raise FileFault(path, "there is no private key in it, in the PEM form") from None
-    if _public(key.public_key()) != _public(certificate.public_key()):
+    except UnsupportedAlgorithm:
+        raise FileFault(path, "a key of this kind is not supported") from None
+    if _public(key.public_key()) != public:
         raise FileFault(path, "the key in it is not the one of the certificate")
     try:
         return crypto.PKey.from_cryptography_key(key)  # type: ignore[arg-type]  # it says what it takes

@@ -1,5 +1,6 @@
 """A certificate authority for tests."""
 
+import base64
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -79,6 +80,27 @@ def encrypted(pair: Pair, passphrase: bytes) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(passphrase),
     )
+
+
+_P256 = bytes.fromhex("2a8648ce3d030107")
+
+
+def of_another_curve(pem: bytes) -> bytes:
+    """Return a certificate or key that says to be of a curve that no library knows."""
+    return _rewritten(pem, _P256, _P256[:-1] + b"\x7f")
+
+
+def of_another_version(pem: bytes) -> bytes:
+    """Return a certificate that says to be of a version that there is not."""
+    return _rewritten(pem, bytes.fromhex("a003020102"), bytes.fromhex("a003020109"))
+
+
+def _rewritten(pem: bytes, old: bytes, new: bytes) -> bytes:
+    first, *middle, last = pem.strip().splitlines()
+    der = base64.b64decode(b"".join(middle))
+    assert old in der
+    changed = base64.encodebytes(der.replace(old, new))
+    return b"\n".join([first, changed.strip(), last, b""])
 
 
 def gate_tls(authority: Authority, directory: Path, *, callers: Path | None = None) -> GateTls:

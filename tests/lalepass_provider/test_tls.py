@@ -15,7 +15,14 @@ from lalepass_provider.errors import Lost, NotConnected, Unreachable
 from lalepass_provider.files import FileFault
 from lalepass_provider.tls import ClientTls, TlsFiles
 from lalepass_provider.transport import Answer, Request, Transport
-from tests.certificates import Authority, Pair, encrypted, short_pair
+from tests.certificates import (
+    Authority,
+    Pair,
+    encrypted,
+    of_another_curve,
+    of_another_version,
+    short_pair,
+)
 from tests.lalepass_provider.on_reactor import on_reactor, reactor
 from tests.lalepass_provider.servers import Connection, Server, serving
 
@@ -221,6 +228,20 @@ async def test_a_connection_in_use_when_certificates_change_is_closed_afterwards
         await transport.drop_idle()
 
 
+@on_reactor
+async def test_a_key_that_is_not_supported_leaves_the_old_one_in_force(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    tls = ClientTls(site.files(client="old"))
+    key = site.directory / "client.key"
+    key.write_bytes(of_another_curve(key.read_bytes()))
+
+    await until(lambda: tls.version > 0 or "Keeping" in caplog.text)
+
+    assert tls.version == 0
+    assert "client.key: a key of this kind is not supported" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["client.pem", "client.key", "ca.pem"])
 @on_reactor
 async def test_a_broken_file_leaves_the_old_ones_in_force(
@@ -288,6 +309,28 @@ def test_what_can_not_be_used_is_refused(site: Site, change: str, file: str, why
 
     assert refused.value.path.name == file
     assert "BEGIN" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "why"),
+    [
+        ("client.key", of_another_curve, "a key of this kind is not supported"),
+        ("client.pem", of_another_curve, "a certificate for a key of this kind is not supported"),
+        ("client.pem", of_another_version, "damaged"),
+        ("ca.pem", of_another_version, "damaged"),
+    ],
+)
+def test_what_no_library_knows_is_refused(
+    site: Site, file: str, spoil: Callable[[bytes], bytes], why: str
+) -> None:
+    files = site.files(client="synapse")
+    path = site.directory / file
+    path.write_bytes(spoil(path.read_bytes()))
+
+    with pytest.raises(FileFault, match=why) as refused:
+        ClientTls(files)
+
+    assert refused.value.path == path
 
 
 def common_name(connection: Connection) -> str:
