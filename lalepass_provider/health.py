@@ -65,6 +65,8 @@ class Endpoint:
     """It was overloaded."""
     under_way: int = 0
     last_used: int = 0
+    fault_told: bool = False
+    """That a probe failed by a fault of ours stands in the log."""
     timer: IDelayedCall | None = None
     probe: "defer.Deferred[None] | None" = None
 
@@ -135,9 +137,10 @@ class Health:
         if endpoint.failures:
             logger.info("The Lalepass service at %s answers again", endpoint.name)
         if endpoint.failures or endpoint.state is not State.WELL:
-            _stop_probing(endpoint)
             endpoint.failures = 0
+            endpoint.fault_told = False
             self._becomes(endpoint, State.WELL)
+            _stop_probing(endpoint)
 
     def _failed(self, endpoint: Endpoint, exc: NoAnswer, *, took: float) -> None:
         self._metrics.endpoint_failed(endpoint.name, type(exc).__name__)
@@ -178,12 +181,16 @@ class Health:
         try:
             answer = await endpoint.transport.send(_PROBE, seconds=self._probe_seconds)
             well = _looks_well(answer)
-        except Unreachable:
+        except (Unreachable, defer.CancelledError):
             well = False
-        except defer.CancelledError:
-            return
+        except Exception:
+            # A fault of ours. It must not end the probing: nothing else finds out who is well.
+            well = False
+            if not endpoint.fault_told:
+                logger.exception("A fault in asking whether %s is well again", endpoint.name)
+            endpoint.fault_told = True
         endpoint.probe = None
-        if endpoint.state is not State.DOWN:
+        if self._closed or endpoint.state is not State.DOWN:
             return  # a call was quicker
         if well:
             self._becomes(endpoint, State.ON_TRIAL)

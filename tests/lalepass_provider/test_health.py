@@ -60,6 +60,26 @@ def test_who_is_well_is_asked_again(said: object, well: bool) -> None:  # noqa: 
     assert (OTHER.status in [site.ask() for _ in range(2)]) is well
 
 
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("never seen before"), defer.CancelledError()], ids=["fault", "cancelled"]
+)
+def test_a_fault_in_a_probe_does_not_end_the_probing(
+    fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(NotConnected("refused"), OK)
+    site.probes_get[0] = fault
+    site.ask()
+    for _ in range(30):
+        site.clock.advance(0.1)  # probes at 0.5 and 1.5
+    assert site.probes()[0] == 2
+    assert caplog.text.count("A fault in asking") == isinstance(fault, RuntimeError)
+
+    site.says[0], site.probes_get[0] = OTHER, OK
+    for _ in range(10):
+        site.clock.advance(0.1)
+    assert OTHER.status in [site.ask() for _ in range(2)]
+
+
 def test_one_on_trial_gets_one_call_at_a_time() -> None:
     site = Site(NotConnected("refused"), OK)
     site.ask()
