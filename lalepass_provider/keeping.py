@@ -1,6 +1,7 @@
 """Keeps the file of `state.py` up to date, without writing all the time."""
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,10 @@ class StateKeeper:
         self._background = background
         self._changed = False
         self._failing = False
+        self._states = 0
+        """How many were taken down to be written."""
+        self._under_way = 0
+        self._file = _File(path)
         self._chore = Chore(background, "state", self._work)
         self._orders_done = _none
 
@@ -69,7 +74,10 @@ class StateKeeper:
         self._chore.wake()
 
     async def save(self) -> None:
-        """Write the file now, if there is something to write. A failure is only logged."""
+        """Write the file now, if there is something to write. A failure is only logged.
+
+        Of several at once, the one that was called last is what the file holds in the end.
+        """
         cursor = self._knowledge.cursor
         if cursor is None:
             return
@@ -82,24 +90,29 @@ class StateKeeper:
             orders_done=self._orders_done(),
             profiles=self._knowledge.profiles,
         )
-        path, server_name = self._path, self._server_name
+        self._states += 1
+        number, server_name = self._states, self._server_name
+        self._under_way += 1
         try:
             await self._background.in_thread(
-                lambda: save(path, written(state, server_name=server_name))
+                lambda: self._file.write(number, lambda: written(state, server_name=server_name))
             )
         except OSError as exc:
             self._changed = True
             if not self._failing:
                 logger.error(  # noqa: TRY400 - the sentence says it all
-                    "%s can't be written: %s", path, exc.strerror
+                    "%s can't be written: %s", self._path, exc.strerror
                 )
             self._failing = True
         else:
             self._failing = False
+        finally:
+            self._under_way -= 1
 
     async def end(self) -> None:
         """Write what is not written yet."""
-        if self._changed:
+        # What is under way is in a thread that dies with the process, so it is waited for, too.
+        if self._changed or self._under_way:
             await self.save()
 
     async def _work(self) -> None:
@@ -107,6 +120,25 @@ class StateKeeper:
             await self._background.pause(_SETTLE)
             await self.save()
             await self._background.pause(_AFTER_FAILURE if self._failing else _BETWEEN)
+
+
+class _File:
+    """Written by one thread at a time; what is older than what it holds is left out.
+
+    Three threads at most wait here: the one that follows changes, that of the orders, the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._holds = 0
+
+    def write(self, number: int, content: Callable[[], bytes]) -> None:
+        """Write a state, by its number. Blocks; raises OSError if it can't be written."""
+        with self._lock:
+            if number > self._holds:
+                save(self._path, content())
+                self._holds = number
 
 
 def _none() -> tuple[str, ...]:

@@ -1,20 +1,50 @@
 """When the file is written: soon, not all the time, and at the end."""
 
 import logging
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+from twisted.internet import defer
 
+from lalepass_provider import keeping
 from lalepass_provider.keeping import StateKeeper
 from lalepass_provider.locks import Knowledge
 from lalepass_provider.state import load
 from tests.lalepass_provider.fakes_lifecycle import FakeBackground
 
+T = TypeVar("T")
+
+
+class SlowDisk(FakeBackground):
+    """Its threads get on when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[Callable[[], None]] = []
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        done: defer.Deferred[T] = defer.Deferred()
+
+        def run() -> None:
+            defer.maybeDeferred(work).chainDeferred(done)
+
+        self.threads.append(run)
+        return await done
+
 
 class Keeping:
-    def __init__(self, path: Path, *, server_name: str = "hs.example") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        server_name: str = "hs.example",
+        background: FakeBackground | None = None,
+    ) -> None:
         self.path = path
-        self.background = FakeBackground()
+        self.background = background or FakeBackground()
         self.knowledge = Knowledge()
         self.keeper = StateKeeper(
             path=path,
@@ -88,6 +118,88 @@ def test_at_the_end_nothing_is_written_if_nothing_has_changed(it: Keeping) -> No
     it.background.do(it.keeper.end())
 
     assert it.written() is None
+
+
+def begin(work: Any) -> "defer.Deferred[None]":
+    return defer.ensureDeferred(work)
+
+
+def test_of_two_at_once_the_newer_one_is_what_the_file_holds(tmp_path: Path) -> None:
+    disk = SlowDisk()
+    it = Keeping(tmp_path / "locked", background=disk)
+    it.knowledge.cursor = "db1-1"
+    it.knowledge.locked.add("alice")
+    older = begin(it.keeper.save())
+    it.knowledge.locked.add("bob")
+    newer = begin(it.keeper.save())
+
+    for thread in reversed(disk.threads):
+        thread()
+
+    assert older.called
+    assert newer.called
+    assert it.written() == 2
+
+
+def test_an_older_one_is_good_enough_until_the_newer_can_be_written(tmp_path: Path) -> None:
+    disk = SlowDisk()
+    it = Keeping(tmp_path / "later" / "locked", background=disk)
+    it.knowledge.cursor = "db1-1"
+    it.knowledge.locked.add("alice")
+    begin(it.keeper.save())
+    it.knowledge.locked.add("bob")
+    begin(it.keeper.save())
+    older, newer = disk.threads
+
+    newer()
+    it.path.parent.mkdir()
+    older()
+    assert it.written() == 1
+
+    begin(it.keeper.end())
+    disk.threads[-1]()
+    assert it.written() == 2
+
+
+def test_the_end_waits_for_what_is_being_written(tmp_path: Path) -> None:
+    disk = SlowDisk()
+    it = Keeping(tmp_path / "locked", background=disk)
+    it.knowledge.cursor = "db1-1"
+    begin(it.keeper.save())
+
+    end = begin(it.keeper.end())
+    assert not end.called
+    for thread in disk.threads:
+        thread()
+    assert end.called
+
+
+def test_the_file_is_written_by_one_thread_at_a_time(
+    it: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work, overlaps = threading.Semaphore(1), []
+
+    def save(path: Path, content: bytes) -> None:
+        if not at_work.acquire(blocking=False):
+            overlaps.append(path)
+        pause.wait(0.02)
+        at_work.release()
+        assert content
+
+    pause = threading.Event()
+    monkeypatch.setattr(keeping, "save", save)
+    disk = SlowDisk()
+    it = Keeping(it.path, background=disk)
+    it.knowledge.cursor = "db1-1"
+    for _ in range(3):
+        begin(it.keeper.save())
+    threads = [threading.Thread(target=run) for run in disk.threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+
+    assert overlaps == []
 
 
 def test_a_folder_that_is_not_there_is_told_once_and_tried_again(
