@@ -1,4 +1,4 @@
-"""What every way into a check does, by the same tests: two trips in memory, one in SQLite."""
+"""What every way into a check does, by the same tests: in memory, in SQLite in one trip or two."""
 
 import sqlite3
 from collections.abc import AsyncIterator
@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from lalepass_service.adapters.entrance import StagedEntrance
 from lalepass_service.adapters.memory import MemorySoftLocks, MemoryUsers
 from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.entrance import SqlEntrance
+from lalepass_service.adapters.sql.entrance import SqlEntrance, SqlLookup
 from lalepass_service.adapters.sql.hot import HotPath
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.entrance import StepByStep
-from lalepass_service.core.errors import Throttled
+from lalepass_service.core.errors import StoreUnavailable, Throttled
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import Credentials, PasswordRecord
 from lalepass_service.core.ports import Entrance, SoftLocks, Users
@@ -66,19 +67,22 @@ class House:
         return read[-1], ticket.paid if ticket else None
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite, staged"])
 async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
     if request.param == "memory":
-        memory, locks = MemoryUsers(), MemorySoftLocks()
+        memory, lanes = MemoryUsers(), MemorySoftLocks()
         await _settle(memory)
-        yield House(StepByStep(users=memory, locks=locks), memory, locks)
+        yield House(StepByStep(users=memory, locks=lanes), memory, lanes)
         return
     path = tmp_path / "lalepass.db"
     upgrade(path)
     database, hot = Database.open(path), HotPath.open(path)
     users = SqlUsers(database, hot=hot)
     await _settle(users)
-    yield House(SqlEntrance(hot, users), users, SqlSoftLocks(hot))
+    locks = SqlSoftLocks(hot)
+    staged = StagedEntrance(SqlLookup(hot, users), locks)
+    entrance = SqlEntrance(hot, users) if request.param == "sqlite" else staged
+    yield House(entrance, users, locks)
     await hot.close()
     await database.close()
 
@@ -154,7 +158,10 @@ async def test_without_a_bid_nothing_is_paid(house: House) -> None:
     assert await house.locks.lanes(ALICE.id) == ()
 
 
-async def test_a_record_that_does_not_open_is_told_and_not_raised(tmp_path: Path) -> None:
+@pytest.mark.parametrize("staged", [False, True])
+async def test_a_record_that_does_not_open_is_told_and_not_raised(
+    tmp_path: Path, *, staged: bool
+) -> None:
     path = tmp_path / "lalepass.db"
     upgrade(path)
     database, hot = Database.open(path), HotPath.open(path)
@@ -162,7 +169,9 @@ async def test_a_record_that_does_not_open_is_told_and_not_raised(tmp_path: Path
     await _settle(users)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE passwords SET phc = '$lpw$v=1,k=gone$AAAA'")
-    house = House(SqlEntrance(hot, users), users, SqlSoftLocks(hot))
+    locks = SqlSoftLocks(hot)
+    two_trips = StagedEntrance(SqlLookup(hot, users), locks)
+    house = House(two_trips if staged else SqlEntrance(hot, users), users, locks)
 
     read, paid = await house.enter(ByLocalpart("alice"))
     nobody, _ = await house.enter(ByLocalpart("nobody"))
@@ -175,3 +184,26 @@ async def test_a_record_that_does_not_open_is_told_and_not_raised(tmp_path: Path
     assert nobody is None
     await hot.close()
     await database.close()
+
+
+@pytest.mark.parametrize("failing", ["the look-up", "the locks"])
+async def test_a_store_that_does_not_answer_is_no_answer(failing: str) -> None:
+    """And what was not found is not paid for."""
+    locks = MemorySoftLocks()
+    wanted = Bid(account=ALICE.id, guess=b"g" * 16, source=b"")
+
+    class Accounts:
+        async def look_up(self, identifier: Identifier, *, near: str) -> None:
+            del identifier, near
+            if failing == "the look-up":
+                raise StoreUnavailable
+
+    if failing == "the locks":
+        locks.failure = StoreUnavailable()
+    entrance: Entrance = StagedEntrance(Accounts(), locks)
+
+    with pytest.raises(StoreUnavailable):
+        await entrance.enter(ByLocalpart("alice"), bid=lambda _: wanted, near="0", now=NOW)
+
+    locks.failure = None
+    assert await locks.lanes(ALICE.id) == ()

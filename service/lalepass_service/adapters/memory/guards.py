@@ -13,6 +13,7 @@ from lalepass_service.core.model import (
 from lalepass_service.core.softlock import (
     FRESH,
     KNOWN_FOR,
+    Bid,
     Debited,
     Lane,
     Ticket,
@@ -40,12 +41,20 @@ class MemorySoftLocks:
         Raises:
             Throttled: the lane has to wait, or is closed.
         """
+        decided = await self.pay(Bid(account=account, guess=guess, source=source), now=now)
+        if isinstance(decided, Wait):
+            raise Throttled(retry_after=decided.seconds)
+        return decided
+
+    async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
+        """Pay for a guess, if it may be made: see `adapters.entrance`."""
         self._answer()
+        account, source, guess = bid.account, bid.source, bid.guess
         seen_at = self._known.get((account, source))
         lane = source if seen_at is not None and now - seen_at < KNOWN_FOR else b""
         decision = debit(self._lane(account, lane), guess=guess, now=now)
         if isinstance(decision, Wait):
-            raise Throttled(retry_after=decision.seconds)
+            return decision
         if isinstance(decision, Debited):
             self._lanes[account, lane] = decision.lane, now
         paid = isinstance(decision, Debited)

@@ -71,18 +71,43 @@ class SqlEntrance:
             Throttled: the lane has to wait, or is closed.
             StoreUnavailable: it could not be paid for.
         """
-        statement, value = _matching(identifier)
 
         def work(connection: sqlite3.Connection) -> Ticket | Wait | None:
-            row = statement.one_or_none(connection, value=value, near=near)
-            read = None if row is None else self._users.credentials_in(row)
-            wanted = bid(read if row is not None and row.owner is not None else None)
+            wanted = bid(_read(connection, identifier, near, self._users))
             return None if wanted is None else pay(connection, wanted, now)
 
         paid = await self._hot.write(work)
         if isinstance(paid, Wait):
             raise Throttled(retry_after=paid.seconds)
         return paid
+
+
+class SqlLookup:
+    """Implements `adapters.entrance.Lookup`: the same look-up, where another store is paid."""
+
+    def __init__(self, hot: HotPath, users: SqlUsers) -> None:
+        self._hot = hot
+        self._users = users
+
+    async def look_up(self, identifier: Identifier, *, near: str) -> Credentials | None:
+        """Return what a check needs, if there is such an account.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        return await self._hot.read(
+            lambda connection: _read(connection, identifier, near, self._users)
+        )
+
+
+def _read(
+    connection: sqlite3.Connection, identifier: Identifier, near: str, users: SqlUsers
+) -> Credentials | None:
+    """Read the account, or another one in its place, which is opened as well and forgotten."""
+    statement, value = _matching(identifier)
+    row = statement.one_or_none(connection, value=value, near=near)
+    read = None if row is None else users.credentials_in(row)
+    return read if row is not None and row.owner is not None else None
 
 
 def _matching(identifier: Identifier) -> tuple[Compiled, str]:

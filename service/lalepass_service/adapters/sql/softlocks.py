@@ -71,11 +71,18 @@ class SqlSoftLocks:
             Throttled: the lane has to wait, or is closed.
             StoreUnavailable: it could not be paid for.
         """
-        bid = Bid(account=account, guess=guess, source=source)
-        decided = await self._hot.write(partial(pay, bid=bid, now=now))
+        decided = await self.pay(Bid(account=account, guess=guess, source=source), now=now)
         if isinstance(decided, Wait):
             raise Throttled(retry_after=decided.seconds)
         return decided
+
+    async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
+        """Pay for a guess, if it may be made: see `adapters.entrance`.
+
+        Raises:
+            StoreUnavailable: it could not be paid for.
+        """
+        return await self._hot.write(partial(pay, bid=bid, now=now))
 
     def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
         """The guess was right: begin anew in its lane, and know its source from now on.
