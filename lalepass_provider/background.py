@@ -8,18 +8,22 @@ import logging
 import random
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeVar
+from contextlib import suppress
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import synapse.module_api
 from synapse.logging.context import PreserveLoggingContext, make_deferred_yieldable
 from synapse.module_api import ModuleApi
 from twisted.internet import defer, reactor
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[], Awaitable[None]]
+Run = Callable[[str, Work], "defer.Deferred[Any]"]
+"""Starts work, and returns a Deferred of its end."""
 
 
 class Background(Protocol):
@@ -49,15 +53,12 @@ class Background(Protocol):
 class SynapseBackground:
     """`Background` in a homeserver's process."""
 
-    _BETWEEN_MSEC: Final = 10
-
     def __init__(self, homeserver: ModuleApi) -> None:
         self._homeserver = homeserver
         # A method of the module API since some release after 1.140; the function before it still
         # exists, and writes a warning each time it is used.
-        self._run: Callable[[str, Work], object] = getattr(
-            homeserver, "run_as_background_process", None
-        ) or getattr(synapse.module_api, "run_as_background_process")  # noqa: B009 - typed loosely
+        method: Run | None = getattr(homeserver, "run_as_background_process", None)
+        self._run: Run = method or getattr(synapse.module_api, "run_as_background_process")  # noqa: B009 - typed loosely
 
     def start(self, name: str, work: Work) -> None:
         """Start it in a logging context of its own."""
@@ -65,9 +66,7 @@ class SynapseBackground:
 
     def repeat(self, name: str, work: Work) -> None:
         """Do it in every process of the homeserver in which the module is loaded."""
-        self._homeserver.looping_background_call(
-            work, self._BETWEEN_MSEC, desc=f"lalepass_{name}", run_on_all_instances=True
-        )
+        Loop(f"lalepass_{name}", work, run=self._run, clock=cast("IReactorTime", reactor)).begin()
 
     async def pause(self, seconds: float) -> None:
         """Wait on the reactor's clock."""
@@ -117,6 +116,97 @@ class SynapseBackground:
             return over
 
         loop.addSystemEventTrigger("before", "shutdown", end)
+
+
+class Loop:
+    """Does work round after round for as long as the process lives, whatever becomes of a round.
+
+    Synapse's own looping call ends for good at its first assertion: that no other module has left
+    its logging context behind on the reactor (`util/clock.py`, looping_call). So rounds are begun
+    here by calls of the reactor itself, which assert nothing, and out of any context.
+    """
+
+    BETWEEN: Final = 0.01
+    """Seconds from one round to the next."""
+    LONGEST: Final = 600.0
+    """Seconds after which a round is taken for one that will not end. The longest that there is
+    brings a thousand profiles in step, in half a minute on a database that is well."""
+
+    def __init__(self, name: str, work: Work, *, run: Run, clock: IReactorTime) -> None:
+        """Make one.
+
+        Args:
+            name: for Synapse's log and metrics.
+            work: one round.
+            run: starts it in a logging context of its own.
+            clock: Twisted's reactor.
+        """
+        self._name = name
+        self._work = work
+        self._run = run
+        self._clock = clock
+        self._backoff = Backoff(first=1.0, longest=60.0)
+        self._well = False
+
+    def begin(self) -> None:
+        """Do the first round soon."""
+        self._clock.callLater(self.BETWEEN, self._round)
+
+    def _round(self) -> None:
+        self._well = False
+        try:
+            with PreserveLoggingContext():  # not in the one that somebody has left behind
+                over = self._run(self._name, self._once)
+        except Exception as exc:  # noqa: BLE001 - such as a homeserver that is being shut down
+            self._ended(exc)
+            return
+        self._watch(over)
+        over.addBoth(self._ended)
+
+    async def _once(self) -> None:
+        await self._work()
+        self._well = True
+
+    def _ended(self, result: object) -> None:
+        if self._well:
+            self._backoff.reset()
+            seconds = self.BETWEEN
+        else:
+            seconds = self._backoff.failed()
+            logger.error(
+                "A round of %s did not end well; the next one begins in %.0f s",
+                self._name,
+                seconds,
+                exc_info=_exception(result),
+            )
+        self._clock.callLater(seconds, self._round)
+
+    def _watch(self, over: "defer.Deferred[Any]") -> None:
+        """Make sure that it ends."""
+
+        def hangs() -> None:
+            logger.error(
+                "A round of %s has not ended in %.0f s, and is broken off", self._name, self.LONGEST
+            )
+            self._watch(over)
+            with suppress(Exception), PreserveLoggingContext():
+                over.cancel()
+
+        timer = self._clock.callLater(self.LONGEST, hangs)
+
+        def ended(result: object) -> object:
+            if timer.active():
+                timer.cancel()
+            return result
+
+        over.addBoth(ended)
+
+
+def _exception(result: object) -> BaseException | None:
+    """Return what a round has raised, if Synapse has not written it down itself."""
+    if isinstance(result, Failure):
+        return result.value
+    return result if isinstance(result, BaseException) else None
 
 
 class Chore:

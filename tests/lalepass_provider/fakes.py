@@ -53,7 +53,6 @@ class FakeHomeserver:
         """What was done to profiles: MXID, what, value."""
         self.refuse: SynapseError | None = None
         self.callbacks: dict[str, Any] = {}
-        self.repeated: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
         self.background: dict[str, tuple[Callable[..., Any], tuple[object, ...]]] = {}
         self.before_registering: Callable[[], None] = lambda: None
         self.before_reading: Callable[[str], Awaitable[None]] | None = None
@@ -189,12 +188,6 @@ class FakeHomeserver:
     ) -> None:
         """Keep it for the test that wants it."""
         self.background[desc] = (f, args)
-
-    def looping_background_call(
-        self, f: Callable[..., Any], _msec: float, *, desc: str, **options: Any
-    ) -> None:
-        """Keep it for the test that wants it."""
-        self.repeated[desc] = (f, options)
 
     def register_account_validity_callbacks(self, **callbacks: Any) -> None:
         self.callbacks |= callbacks

@@ -6,12 +6,17 @@ import pytest
 from synapse.logging.context import (  # type: ignore[attr-defined]  # one is written in Rust
     SENTINEL_CONTEXT,
     LoggingContext,
+    PreserveLoggingContext,
     current_context,
+    make_deferred_yieldable,
 )
+from synapse.metrics.background_process_metrics import run_as_background_process
+from synapse.util.clock import Clock
+from synapse.util.duration import Duration
 from twisted.internet import defer, task
 
 from lalepass_provider import background
-from lalepass_provider.background import Backoff, Chore, SynapseBackground
+from lalepass_provider.background import Backoff, Chore, Loop, SynapseBackground
 from tests.lalepass_provider.fakes_lifecycle import FakeBackground
 from tests.lalepass_provider.on_reactor import on_reactor, reactor
 
@@ -92,6 +97,151 @@ async def test_what_blocks_is_done_in_a_thread() -> None:
     assert await it.in_thread(lambda: 6 * 7) == 42
     with pytest.raises(OSError, match="the disk is full"):
         await it.in_thread(fail)
+
+
+class Looping:
+    """A loop on Synapse's own background processes; a round does what the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Reactor()
+        self.rounds: list[Any] = []
+        """The logging context of each."""
+        self.do: Any = lambda: None
+        self.refuses = False
+        monkeypatch.setattr(background, "reactor", self.clock)
+        SynapseBackground(cast("Any", self)).repeat("follow", self._round)
+
+    async def _round(self) -> None:
+        self.rounds.append(str(current_context()))
+        waiting = self.do()
+        if waiting is not None:
+            await make_deferred_yieldable(waiting)
+
+    def run_as_background_process(self, name: Any, work: Any) -> Any:
+        if self.refuses:
+            raise RuntimeError("HomeServer has been shutdown")
+        return run_as_background_process(name, "hs.example", work)
+
+    def turn(self, times: int = 1, *, seconds: float = Loop.BETWEEN) -> int:
+        """Return how many rounds there were meanwhile."""
+        before = len(self.rounds)
+        for _ in range(times):
+            self.clock.advance(seconds)
+        return len(self.rounds) - before
+
+
+@pytest.fixture
+def looping(monkeypatch: pytest.MonkeyPatch) -> Looping:
+    return Looping(monkeypatch)
+
+
+def leaked() -> PreserveLoggingContext:
+    """The reactor, while another module has forgotten a logging context of its own there."""
+    return PreserveLoggingContext(LoggingContext(name="another", server_name="hs.example"))
+
+
+def test_a_context_that_is_left_behind_ends_synapses_own_looping_call() -> None:
+    """Why there is a loop of ours. Should this fail, Synapse's may do as well."""
+    clock = Reactor()
+    rounds: list[int] = []
+    looping_call = Clock(cast("Any", clock), "hs.example").looping_call
+    looping_call(lambda: rounds.append(1), Duration(milliseconds=10))
+    clock.advance(0.01)
+    assert rounds == [1]
+
+    with leaked():
+        clock.advance(0.01)
+    clock.pump([0.01] * 100)
+    assert rounds == [1]
+
+
+def test_a_context_that_is_left_behind_does_not_end_the_loop(looping: Looping) -> None:
+    assert looping.turn() == 1
+    with leaked():
+        assert looping.turn() == 1
+    assert looping.turn(5) == 5
+    assert {context.rpartition("-")[0] for context in looping.rounds} == {"lalepass_follow"}
+
+
+def test_rounds_follow_one_another_and_none_begins_before_the_last_has_ended(
+    looping: Looping,
+) -> None:
+    held: defer.Deferred[None] = defer.Deferred()
+    looping.do = lambda: held
+    assert looping.turn(100) == 1
+
+    looping.do = lambda: None
+    held.callback(None)
+    assert looping.turn(3) == 3
+
+
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("a fault"), defer.CancelledError(), GeneratorExit()], ids=repr
+)
+def test_what_a_round_raises_does_not_end_the_loop(
+    looping: Looping, fault: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise fault
+
+    looping.do = fail
+    assert looping.turn() == 1
+    assert "A round of lalepass_follow did not end well" in caplog.text
+    assert type(fault).__name__ in caplog.text  # Synapse writes it, or we
+    assert looping.turn(50) == 0, "it comes again at once"
+
+    looping.do = lambda: None
+    assert looping.turn(100) > 1
+
+
+def test_a_homeserver_that_starts_nothing_does_not_end_the_loop(
+    looping: Looping, caplog: pytest.LogCaptureFixture
+) -> None:
+    looping.refuses = True
+    looping.turn(100, seconds=60)
+    assert looping.rounds == []
+    assert 2 < caplog.text.count("did not end well") < 120
+
+    looping.refuses = False
+    assert looping.turn(100) or looping.turn(seconds=60)
+
+
+def test_a_round_that_does_not_end_is_broken_off(
+    looping: Looping, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost: defer.Deferred[None] = defer.Deferred()
+    looping.do = lambda: lost
+    looping.turn()
+    looping.do = lambda: None
+    assert looping.turn(seconds=Loop.LONGEST - 1) == 0
+    assert caplog.text == ""
+
+    looping.turn(seconds=1.1)
+    assert "has not ended in 600 s" in caplog.text
+    assert looping.turn(200) > 1
+
+
+def test_a_round_that_can_not_be_broken_off_is_told_again_and_goes_on_when_it_ends(
+    looping: Looping, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck: defer.Deferred[None] = defer.Deferred(lambda _: None)
+    end: defer.Deferred[None] = defer.Deferred()
+
+    async def stubborn() -> None:
+        for waiting in (stuck, end):
+            try:
+                await make_deferred_yieldable(waiting)
+            except defer.CancelledError:
+                continue
+
+    looping.do = lambda: defer.ensureDeferred(stubborn())
+    looping.turn()
+    looping.do = lambda: None
+    looping.turn(2, seconds=Loop.LONGEST + 1)
+    assert caplog.text.count("has not ended in 600 s") == 2
+
+    assert looping.turn(200) > 1
+    assert len(looping.clock.getDelayedCalls()) <= 2
 
 
 def test_a_chore_is_done_once_at_a_time_and_again_when_there_is_more() -> None:
