@@ -146,7 +146,8 @@ class Calls:
             max_answer_bytes: a longer answer is cut off.
             request_id: appears in the service's log as well.
             background: no person waits for it. Such calls and the checks have each a bound of
-                their own on how many are under way, so that neither keeps the other out.
+                their own on how many are under way, so that neither keeps the other out, and
+                what becomes of them does not decide which endpoint the checks go to.
 
         Raises:
             NoAnswer: there is none, or none that can be used.
@@ -171,6 +172,7 @@ class Calls:
                 deadline=deadline or self._deadline,
                 # Whoever has a deadline of their own knows how long the service may take.
                 patience=self._deadline * _PATIENCE if deadline is None else None,
+                background=background,
             )
             result: T = await self._yieldable(defer.Deferred.fromCoroutine(exchange))
         return result
@@ -186,12 +188,15 @@ class Calls:
         *,
         deadline: float,
         patience: float | None,
+        background: bool,
     ) -> T:
         begun = time.monotonic()
         first = request()
         sent = self._token.version
         try:
-            return await self._endpoints.ask(first, read, deadline=deadline, patience=patience)
+            return await self._endpoints.ask(
+                first, read, deadline=deadline, patience=patience, background=background
+            )
         except CallerRejected:
             # The service looks at the token before anything else, so nothing was done. The file
             # may be newer than our last look at it, or another call has just read it.
@@ -199,7 +204,9 @@ class Calls:
             left = deadline - (time.monotonic() - begun)
             if left <= 0 or self._token.version == sent:
                 raise
-            return await self._endpoints.ask(request(), read, deadline=left, patience=patience)
+            return await self._endpoints.ask(
+                request(), read, deadline=left, patience=patience, background=background
+            )
 
 
 class _Lane:

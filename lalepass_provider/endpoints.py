@@ -13,6 +13,9 @@ How often a request is sent:
 * A byte of an answer has come: never again. One exception is an answer in full, "overloaded",
   which the service gives before it hashes and for which it takes nothing off a budget. Then one
   other endpoint is asked, if it is well and not overloaded itself.
+
+Checks and calls in the background, such as long polls, do not see each other: each kind has its own
+count of what is under way and its own view of who is to be left alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +25,7 @@ from typing import Final, TypeVar
 from twisted.internet.interfaces import IReactorTime
 
 from lalepass_provider.errors import Lost, NoAnswer, NotConnected, Overloaded, TooSlow, Unreachable
-from lalepass_provider.health import Endpoint, Health, State
+from lalepass_provider.health import Endpoint, Health, Load, State
 from lalepass_provider.transport import Answer, Request
 
 T = TypeVar("T")
@@ -36,6 +39,7 @@ class _Course:
     """How far one call has come."""
 
     end: float
+    background: bool
     tried: list[Endpoint] = field(default_factory=list)
     may_repeat: bool = True
     """What was sent may be sent once more."""
@@ -60,6 +64,7 @@ class Endpoints:
         *,
         deadline: float,
         patience: float | None = None,
+        background: bool = False,
     ) -> T:
         """Send a request to one endpoint after the other until one has answered.
 
@@ -69,11 +74,12 @@ class Endpoints:
             deadline: seconds for all of it.
             patience: after so many seconds without a byte of an answer, another endpoint is
                 asked, if there is one that is well.
+            background: it is no check, and nobody waits for it.
 
         Raises:
             NoAnswer: the last one that there was.
         """
-        course = _Course(self._clock.seconds() + deadline)
+        course = _Course(self._clock.seconds() + deadline, background)
         while True:
             endpoint = self._choose(course)
             if endpoint is None:
@@ -93,22 +99,24 @@ class Endpoints:
     def _choose(self, course: _Course) -> Endpoint | None:
         """Return the one of those that are well that has the least to do, or any that is left."""
         left = self._left(course)
-        well = self._taking_calls(left)
+        well = self._taking_calls(left, course)
+
+        def load(one: Endpoint) -> Load:
+            return one.load(background=course.background)
+
         if well:
-            return min(well, key=lambda one: (one.under_way, one.last_used))
+            return min(well, key=lambda one: (load(one).under_way, load(one).last_used))
         if course.only_well:
             return None
         # The one that says no at once delays nobody. So it may have come back unseen.
-        return min(
-            left, key=lambda one: (one.state is State.DOWN, one.took, one.last_used), default=None
-        )
+        return min(left, key=lambda one: (_rank(one, load(one)), load(one).last_used), default=None)
 
     def _left(self, course: _Course) -> list[Endpoint]:
         return [one for one in self._endpoints if one not in course.tried]
 
-    def _taking_calls(self, some: Sequence[Endpoint]) -> list[Endpoint]:
+    def _taking_calls(self, some: Sequence[Endpoint], course: _Course) -> list[Endpoint]:
         now = self._clock.seconds()
-        return [one for one in some if one.takes_calls(now)]
+        return [one for one in some if one.takes_calls(now, background=course.background)]
 
     def _may_go_on(self, course: _Course, endpoint: Endpoint, exc: NoAnswer) -> bool:
         """Note what came of a try, and say whether there is to be another."""
@@ -121,7 +129,7 @@ class Endpoints:
             lost = isinstance(exc, Lost)
             may = course.may_repeat and (lost or (isinstance(exc, TooSlow) and not exc.begun))
             course.may_repeat = False
-            if may and lost and not self._taking_calls(self._left(course)):
+            if may and lost and not self._taking_calls(self._left(course), course):
                 # Perhaps a kept connection that was closed while the request was on its way, as
                 # happens when the service restarts. Then the others of that age are no better.
                 endpoint.transport.drop_idle()
@@ -139,20 +147,28 @@ class Endpoints:
         begun = self._clock.seconds()
         seconds = max(course.end - begun, 0.001)
         others = [one for one in self._left(course) if one is not endpoint]
-        if patience is not None and course.may_repeat and self._taking_calls(others):
+        if patience is not None and course.may_repeat and self._taking_calls(others, course):
             seconds = min(seconds, patience)
         brief = _BRIEF_CONNECT if others and endpoint.state is State.DOWN else None
         self._calls += 1
-        endpoint.last_used = self._calls
-        endpoint.under_way += 1
+        load = endpoint.load(background=course.background)
+        load.last_used = self._calls
+        load.under_way += 1
         try:
             answer = await endpoint.transport.send(request, seconds=seconds, connect_seconds=brief)
             result = read(answer)
         except NoAnswer as exc:
             exc.endpoint = endpoint.name
-            self._health.note(endpoint, exc, begun=begun)
+            self._health.note(endpoint, exc, begun=begun, background=course.background)
             raise
         finally:
-            endpoint.under_way -= 1
-        self._health.answered(endpoint)
+            load.under_way -= 1
+        self._health.answered(endpoint, background=course.background)
         return result
+
+
+def _rank(one: Endpoint, load: Load) -> tuple[bool, float, float]:
+    """Say who is asked first of those who are all to be left alone: the smallest."""
+    # Calls in the background rest after a failure, checks only as long as they were told to.
+    rests_until = load.rests_until if load.failures else 0.0
+    return one.state is State.DOWN, rests_until, one.took

@@ -2,19 +2,23 @@
 
 One that fails is left alone for a while, which grows each time, and is asked by a probe and not by
 a login whether it is well again. While none is well, probes come within a second.
+
+Only checks, and whether there is a connection at all, decide about that. A long poll that an
+endpoint does not answer says little of the next check, and one that it answers no more. So calls in
+the background have a memory of their own, of which endpoints to leave alone for a while.
 """
 
 import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from lalepass_provider.errors import NoAnswer, Overloaded, Unreachable
+from lalepass_provider.errors import NoAnswer, NotConnected, Overloaded, Unreachable
 from lalepass_provider.metrics import Metrics
 from lalepass_provider.transport import Answer, Request, Transport
 from lalepass_wire import paths
@@ -52,6 +56,18 @@ class State(Enum):
 
 
 @dataclass(eq=False)
+class Load:
+    """The calls of one kind that an endpoint gets."""
+
+    under_way: int = 0
+    last_used: int = 0
+    rests_until: float = 0.0
+    """It was overloaded; or it failed, and that counts for this kind alone."""
+    failures: int = 0
+    """In a row, of those that count for this kind alone."""
+
+
+@dataclass(eq=False)
 class Endpoint:
     """One endpoint, and what is known of it."""
 
@@ -61,10 +77,8 @@ class Endpoint:
     """In a row, those at the same moment counted once."""
     took: float = 0.0
     """Seconds until the last failure was known."""
-    rests_until: float = 0.0
-    """It was overloaded."""
-    under_way: int = 0
-    last_used: int = 0
+    checks: Load = field(default_factory=Load)
+    background: Load = field(default_factory=Load)
     fault_told: bool = False
     """That a probe failed by a fault of ours stands in the log."""
     timer: IDelayedCall | None = None
@@ -75,11 +89,19 @@ class Endpoint:
         """Return host and port."""
         return self.transport.name
 
-    def takes_calls(self, now: float) -> bool:
-        """Say whether a call is given to it while there are others."""
+    def load(self, *, background: bool) -> Load:
+        """Return what it has to do of one kind."""
+        return self.background if background else self.checks
+
+    def takes_calls(self, now: float, *, background: bool) -> bool:
+        """Say whether a call of this kind is given to it while there are others.
+
+        The one call on trial is a check: a long poll would keep all logins from it for as long as
+        it waits, and prove nothing.
+        """
         if self.state is State.ON_TRIAL:
-            return not self.under_way
-        return self.state is State.WELL and self.rests_until <= now
+            return not background and not self.checks.under_way
+        return self.state is State.WELL and self.load(background=background).rests_until <= now
 
 
 class Health:
@@ -122,18 +144,30 @@ class Health:
     def _none_is_well(self) -> bool:
         return all(endpoint.state is State.DOWN for endpoint in self.endpoints)
 
-    def note(self, endpoint: Endpoint, exc: NoAnswer, *, begun: float) -> None:
+    def note(
+        self, endpoint: Endpoint, exc: NoAnswer, *, begun: float, background: bool = False
+    ) -> None:
         """A call that began then has come to this."""
         now = self._clock.seconds()
-        if exc.blames_endpoint:
+        if exc.blames_endpoint and (not background or isinstance(exc, NotConnected)):
             self._failed(endpoint, exc, took=now - begun)
             return
+        load = endpoint.load(background=background)
         if isinstance(exc, Overloaded):
-            endpoint.rests_until = now + min(exc.retry_after or 1.0, _MAX_REST)
-        self.answered(endpoint)
+            load.rests_until = now + min(exc.retry_after or 1.0, _MAX_REST)
+        elif exc.blames_endpoint:
+            self._metrics.endpoint_failed(endpoint.name, type(exc).__name__)
+            if load.rests_until <= now:  # else it is known
+                load.failures += 1
+                load.rests_until = now + self._pause(load.failures, longest=_LONGEST_PAUSE)
+            return
+        self.answered(endpoint, background=background)
 
-    def answered(self, endpoint: Endpoint) -> None:
+    def answered(self, endpoint: Endpoint, *, background: bool = False) -> None:
         """It has answered as it should."""
+        if background:
+            endpoint.background.failures = 0
+            return
         if endpoint.failures:
             logger.info("The Lalepass service at %s answers again", endpoint.name)
         if endpoint.failures or endpoint.state is not State.WELL:
@@ -165,13 +199,14 @@ class Health:
         if self._closed:
             return
         _stop_probing(endpoint)
-        pause = _FIRST_PAUSE * 2 ** min(endpoint.failures - 1, _MAX_DOUBLINGS)
-        longest = _LONGEST_PAUSE
-        if self._none_is_well:
-            longest = _PAUSE_IF_NONE_IS_WELL
-        # Many homeserver processes see the same outage, and should not all come at once.
-        pause = min(pause, longest) * (0.75 + self._jitter() / 4)
+        longest = _PAUSE_IF_NONE_IS_WELL if self._none_is_well else _LONGEST_PAUSE
+        pause = self._pause(endpoint.failures, longest=longest)
         endpoint.timer = self._clock.callLater(pause, self._begin_probe, endpoint)
+
+    def _pause(self, failures: int, *, longest: float) -> float:
+        pause: float = _FIRST_PAUSE * 2 ** min(failures - 1, _MAX_DOUBLINGS)
+        # Many homeserver processes see the same outage, and should not all come at once.
+        return min(pause, longest) * (0.75 + self._jitter() / 4)
 
     def _begin_probe(self, endpoint: Endpoint) -> None:
         endpoint.timer = None

@@ -75,17 +75,20 @@ class ScriptedTransport:
         return defer.succeed(None)
 
 
-def endpoints_of(*transports: ScriptedTransport, clock: IReactorTime | None = None) -> Endpoints:
+def health_of(*transports: ScriptedTransport, clock: IReactorTime) -> Health:
     many: list[Any] = list(transports)
-    clock = clock or transports[0].clock
-    health = Health(
+    return Health(
         many,
         clock=clock,
         probe_seconds=1.0,
         metrics=Metrics(CollectorRegistry()),
         jitter=lambda: 1.0,
     )
-    return Endpoints(health, clock=clock)
+
+
+def endpoints_of(*transports: ScriptedTransport) -> Endpoints:
+    clock = transports[0].clock
+    return Endpoints(health_of(*transports, clock=clock), clock=clock)
 
 
 def calls_of(

@@ -8,12 +8,15 @@ from twisted.internet import defer
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from lalepass_provider.endpoints import Endpoints
 from lalepass_provider.errors import NoAnswer
+from lalepass_provider.health import State
 from lalepass_provider.transport import Answer, Request
 from lalepass_wire import paths
-from tests.lalepass_provider.scripted import ScriptedTransport, answer, endpoints_of
+from tests.lalepass_provider.scripted import ScriptedTransport, answer, health_of
 
 CHECK = Request(method="POST", target="/check", headers={}, max_answer_bytes=1000)
+POLL = Request(method="GET", target="/changes", headers={}, max_answer_bytes=1000)
 NEVER = object()
 DEADLINE = 5.0
 PATIENCE = 3.0
@@ -27,21 +30,24 @@ class Means:
 
 
 class Site:
-    """Some endpoints, each with what it says to calls and to probes, now."""
+    """Some endpoints, each with what it says to checks, to polls and to probes, now."""
 
     def __init__(self, *says: object) -> None:
         self.clock = Clock()
         self.says: list[object] = list(says)
         self.probes_get: list[object] = [answer(200, {"status": "ready"})] * len(says)
+        self.polls_get: list[object] = [answer(200, {})] * len(says)
         self.transports = [
             ScriptedTransport(self._script(number), clock=self.clock, name=f"{number}:1")
             for number in range(len(says))
         ]
-        self.endpoints = endpoints_of(*self.transports, clock=self.clock)
+        self.health = health_of(*self.transports, clock=self.clock)
+        self.endpoints = Endpoints(self.health, clock=self.clock)
 
     def _script(self, number: int) -> Callable[[Request], Any]:
         def script(request: Request) -> Any:
-            said = (self.probes_get if request.target != "/check" else self.says)[number]
+            kinds = {CHECK.target: self.says, POLL.target: self.polls_get}
+            said = kinds.get(request.target, self.probes_get)[number]
             if isinstance(said, Exception):
                 raise said.with_traceback(None)
             return defer.Deferred() if said is NEVER else said
@@ -49,15 +55,21 @@ class Site:
         return script
 
     def begin(self, **options: Any) -> "defer.Deferred[int]":
-        """Begin a call; it returns the status of the answer."""
+        """Begin a check; it returns the status of the answer."""
+        return self._begin(CHECK, **{"patience": PATIENCE, **options})
 
+    def poll(self) -> "defer.Deferred[int]":
+        """Begin a long poll."""
+        return self._begin(POLL, background=True)
+
+    def _begin(self, request: Request, **options: Any) -> "defer.Deferred[int]":
         def read(said: Answer | Means) -> int:
             if isinstance(said, Means):
                 raise said.exc
             return said.status
 
         return defer.Deferred.fromCoroutine(
-            self.endpoints.ask(CHECK, read, deadline=DEADLINE, **{"patience": PATIENCE, **options})
+            self.endpoints.ask(request, read, deadline=DEADLINE, **options)
         )
 
     def ask(self) -> int | NoAnswer:
@@ -71,15 +83,22 @@ class Site:
         return int(result)
 
     def calls(self) -> list[int]:
-        """Return how many calls each endpoint has got."""
-        return [
-            sum(request.target == "/check" for request in one.requests) for one in self.transports
-        ]
+        """Return how many checks each endpoint has got."""
+        return self._count(CHECK.target)
+
+    def states(self) -> list[State]:
+        """Return how each endpoint is taken to be."""
+        return [one.state for one in self.health.endpoints]
+
+    def polls(self) -> list[int]:
+        return self._count(POLL.target)
 
     def probes(self) -> list[int]:
+        return self._count(paths.HEALTH_READY)
+
+    def _count(self, target: str) -> list[int]:
         return [
-            sum(request.target == paths.HEALTH_READY for request in one.requests)
-            for one in self.transports
+            sum(request.target == target for request in one.requests) for one in self.transports
         ]
 
 

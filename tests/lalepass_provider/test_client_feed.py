@@ -5,7 +5,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
+from lalepass_provider.client import LalepassClient
 from lalepass_provider.errors import (
     CallerRejected,
     ContractBroken,
@@ -13,11 +16,20 @@ from lalepass_provider.errors import (
     NoAnswer,
     NotServed,
     ScopeMissing,
+    Unreachable,
 )
+from lalepass_provider.metrics import Metrics
 from lalepass_provider.transport import Answer, Request
+from lalepass_wire import CheckRequest, UserIdentifier
 from lalepass_wire.feed import Acknowledgement
 from tests.lalepass_provider.on_reactor import on_reactor
-from tests.lalepass_provider.scripted import ScriptedTransport, answer, client_of, problem
+from tests.lalepass_provider.scripted import (
+    ScriptedTransport,
+    answer,
+    calls_of,
+    client_of,
+    problem,
+)
 
 ACCOUNT = {"id": "1", "localpart": "bob", "state": "disabled"}
 ORDER = {"id": "o1", "account_id": "1", "localpart": "bob", "age_seconds": 3.5}
@@ -140,3 +152,26 @@ async def test_what_does_not_say_that_it_is_written_down_is_no_answer(
         await client.report(b"{}")
 
     assert (type(of_acknowledging.value), type(of_reporting.value)) == (kind, kind)
+
+
+@on_reactor
+async def test_what_a_feed_does_not_answer_takes_no_replica_from_the_checks() -> None:
+    """As a replica whose feed is behind a proxy that allows no long polls."""
+
+    def script(request: Request) -> Answer:
+        if request.target.startswith("/v1/changes"):
+            return answer(504, b"<html>", kind="text/html")
+        return answer(200, {"result": "refused", "reason": "credentials"})
+
+    replicas = [ScriptedTransport(script, name=f"{number}:1") for number in range(2)]
+    client = LalepassClient(calls_of(*replicas), metrics=Metrics(CollectorRegistry()))
+    for _ in range(4):
+        with pytest.raises(Unreachable):
+            await client.changes(after="db-7", wait=10, orders=False)
+
+    check = CheckRequest(identifier=UserIdentifier(localpart="bob"), password=SecretStr("x" * 12))
+    for _ in range(4):
+        await client.check(check, request_id=None)
+
+    checks = [sum(request.method == "POST" for request in replica.requests) for replica in replicas]
+    assert checks == [2, 2]
