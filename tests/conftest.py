@@ -8,6 +8,8 @@ from typing import Final
 import pytest
 from hypothesis import Phase, settings
 
+pytest_plugins = ("tests.servers.fixtures",)
+
 # Everything in CI has to run: there, a test that was left out is a test that was lost unseen.
 _REQUIRED: Final = os.environ.get("LALEPASS_REQUIRE", "")
 _NOTHING_MAY_BE_LEFT_OUT: Final = _REQUIRED == "all"

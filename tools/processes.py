@@ -63,6 +63,8 @@ class Process:
     """On top of our own."""
     directory: Path | None = None
     """Where it runs, ours unless given."""
+    end_signal: signal.Signals = signal.SIGTERM
+    """How it is asked to end."""
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> Self:
@@ -150,22 +152,31 @@ class Process:
         return self._child.wait()
 
     def stop(self, grace: float = 10.0) -> None:
-        """End it and all that it started: SIGTERM, and SIGKILL after `grace` seconds.
+        """End it and all in its group: `end_signal`, and SIGKILL after `grace` seconds.
 
         Does nothing if it was not started. Afterwards it may be started again.
         """
-        child, self._child = self._child, None
+        child = self._child
         if child is None:
             return
         try:
-            _signal_group(child.pid, signal.SIGTERM)
-            child.wait(timeout=grace)
-        except subprocess.TimeoutExpired:
-            pass
+            self.ask_to_end(grace)
         finally:
+            self._child = None
             # Also after a timely end, for what it may have left behind in its group.
             _signal_group(child.pid, signal.SIGKILL)
             child.wait()
+
+    def ask_to_end(self, grace: float = 10.0) -> bool:
+        """Ask it to end, and say whether it did within `grace` seconds."""
+        if self._child is None:
+            return True
+        _signal_group(self._child.pid, self.end_signal)
+        try:
+            self._child.wait(timeout=grace)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of its log."""

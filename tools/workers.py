@@ -1,15 +1,11 @@
 """A worker beside Synapse's main process, and the Redis through which they hear of each other.
 
-They need PostgreSQL (`postgres.py`) as well: on SQLite, Synapse tells no other process which of the
-rows that it remembers have changed (`storage/databases/main/cache.py`).
+They need PostgreSQL as well: on SQLite, Synapse tells no other process which of the rows that it
+remembers have changed (`storage/databases/main/cache.py`).
 """
 
-import shutil
-import socket
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import yaml
 
@@ -17,56 +13,27 @@ from tools.files import write_private
 from tools.processes import LOOPBACK, Process
 from tools.synapse import SynapseConfig
 
-_SERVERS: Final = ("valkey-server", "redis-server")
-_PING_SECONDS: Final = 2.0
 
-
-class NoRedis(Exception):
-    """Neither Valkey nor Redis is installed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Redis:
-    """A Valkey or Redis on loopback that keeps nothing."""
-
-    directory: Path
-    port: int
-
-    def process(self) -> Process:
-        """Return the process, not yet started.
-
-        Raises:
-            NoRedis: there is none on this machine.
-        """
-        program = next(filter(None, map(shutil.which, _SERVERS)), None)
-        if program is None:
-            raise NoRedis("neither valkey-server nor redis-server is installed")
-        return Process(
-            name="Redis",
-            command=[
-                program,
-                *("--bind", LOOPBACK, "--port", str(self.port)),
-                *("--save", "", "--appendonly", "no", "--dir", str(self.directory)),
-            ],
-            log=self.directory / "redis.log",
-        )
-
-    def answers(self) -> bool:
-        """Say whether it can be used."""
-        with (
-            suppress(OSError),
-            socket.create_connection((LOOPBACK, self.port), _PING_SECONDS) as connection,
-        ):
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
-        return False
-
-
-def main_process_options(*, redis: Redis, replication_port: int) -> dict[str, object]:
+def main_process_options(*, redis_port: int, replication_port: int) -> dict[str, object]:
     """Return what `homeserver.yaml` needs for workers; the listener comes beside the others."""
     return {
-        "redis": {"enabled": True, "host": LOOPBACK, "port": redis.port},
+        "redis": {"enabled": True, "host": LOOPBACK, "port": redis_port},
         "instance_map": {"main": {"host": LOOPBACK, "port": replication_port}},
+    }
+
+
+def database_options(*, port: int, user: str, name: str) -> dict[str, object]:
+    """Return the `database` of `homeserver.yaml`: a PostgreSQL on loopback, without a password."""
+    return {
+        "name": "psycopg2",
+        "args": {
+            "host": LOOPBACK,
+            "port": port,
+            "user": user,
+            "dbname": name,
+            "cp_min": 1,
+            "cp_max": 5,
+        },
     }
 
 

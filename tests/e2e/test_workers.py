@@ -11,14 +11,14 @@ from tests.e2e.conftest import SYNAPSE, synapse_config
 from tests.e2e.parts import Homeserver, Person, add_people
 from tests.e2e.sessions import CLIENT, assert_locked, gone, log_in, mxid, set_password, wait_for
 from tests.e2e.waiting import until
+from tests.servers.postgres import SUPERUSER, Postgres
+from tests.servers.valkey import Valkey
 from tools.gate import Gate, Mode
-from tools.postgres import NoPostgres, Postgres, made
 from tools.processes import Process, free_port
 from tools.service import Service
 from tools.workers import (
     GenericWorker,
-    NoRedis,
-    Redis,
+    database_options,
     main_process_options,
     replication_listener,
 )
@@ -52,27 +52,10 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    redis = Redis(directory=tmp_path_factory.mktemp("redis"), port=free_port())
-    try:
-        process = redis.process()
-    except NoRedis as exc:
-        pytest.skip(str(exc))
-    with process:
-        until(redis.answers, what="Redis answers")
-        yield redis
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Postgres]:
+def needed() -> None:
+    """Leave out what this Synapse can't do."""
     if not has("psycopg2") or not has("txredisapi"):
         pytest.skip("this Synapse is installed without what it needs for workers")
-    try:
-        with made(free_port()) as postgres, postgres.process():
-            until(postgres.answers, what="PostgreSQL answers")
-            yield postgres
-    except NoPostgres as exc:
-        pytest.skip(str(exc))
 
 
 def has(module: str) -> bool:
@@ -84,8 +67,9 @@ def has(module: str) -> bool:
 @pytest.fixture(scope="module")
 def cluster(
     tmp_path_factory: pytest.TempPathFactory,
-    redis: Redis,
-    database: Postgres,
+    needed: None,  # noqa: ARG001 - before a server is started
+    valkey_server: Valkey,
+    postgres_server: Postgres,
     service: Service,
     session_gate: Gate,
 ) -> Iterator[Cluster]:
@@ -102,8 +86,14 @@ def cluster(
         module_options={"lifecycle": {"state_path": str(directory / "lalepass-state")}},
         more_listeners=[replication_listener(replication_port)],
         more={
-            "database": database.synapse_options,
-            **main_process_options(redis=redis, replication_port=replication_port),
+            "database": database_options(
+                port=postgres_server.port,
+                user=SUPERUSER,
+                name=postgres_server.create_database().name,
+            ),
+            **main_process_options(
+                redis_port=valkey_server.port, replication_port=replication_port
+            ),
         },
     )
     config = replace(config, token_path=token)

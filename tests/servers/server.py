@@ -1,0 +1,216 @@
+"""What all servers have in common: they start, end, are killed, and stop in their tracks."""
+
+import os
+import pwd
+import random
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Final, Self
+
+from tests.servers.family import Ice, kill_all
+from tools.processes import LOOPBACK, NotHealthyInTime, Process, port_is_free
+
+FENCE: Final = 60.0
+"""Seconds that a server may take to start; it takes one."""
+
+_PAUSE: Final = 0.02
+_PORTS: Final = (10000, 30000)
+_ACCOUNT: Final = "postgres"
+"""Who runs PostgreSQL and PgBouncer where we are root, which both refuse to be."""
+
+
+class Missing(Exception):
+    """A server is not installed here."""
+
+
+class Server(ABC):
+    """One server on loopback, whose port stays the same over restarts."""
+
+    END_SIGNAL: ClassVar = signal.SIGTERM
+    """How it is asked to end, which `stop` does."""
+
+    def __init__(self, *, name: str, directory: Path, port: int | None = None) -> None:
+        self.name = name
+        self.directory = directory
+        self.port = port or steady_port()
+        self._process: Process | None = None
+        self._ice: Ice | None = None
+
+    @abstractmethod
+    def command(self) -> Sequence[str]:
+        """Return how it is started."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Say whether it can be used."""
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until it can be used."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self.stop()
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._process.pid if self._process else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, be it stopped in its tracks."""
+        return self.pid is not None
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, and wait until it can be used.
+
+        Raises:
+            RuntimeError: it runs already, or this is not the main thread.
+            ProcessError: it ended, or is not ready in time.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            # tools/processes.py: it would end with the thread that started it.
+            raise RuntimeError("servers are started from the main thread")
+        if self.alive:
+            raise RuntimeError(f"{self.name} runs already")
+        self._process = Process(
+            name=self.name,
+            command=self.command(),
+            log=self.log,
+            directory=self.directory,
+            environment={"LC_ALL": "C"},
+            end_signal=self.END_SIGNAL,
+        )
+        self._process.start()
+        if wait:
+            try:
+                self.wait_until_ready()
+            except BaseException:
+                self.kill()
+                raise
+
+    def wait_until_ready(self, seconds: float = FENCE) -> None:
+        """Return as soon as it can be used.
+
+        Raises:
+            ProcessError: it ended, or is not ready in time.
+        """
+        assert self._process is not None
+        deadline = time.monotonic() + seconds
+        while not self.answers():
+            self._process.check_alive(wait=_PAUSE)
+            if time.monotonic() > deadline:
+                raise NotHealthyInTime(
+                    f"{self.name} is not ready after {seconds:.0f} s: {self._process.log_tail()}",
+                    log=self.log,
+                    log_tail=self._process.log_tail(),
+                )
+
+    def stop(self, grace: float = 10.0) -> None:
+        """End it in good order, and after `grace` seconds in any. Nothing if it does not run."""
+        self.resume()
+        try:
+            if self._process is not None:
+                self._process.ask_to_end(grace)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End all of its processes at once with SIGKILL. Nothing if it does not run."""
+        if self.pid is not None:
+            kill_all(self.pid)
+        if self._process is not None:
+            self._process.stop(grace=0)
+        self.resume()
+
+    def restart(self) -> None:
+        """End it in good order and start it again."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Stop all of its processes in their tracks: its connections stay, and nobody answers."""
+        if self.pid is None:
+            raise RuntimeError(f"{self.name} does not run")
+        if self._ice is None:
+            self._ice = Ice(self.pid)
+
+    def resume(self) -> None:
+        """Let it go on. Nothing if it is not paused."""
+        if self._ice is not None:
+            ice, self._ice = self._ice, None
+            ice.melt()
+
+
+def steady_port() -> int:
+    """Return a port that is free, and stays so while its server is down for a moment.
+
+    Not one of those that the system gives to clients (32768 and above, ip(7)). There, a client
+    that tries again and again to reach a server that is down may be given the very port as its
+    own: it is then connected with itself, and the server can't come back.
+    """
+    for _ in range(100):
+        port = random.randrange(*_PORTS)  # noqa: S311 - no secret
+        if port_is_free(port, LOOPBACK):
+            return port
+    raise RuntimeError(f"there is no free port from {_PORTS[0]} to {_PORTS[1]}")
+
+
+@contextmanager
+def folder(name: str, *, private: bool = False) -> Iterator[Path]:
+    """Make a folder that is gone afterwards, below the one for temporary files.
+
+    A `private` one is for who runs PostgreSQL, who may enter no other folder of ours.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"lalepass-{name}-") as made:
+        if private and os.getuid() == 0:
+            account = _account()
+            os.chown(made, account.pw_uid, account.pw_gid)
+        yield Path(made)
+
+
+def unprivileged() -> tuple[str, ...]:
+    """Return what to put before a command that root may not run."""
+    if os.getuid() != 0:
+        return ()
+    account = _account()
+    # The leash of tools/processes.py is lost with the change of the account: said once more.
+    return (
+        *("setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"),
+        *("--pdeathsig", "KILL", "--"),
+    )
+
+
+def program(*names: str, path: str | None = None) -> str:
+    """Return where the first of these is that is installed.
+
+    Raises:
+        Missing: none is.
+    """
+    # Debian keeps servers where only root looks.
+    places = path or os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    for name in names:
+        if found := shutil.which(name, path=places):
+            return found
+    raise Missing(f"{' or '.join(names)} is not installed")
+
+
+def _account() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(_ACCOUNT)
+    except KeyError:
+        raise Missing("there is no account for PostgreSQL") from None
