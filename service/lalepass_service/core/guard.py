@@ -159,7 +159,10 @@ class GuardedCheck:
         about.name = self._digests.attempt(account, attempt.password, source=source)
         about.theirs = self._joined.claim(about.name, credentials, mine)
         guess = self._digests.guess(account, attempt.password)
-        return None if about.theirs else Bid(account=account, guess=guess, source=source)
+        if about.theirs:
+            return None
+        since = credentials.user.password_changed_at if credentials else None
+        return Bid(account=account, guess=guess, source=source, since=since)
 
     def _record(self, attempt: Attempt, about: _About, outcome: str) -> None:
         user = about.credentials.user if about.credentials else None

@@ -6,8 +6,14 @@ functions inside a transaction (`ports.SoftLocks`), so that they hold across pro
 
 A state belongs to an account and a lane. Sources from which the account was entered lately have a
 lane of their own; everybody else shares one. So a stranger who guesses locks out strangers.
+
+Processes that can't see one another's guesses, for as long as their common store is away, divide
+the budget. Each of N counts every guess that it takes as N, and waits N times as long, so that all
+together stay within the rules: whatever one process takes, each of the others may have taken, too.
+Only the very first guess is free in each of them, or nobody could log in.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -86,6 +92,9 @@ class Bid:
     guess: bytes
     source: bytes
     """The digest of where it comes from; empty if that is not known."""
+    since: datetime | None = None
+    """When the account's password was set, as far as that is known. What is remembered from before
+    it is void, for stores that are not told of a new password in the transaction that sets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,25 +109,34 @@ class Ticket:
     """The digest of where it came from; empty if that is not known."""
     paid: bool
     """False for a repeated guess, which was not debited."""
+    since: datetime | None = None
+    """Of the bid."""
 
 
-def debit(lane: Lane, *, guess: bytes, now: datetime) -> Debited | Repeated | Wait:
-    """Decide about a guess before it is made, as if it were wrong."""
-    if lane.closed:
+def debit(lane: Lane, *, guess: bytes, now: datetime, among: int = 1) -> Debited | Repeated | Wait:
+    """Decide about a guess before it is made, as if it were wrong.
+
+    Args:
+        lane: what is remembered.
+        guess: its name.
+        now: the time.
+        among: how many processes divide the budget, this one included.
+    """
+    if lane.failures + among > STOP_AT:
         return Wait(_CLOSED_RETRY)
     if lane.not_before is not None and now < lane.not_before:
         # Also for a repeated guess: whatever is verified costs a hash, and waiting costs none. And
         # never longer than by the rule: the clock may have been wrong when it was written down.
         left = (lane.not_before - now).total_seconds()
-        return Wait(min(left, seconds_after(lane.failures)))
+        return Wait(min(left, seconds_after(lane.failures, among=among)))
     if guess in lane.ring:
         return Repeated()
-    return Debited(_debited(lane, guess=guess, now=now))
+    return Debited(_debited(lane, guess=guess, now=now, among=among))
 
 
-def _debited(lane: Lane, *, guess: bytes, now: datetime) -> Lane:
-    failures = lane.failures + 1
-    wait = seconds_after(failures)
+def _debited(lane: Lane, *, guess: bytes, now: datetime, among: int) -> Lane:
+    failures = lane.failures + among
+    wait = seconds_after(failures, among=among)
     return Lane(
         failures=failures,
         not_before=now + timedelta(seconds=wait) if wait else None,
@@ -126,19 +144,19 @@ def _debited(lane: Lane, *, guess: bytes, now: datetime) -> Lane:
     )
 
 
-def charge(lane: Lane, *, guess: bytes, now: datetime) -> Lane:
+def charge(lane: Lane, *, guess: bytes, now: datetime, among: int = 1) -> Lane:
     """Debit a guess that was made without one, unless a debit stands for it."""
-    return lane if guess in lane.ring else _debited(lane, guess=guess, now=now)
+    return lane if guess in lane.ring else _debited(lane, guess=guess, now=now, among=among)
 
 
-def give_back(lane: Lane, *, guess: bytes) -> Lane:
+def give_back(lane: Lane, *, guess: bytes, among: int = 1) -> Lane:
     """Undo a debit whose guess could not be verified. Others may have been made meanwhile.
 
     The wait stays if there were others: it belongs to the newest of them.
     """
     if guess not in lane.ring:
         return lane
-    failures = max(0, lane.failures - 1)
+    failures = max(0, lane.failures - among)
     newest = bool(lane.ring) and lane.ring[-1] == guess
     ring = tuple(remembered for remembered in lane.ring if remembered != guess)
     if newest:
@@ -146,11 +164,42 @@ def give_back(lane: Lane, *, guess: bytes) -> Lane:
     return replace(lane, failures=failures, ring=ring)
 
 
-def seconds_after(failures: int) -> float:
-    """Return how long the next guess has to wait after so many wrong ones in a row."""
+def raised(lane: Lane, *, seen: Lane) -> Lane:
+    """Return the lane, or what was seen of it before if that counted more: it was lost since."""
+    if seen.failures <= lane.failures:
+        return lane
+    others = tuple(guess for guess in seen.ring if guess not in lane.ring)
+    return Lane(
+        failures=seen.failures,
+        not_before=_later(lane.not_before, seen.not_before),
+        ring=(*others, *lane.ring)[-RING_SIZE:],
+    )
+
+
+def caught_up(lane: Lane, *, made: Iterable[tuple[bytes, datetime]]) -> Lane:
+    """Charge the guesses that were made, and when, without this lane; it never opens by it."""
+    for guess, at in made:
+        charged = charge(lane, guess=guess, now=at)
+        lane = replace(charged, not_before=_later(lane.not_before, charged.not_before))
+    return lane
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((time for time in (one, other) if time is not None), default=None)
+
+
+def seconds_after(failures: int, *, among: int = 1) -> float:
+    """Return how long the next guess has to wait after so many wrong ones in a row.
+
+    Among several processes, it may be that of each of the others that comes before it.
+    """
+    return among * _seconds_after(failures + among - 1)
+
+
+def _seconds_after(failures: int) -> float:
     if failures < len(_WAITS):
         return _WAITS[failures]
     if failures < _LONG_FROM:
         return _USUAL_WAIT
-    grown: float = _LONG_WAIT * _LONG_GROWTH ** (failures - _LONG_FROM)
+    grown: float = _LONG_WAIT * _LONG_GROWTH ** (min(failures, STOP_AT) - _LONG_FROM)
     return min(_LONGEST_WAIT, grown)

@@ -1,11 +1,14 @@
 """What stands before a check: who is held up, what is paid, what is shared."""
 
 import asyncio
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.check import Accepted, Refusal, Refused
+from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.errors import (
     NoAnswer,
     Overloaded,
@@ -15,8 +18,8 @@ from lalepass_service.core.errors import (
 )
 from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
-from lalepass_service.core.model import Password, PasswordRecord, UserId, UserState
-from lalepass_service.core.softlock import STOP_AT
+from lalepass_service.core.model import Credentials, Password, PasswordRecord, UserId, UserState
+from lalepass_service.core.softlock import STOP_AT, Bid, Ticket
 from tests.lalepass_service.accounts import ACT, NOW, a_user
 from tests.lalepass_service.core.guarded import ALICE, EVERY_NAME, RIGHT, World
 
@@ -287,3 +290,32 @@ async def test_each_source_that_was_right_has_a_lane_of_its_own(world: World) ->
     with pytest.raises(Throttled):
         await world.check(RIGHT, ip="192.0.2.8")
     assert isinstance(await world.check(RIGHT, ip="192.0.2.7"), Accepted)
+
+
+async def test_a_bid_says_since_when_the_password_is_the_password(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bids: list[Bid] = []
+    entrance = StepByStep(users=world.users, locks=world.locks)
+
+    class Noting:
+        async def enter(self, identifier: Identifier, **asked: Any) -> Ticket | None:
+            of = asked.pop("bid")
+
+            def noted(credentials: Credentials | None) -> Bid | None:
+                bid: Bid | None = of(credentials)
+                if bid is not None:
+                    bids.append(bid)
+                return bid
+
+            return await entrance.enter(identifier, bid=noted, **asked)
+
+    monkeypatch.setattr(world.guard, "_entrance", Noting())
+    await world.check(RIGHT)
+    set_at = NOW + timedelta(days=1)
+    record = await world.hasher.hash(Password("another"))
+    await world.users.set_password(UserId("id-alice"), record, changed_at=set_at, act=ACT)
+    await world.check(RIGHT)
+    await world.check(RIGHT, ByLocalpart("nobody"))
+
+    assert [bid.since for bid in bids] == [NOW, set_at, None]

@@ -16,9 +16,11 @@ from lalepass_service.core.softlock import (
     Lane,
     Repeated,
     Wait,
+    caught_up,
     charge,
     debit,
     give_back,
+    raised,
     seconds_after,
 )
 
@@ -202,3 +204,127 @@ class Guessing(RuleBasedStateMachine):
 
 
 TestGuessing = Guessing.TestCase
+
+
+def times_of(among: int) -> list[float]:
+    """Return when one of so many processes takes its guesses if somebody tries all the time."""
+    times: list[float] = []
+    lane, now = FRESH, NOW
+    number = 0
+    while True:
+        decision = debit(lane, guess=guess(number), now=now, among=among)
+        if isinstance(decision, Wait):
+            assert lane.failures + among > STOP_AT
+            return times
+        assert isinstance(decision, Debited)
+        times.append((now - NOW).total_seconds())
+        lane, number = decision.lane, number + 1
+        now = lane.not_before or now
+
+
+@pytest.mark.parametrize(
+    ("among", "free", "second", "in_all"),
+    [
+        (1, 3, 0, 100),
+        (2, 1, 2, 50),
+        (3, 1, 15, 33),
+        (4, 1, 40, 25),
+        (8, 1, 80, 12),
+        (64, 1, None, 1),
+    ],
+)
+def test_processes_that_divide_a_budget_count_each_guess_for_all(
+    among: int, free: int, second: float | None, in_all: int
+) -> None:
+    times = times_of(among)
+
+    assert times.count(0) == free
+    assert times[1:2] == ([] if second is None else [second])
+    assert len(times) == in_all
+
+
+@pytest.mark.parametrize("among", range(2, 17))
+def test_all_together_take_no_more_than_one_alone_would(among: int) -> None:
+    """But for the first guess of each of them, as far as those are more than three."""
+    alone, share = times_of(1), times_of(among)
+
+    for time in sorted({*alone, *share}):
+        together = among * sum(taken <= time for taken in share)
+        assert together <= sum(taken <= time for taken in alone) + max(0, among - 3)
+
+
+def test_a_share_that_is_given_back_is_a_whole_one() -> None:
+    taken = debit(FRESH, guess=guess(1), now=NOW, among=4)
+    assert isinstance(taken, Debited)
+
+    assert give_back(taken.lane, guess=guess(1), among=4) == FRESH
+
+
+def test_a_share_that_is_charged_is_a_whole_one() -> None:
+    charged = charge(FRESH, guess=guess(1), now=NOW, among=4)
+
+    assert charged.failures == 4
+    assert charge(charged, guess=guess(1), now=NOW, among=4) == charged
+
+
+def test_a_wait_of_a_share_is_never_longer_than_by_its_rule() -> None:
+    future = Lane(failures=4, not_before=NOW + timedelta(days=365))
+
+    assert debit(future, guess=guess(1), now=NOW, among=2) == Wait(2 * 5)
+
+
+@pytest.mark.parametrize("failures", [10_000, 65_535])
+def test_no_count_is_too_high_for_the_rule(failures: int) -> None:
+    assert seconds_after(failures) == 3600
+
+
+def test_what_was_seen_before_it_was_lost_is_put_back() -> None:
+    seen, _ = after(10)
+
+    assert raised(FRESH, seen=seen) == seen
+
+
+def test_what_is_there_is_not_lowered_by_what_was_seen() -> None:
+    seen, _ = after(5)
+    there, _ = after(10)
+
+    assert raised(there, seen=seen) == there
+    assert raised(seen, seen=seen) == seen
+
+
+def test_guesses_since_the_loss_stay_remembered() -> None:
+    seen = Lane(failures=20, not_before=NOW, ring=tuple(map(guess, range(8))))
+    later = NOW + timedelta(seconds=5)
+    there = Lane(failures=4, not_before=later, ring=(guess(7), guess(50)))
+
+    put_back = raised(there, seen=seen)
+
+    assert put_back.failures == 20
+    assert put_back.not_before == later
+    assert put_back.ring == (*map(guess, range(1, 7)), guess(7), guess(50))
+
+
+def test_guesses_that_were_made_elsewhere_are_charged_when_they_were_made() -> None:
+    lane, now = after(4)
+    made = [(guess(50), now + timedelta(seconds=1)), (guess(51), now + timedelta(seconds=2))]
+
+    caught = caught_up(lane, made=made)
+
+    assert caught.failures == 6
+    assert caught.not_before == now + timedelta(seconds=2 + 10)
+    assert caught.ring[-2:] == (guess(50), guess(51))
+    assert caught_up(caught, made=made) == caught
+
+
+def test_a_lane_does_not_open_by_guesses_of_long_ago() -> None:
+    lane, _ = after(10)
+
+    caught = caught_up(lane, made=[(guess(50), NOW - timedelta(days=1))])
+
+    assert caught.failures == 11
+    assert caught.not_before == lane.not_before
+
+
+def test_nothing_made_elsewhere_changes_nothing() -> None:
+    assert caught_up(FRESH, made=()) == FRESH
+    assert caught_up(FRESH, made=[(guess(1), NOW)]) == Lane(failures=1, ring=(guess(1),))
