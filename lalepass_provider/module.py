@@ -78,7 +78,7 @@ class LalepassProvider:
             link_existing=config.link_existing,
             local_users=self._local_users,
             display_name=config.profile.display_name,
-            with_profile=config.profile.policy().at_each_login,
+            with_profile=config.profile.policy().needs_profile,
         )
         self._profile = ProfileSync(
             homeserver=homeserver,

@@ -41,10 +41,6 @@ class Keep(StrEnum):
     ON_CREATE = "on_create"
     ALWAYS = "always"
 
-    def due(self, *, created: bool) -> bool:
-        """Say whether the part is written now."""
-        return self is Keep.ALWAYS or (self is Keep.ON_CREATE and created)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ProfilePolicy:
@@ -55,10 +51,17 @@ class ProfilePolicy:
     phones: Keep = Keep.ALWAYS
     admin: Keep = Keep.NEVER
 
+    def parts(self, keep: Keep) -> frozenset[str]:
+        """Return the parts that Lalepass decides about for so long."""
+        return frozenset(part for part in _PARTS if getattr(self, part) is keep)
+
     @property
-    def at_each_login(self) -> bool:
-        """Say whether there is a part about which each login decides."""
-        return Keep.ALWAYS in {self.display_name, self.emails, self.phones, self.admin}
+    def needs_profile(self) -> bool:
+        """Say whether a login has to know how the profile is."""
+        return bool(_PARTS - self.parts(Keep.NEVER))
+
+
+_PARTS: Final = frozenset({"display_name", "emails", "phones", "admin"})
 
 
 class LocalUsers:

@@ -2,6 +2,9 @@
 
 Nothing is written that is so already. What Lalepass no longer says is taken away again, if it was
 Lalepass that said it; what the person or an administrator has put there by other ways stays.
+
+What is written once, when an account is made, is owed from then on until it is written. A part
+about which somebody else has decided before that is taken for settled.
 """
 
 import logging
@@ -14,7 +17,7 @@ from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
 
 from lalepass_provider.homeserver import Homeserver
-from lalepass_provider.policy import LocalUsers, ProfilePolicy
+from lalepass_provider.policy import Keep, LocalUsers, ProfilePolicy
 from lalepass_provider.tables import Profile, Tables
 from lalepass_provider.wanted import Person, Wanted
 
@@ -22,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 _FENCE: Final = 3.0
 """Seconds that a login waits for its profile. What takes longer is done after it."""
+
+_MAX_UNNOTED: Final = 1000
+"""New accounts of which could not be noted what is owed to them; the oldest are forgotten."""
 
 
 def _nothing(_step: str) -> None:
@@ -48,12 +54,14 @@ class ProfileSync:
         """`failed` is called with the part that could not be written, for a metric."""
         self._homeserver = homeserver
         self._tables = tables
-        self._policy = policy
+        self._always = policy.parts(Keep.ALWAYS)
+        self._once = policy.parts(Keep.ON_CREATE)
         self._local_users = local_users
         self._clock = clock
         self._failed = failed
         self._next: dict[str, tuple[Wanted, bool]] = {}
         self._busy: set[str] = set()
+        self._unnoted: dict[str, None] = {}
         self._write: Mapping[str, Callable[[str, Wanted, Profile], Awaitable[None]]] = {
             "display_name": self._display_name,
             "emails": self._emails,
@@ -72,15 +80,10 @@ class ProfileSync:
             created: the account was made just now.
             now: how the profile was a moment ago. If it is as it should be, nothing is begun.
         """
-        if self._local_users.match_mxid(mxid):
+        if self._local_users.match_mxid(mxid) or not (self._always or self._once):
             return
-        due = self._due(created=created)
         wanted = Wanted.by(person)
-        if not due or (
-            now is not None
-            and mxid not in self._busy
-            and not any(wanted.differs(part, now) for part in due)
-        ):
+        if now is not None and not created and self._is_in_step(mxid, wanted, now):
             return
 
         async def work() -> None:
@@ -122,47 +125,63 @@ class ProfileSync:
         finally:
             self._busy.discard(mxid)
 
-    def _due(self, *, created: bool) -> list[str]:
-        """Return the parts about which is decided now."""
-        return [
-            part
-            for part, keep in (
-                ("display_name", self._policy.display_name),
-                ("emails", self._policy.emails),
-                ("phones", self._policy.phones),
-                ("admin", self._policy.admin),
-            )
-            if keep.due(created=created)
-        ]
+    def _is_in_step(self, mxid: str, wanted: Wanted, now: Profile) -> bool:
+        """Say whether there is nothing to do, if this is still how the profile is."""
+        if mxid in self._busy or mxid in self._unnoted or now.owed:
+            return False
+        return not any(wanted.differs(part, now) for part in self._always)
 
     async def _steps(self, mxid: str, wanted: Wanted, *, created: bool) -> None:
-        due = self._due(created=created)
-        if not due:
+        if not (self._always or self._once):
             return
+        is_new = created or mxid in self._unnoted
         try:
-            now = await self._tables.profile(mxid)
+            # Noted before anything is tried, so that it is done also if this process ends here.
+            now = await self._tables.profile(mxid, owes=self._once if is_new else ())
         except Exception:
             logger.exception("The profile of %s could not be read", mxid)
             self._failed("profile")
+            if is_new:
+                self._remember(mxid)
             return
-        for part in due:
-            if wanted.differs(part, now):
-                await self._carefully(part, mxid, self._write[part](mxid, wanted, now))
+        self._unnoted.pop(mxid, None)
+        owed = now.owed & self._once
+        left = [
+            part
+            for part, write in self._write.items()
+            if part in self._always | owed
+            and wanted.differs(part, now)
+            and (part in self._always or _is_undecided(part, mxid, wanted, now))
+            and not await self._carefully(part, mxid, write(mxid, wanted, now))
+        ]
+        await self._settle(mxid, now.owed, left=owed & frozenset(left))
 
-    async def _carefully(self, name: str, mxid: str, step: Awaitable[None]) -> None:
+    async def _settle(self, mxid: str, owed: frozenset[str], *, left: frozenset[str]) -> None:
+        if left != owed:
+            await self._carefully("profile", mxid, self._tables.owe(mxid, left))
+
+    def _remember(self, mxid: str) -> None:
+        """Keep in mind that an account is new, as the database could not be told."""
+        self._unnoted[mxid] = None
+        if len(self._unnoted) > _MAX_UNNOTED:
+            del self._unnoted[next(iter(self._unnoted))]
+
+    async def _carefully(self, name: str, mxid: str, step: Awaitable[None]) -> bool:
+        """Say whether it is done."""
         try:
             await step
         except Exception:
             logger.exception("The %s of %s could not be brought in step", name, mxid)
             self._failed(name)
+            return False
+        return True
 
     async def _display_name(self, mxid: str, wanted: Wanted, now: Profile) -> None:
         name = wanted.display_name
         kept = now.kept.get("display_name", frozenset())
         if name is None:
             if now.display_name in kept:
-                # the name that an account has when nobody gives it one
-                await self._write_name(mxid, mxid[1:].partition(":")[0])
+                await self._write_name(mxid, _default_name(mxid))
             await self._tables.keep(mxid, "display_name", ())
             return
         if name != now.display_name:
@@ -216,6 +235,24 @@ class ProfileSync:
                 await self._homeserver.set_user_admin(mxid, admin=False)
                 logger.warning("%s is no longer an administrator of this server", mxid)
             await self._tables.keep(mxid, "admin", ())
+
+
+def _default_name(mxid: str) -> str:
+    """Return the name that an account has when nobody gives it one."""
+    return mxid[1:].partition(":")[0]
+
+
+def _is_undecided(part: str, mxid: str, wanted: Wanted, now: Profile) -> bool:
+    """Say whether a part of a new account is still as the homeserver made it.
+
+    What Lalepass has put there before was put there by the try that is repeated now, and is the
+    person's since. The price: who was made an administrator by a try whose end was not noted, and
+    stopped being one by hand before the next login, becomes one again, once.
+    """
+    field = {"emails": "email", "phones": "msisdn"}.get(part, part)
+    if now.kept.get(field):
+        return False
+    return part != "display_name" or now.display_name in {wanted.display_name, _default_name(mxid)}
 
 
 def _within(

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 LINK: Final = "lalepass"
 """Who vouches for an account in `user_external_ids`, as Synapse's admin API shows it, too."""
 
+_OWED: Final = "owed"
+"""In the place of a field: the values are parts of a new account that are still to be written."""
+
 # Everything that Lalepass has put into a profile, and so may take away again.
 _MAKE_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS lalepass_profile (
@@ -39,6 +42,11 @@ class Profile:
     """By medium, whoever has put them there."""
     kept: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By field, what Lalepass has put there."""
+
+    @property
+    def owed(self) -> frozenset[str]:
+        """Return the parts that were to be written when the account was made, and are not yet."""
+        return self.kept.get(_OWED, frozenset())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +113,16 @@ class Tables:
             "lalepass_keeper", _keeper_of, medium, address
         )
 
-    async def profile(self, mxid: str) -> Profile:
-        """Return how the profile is."""
+    async def profile(self, mxid: str, *, owes: Iterable[str] = ()) -> Profile:
+        """Note that these parts are still to be written, and return how the profile is."""
         await self._make_ready()
-        return await self._homeserver.run_db_interaction("lalepass_profile", _profile, mxid)
+        return await self._homeserver.run_db_interaction(
+            "lalepass_profile", _profile, mxid, sorted(owes)
+        )
+
+    async def owe(self, mxid: str, parts: Iterable[str]) -> None:
+        """Remember that these parts are still to be written, and no other."""
+        await self.keep(mxid, _OWED, parts)
 
     async def keep(self, mxid: str, kind: str, values: Iterable[str]) -> None:
         """Remember that these are what Lalepass has put there, and nothing else of this kind."""
@@ -235,7 +249,9 @@ def _keeper_of(cursor: Cursor, medium: str, address: str) -> str | None:
     return None if row is None else row[0]
 
 
-def _profile(cursor: Cursor, mxid: str) -> Profile:
+def _profile(cursor: Cursor, mxid: str, owes: Iterable[str] = ()) -> Profile:
+    for part in owes:
+        _remember(cursor, mxid, _OWED, part)
     cursor.execute(
         "SELECT u.admin, p.displayname"
         " FROM users AS u LEFT JOIN profiles AS p ON p.full_user_id = u.name WHERE u.name = ?",

@@ -1,4 +1,4 @@
-"""Patterns for names that never leave the homeserver."""
+"""Patterns for names that never leave the homeserver, and who decides about a profile."""
 
 import fnmatch
 import re
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalepass_provider.policy import Keep, LocalUsers, check_pattern
+from lalepass_provider.policy import Keep, LocalUsers, ProfilePolicy, check_pattern
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,15 @@ def test_other_patterns_are_taken_as_they_are(pattern: str) -> None:
     assert check_pattern(pattern) == pattern
 
 
-def test_when_a_part_of_the_profile_is_due() -> None:
-    assert [keep for keep in Keep if keep.due(created=False)] == [Keep.ALWAYS]
-    assert [keep for keep in Keep if keep.due(created=True)] == [Keep.ON_CREATE, Keep.ALWAYS]
+def test_the_parts_of_the_profile_by_how_long_lalepass_decides() -> None:
+    policy = ProfilePolicy()
+    assert policy.parts(Keep.ALWAYS) == {"emails", "phones"}
+    assert policy.parts(Keep.ON_CREATE) == {"display_name"}
+    assert policy.parts(Keep.NEVER) == {"admin"}
+
+
+def test_a_login_looks_at_the_profile_if_there_is_a_part_to_decide() -> None:
+    nothing = dict.fromkeys(("display_name", "emails", "phones", "admin"), Keep.NEVER)
+    assert not ProfilePolicy(**nothing).needs_profile
+    assert ProfilePolicy(**{**nothing, "admin": Keep.ON_CREATE}).needs_profile
+    assert ProfilePolicy(**{**nothing, "phones": Keep.ALWAYS}).needs_profile
