@@ -57,9 +57,9 @@ class Operator:
 
     async def sign_out(self) -> None:
         """End all sessions."""
-        now = SystemClock().now()
-        act = self._by.act(Event.USER_SIGNED_OUT, at=now)
-        await self._users.sign_out(_PERSON, at=now, act=act)
+        clock = SystemClock()
+        act = self._by.act(Event.USER_SIGNED_OUT, at=clock.now())
+        await self._users.sign_out(_PERSON, now=clock.now, act=act)
 
 
 def log_in(config: SynapseConfig) -> str:

@@ -1,5 +1,6 @@
 """People for the tests, and who changes something about them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from lalepass_service.core.audit import Actor, Event
@@ -11,6 +12,11 @@ BY = Actor(name="operator:root")
 
 ACT = BY.act(Event.USER_ADDED, at=NOW)
 """For tests that are not about the trail."""
+
+
+def standing(moment: datetime) -> Callable[[], datetime]:
+    """Return what tells the time when a change is made: always this one."""
+    return lambda: moment
 
 
 def a_user(

@@ -28,6 +28,7 @@ class SignOutOrder:
     user_id: UserId
     localpart: str
     ordered_at: datetime
+    """When it was written down, and not when somebody asked for it: see `ports.Users.sign_out`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

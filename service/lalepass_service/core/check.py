@@ -4,9 +4,9 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
-from lalepass_service.core.errors import LalepassError, UnreadableRecord
+from lalepass_service.core.errors import LalepassError, NoAnswer, UnreadableRecord
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import (
     Credentials,
@@ -22,6 +22,10 @@ _log: Final = logging.getLogger(__name__)
 
 _MAX_REPORTED: Final = 1000
 """Accounts whose broken records are in the log. With more of them, it is not about accounts."""
+
+
+_MAX_LOOKS: Final = 3
+"""Records of one account that a check verifies, one after the other, if it changes meanwhile."""
 
 
 class Refusal(StrEnum):
@@ -74,7 +78,26 @@ class CredentialCheck:
         """Decide about a password, given what is known of the account (see `account_of`).
 
         Every way through here that ends in no costs exactly one hash, so that time does not tell
-        an unknown account from a known one, nor an account without a password from one with.
+        an unknown account from a known one, nor an account without a password from one with. Only
+        who has the right password may pay for more: if it is changed in the same moment.
+
+        Raises:
+            NoAnswer: it could not be found out; an UnreadableRecord after the time of a hash.
+        """
+        for _ in range(_MAX_LOOKS):
+            if not await self._matches(credentials, password, account=account):
+                return Refused(Refusal.CREDENTIALS)
+            before = cast("Credentials", credentials)
+            record = await self._renewed(before, password)
+            credentials = await self._as_it_is_now(before)
+            if credentials is not None and credentials.record == record:
+                return _outcome(credentials.user)
+        raise NoAnswer
+
+    async def _matches(
+        self, credentials: Credentials | None, password: Password, *, account: str
+    ) -> bool:
+        """Say whether the password is that of the account, for the price of a hash.
 
         Raises:
             NoAnswer: it could not be found out; an UnreadableRecord after the time of a hash.
@@ -91,14 +114,16 @@ class CredentialCheck:
             unreadable = UnreadableRecord(credentials.fault)
             self._report(credentials, unreadable)
             raise unreadable
-        if credentials is None or not matches:
-            return Refused(Refusal.CREDENTIALS)
-        if credentials.user.state is UserState.DISABLED:
-            return Refused(Refusal.DISABLED)
-        if credentials.user.password_must_change:
-            return Refused(Refusal.PASSWORD_CHANGE_REQUIRED)
-        await self._renew(credentials, password)
-        return Accepted(credentials.user)
+        return credentials is not None and matches
+
+    async def _as_it_is_now(self, before: Credentials) -> Credentials | None:
+        """Look once more, since a hash takes a while, and longer in a queue.
+
+        Somebody may have changed the password meanwhile, and ordered that all sessions of before
+        end: the one that would begin now would be newer than the order.
+        """
+        now = await self._users.credentials(ByLocalpart(before.user.localpart))
+        return now if now is not None and now.user.id == before.user.id else None
 
     def _report(self, credentials: Credentials | None, error: UnreadableRecord) -> None:
         """Tell the operator, once for each account: a client that tries again fills no log."""
@@ -120,8 +145,10 @@ class CredentialCheck:
             return None
         return credentials.record
 
-    async def _renew(self, credentials: Credentials, password: Password) -> None:
+    async def _renewed(self, credentials: Credentials, password: Password) -> PasswordRecord | None:
         """Hash the password anew if its record is outdated. Whatever fails here fails in silence.
+
+        Returns the record that is there now, unless somebody has changed it.
 
         The person has the right password, and the next login tries again. The price is one more
         hash, once in the life of a record, before the answer; a process does it once at a time for
@@ -130,18 +157,30 @@ class CredentialCheck:
         ignored a difference, as bcrypt does behind 72 bytes, the new one does not.
         """
         user_id, record = credentials.user.id, credentials.record
-        if record is None or user_id in self._renewing or not self._hasher.outdated(record):
-            return
-        if not self._hasher.has_room():
+        gets_in = isinstance(_outcome(credentials.user), Accepted)
+        if record is None or not gets_in or not self._hasher.outdated(record):
+            return record
+        if user_id in self._renewing or not self._hasher.has_room():
             # The person waits for the answer, and others for the slot. It has time until the next.
-            return
+            return record
         self._renewing.add(user_id)
         try:
             with suppress(LalepassError):
                 new = await self._hasher.hash(password)
-                await self._users.replace_record(user_id, old=record, new=new)
+                if await self._users.replace_record(user_id, old=record, new=new):
+                    return new
         finally:
             self._renewing.discard(user_id)
+        return record
+
+
+def _outcome(user: User) -> Outcome:
+    """Say what the right password comes to."""
+    if user.state is UserState.DISABLED:
+        return Refused(Refusal.DISABLED)
+    if user.password_must_change:
+        return Refused(Refusal.PASSWORD_CHANGE_REQUIRED)
+    return Accepted(user)
 
 
 def account_of(identifier: Identifier, credentials: Credentials | None) -> str:

@@ -151,7 +151,7 @@ class Directory:
             must_change=must_change,
             expires_at=expires_at,
             act=self._act(Event.PASSWORD_SET, user, details),
-            sign_out=not keep_sessions,
+            sign_out=None if keep_sessions else self._clock.now,
         )
         _require(changed, localpart)
         # A reset opens what wrong passwords have closed, and what was wrong may be right now.
@@ -221,7 +221,7 @@ class Directory:
         """
         user = await self.get(localpart)
         act = self._act(Event.USER_SIGNED_OUT, user)
-        _require(await self._users.sign_out(user.id, at=act.at, act=act), localpart)
+        _require(await self._users.sign_out(user.id, now=self._clock.now, act=act), localpart)
 
     async def delete(self, localpart: str) -> None:
         """Remove an account for good. Its localpart stays retired: see `errors.NameRetired`.
@@ -231,7 +231,7 @@ class Directory:
         """
         user = await self.get(localpart)
         act = self._act(Event.USER_DELETED, user)
-        _require(await self._users.delete(user.id, deleted_at=act.at, act=act), localpart)
+        _require(await self._users.delete(user.id, now=self._clock.now, act=act), localpart)
 
     async def _add(
         self,

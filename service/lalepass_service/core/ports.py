@@ -75,11 +75,12 @@ class Users(Protocol):
         must_change: bool = False,
         expires_at: datetime | None = None,
         act: Entry,
-        sign_out: bool = False,
+        sign_out: "Callable[[], datetime] | None" = None,
     ) -> bool:
         """Replace the password, and on what terms it is given.
 
-        With `sign_out`, order as well that every session ends.
+        With `sign_out`, order as well that every session ends: it tells the time, as that of
+        `sign_out` the method.
 
         Returns False if there is no such account (any more).
         """
@@ -117,15 +118,21 @@ class Users(Protocol):
         """
         ...
 
-    async def sign_out(self, user_id: UserId, *, at: datetime, act: Entry) -> bool:
+    async def sign_out(self, user_id: UserId, *, now: "Callable[[], datetime]", act: Entry) -> bool:
         """Order that every session ends: see `changes.SignOutOrders`.
+
+        `now` tells the time of the order. It is called within the step, as late as can be: a
+        session that begins after this time is spared, and until the step is done others read what
+        was before it.
 
         Returns False if there is no such account (any more).
         """
         ...
 
-    async def delete(self, user_id: UserId, *, deleted_at: datetime, act: Entry) -> bool:
+    async def delete(self, user_id: UserId, *, now: "Callable[[], datetime]", act: Entry) -> bool:
         """Remove the account with all that is known of the person, and order that sessions end.
+
+        `now` is as that of `sign_out`.
 
         Only the localpart is kept, as retired. Returns False if there is no such account any
         more.

@@ -9,7 +9,7 @@ import pytest
 from lalepass_service.core.audit import Actor, Entry, Event
 from lalepass_service.core.errors import AlreadyTaken, NameRetired, TooManyTokens
 from lalepass_service.core.model import UserId, UserState
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 from tests.lalepass_service.adapters.stores import (
     ALICE,
     DIGEST,
@@ -41,12 +41,14 @@ CHANGES: Final[dict[Event, Change]] = {
     Event.USER_EDITED: lambda stores, act: stores.users.edit(
         ALICE.id, lambda user: replace(user, display_name="Al"), act=act
     ),
-    Event.USER_SIGNED_OUT: lambda stores, act: stores.users.sign_out(ALICE.id, at=LATER, act=act),
+    Event.USER_SIGNED_OUT: lambda stores, act: stores.users.sign_out(
+        ALICE.id, now=standing(LATER), act=act
+    ),
     Event.USER_ENABLED: lambda stores, act: stores.users.set_state(
         BOB.id, UserState.ACTIVE, act=act
     ),
     Event.USER_DELETED: lambda stores, act: stores.users.delete(
-        ALICE.id, deleted_at=LATER, act=act
+        ALICE.id, now=standing(LATER), act=act
     ),
     Event.TOKEN_CREATED: lambda stores, act: stores.callers.add(
         a_caller(2), DIGEST, limit=9, act=act
@@ -74,8 +76,10 @@ NO_CHANGES: Final[dict[str, Change]] = {
     "edited to the same": lambda stores, act: stores.users.edit(
         ALICE.id, lambda user: user, act=act
     ),
-    "nobody signed out": lambda stores, act: stores.users.sign_out(NOBODY, at=LATER, act=act),
-    "nobody deleted": lambda stores, act: stores.users.delete(NOBODY, deleted_at=LATER, act=act),
+    "nobody signed out": lambda stores, act: stores.users.sign_out(
+        NOBODY, now=standing(LATER), act=act
+    ),
+    "nobody deleted": lambda stores, act: stores.users.delete(NOBODY, now=standing(LATER), act=act),
     "not locked": lambda stores, act: stores.locks.unlock(BOB.id, act=act),
     "no such token": lambda stores, act: stores.callers.revoke("0" * 12, at=LATER, act=act),
     "revoked already": lambda stores, act: stores.callers.revoke(
@@ -101,7 +105,7 @@ async def settle(stores: Stores) -> None:
     await stores.users.add(BOB, None, reuse_name=False, act=ACT)
     await stores.users.set_state(BOB.id, UserState.DISABLED, act=ACT)
     await stores.users.add(a_user("gone"), None, reuse_name=False, act=ACT)
-    await stores.users.delete(a_user("gone").id, deleted_at=NOW, act=ACT)
+    await stores.users.delete(a_user("gone").id, now=standing(NOW), act=ACT)
     await stores.callers.add(a_caller(1), DIGEST, limit=9, act=ACT)
     await stores.callers.add(a_caller(7), DIGEST, limit=9, act=ACT)
     await stores.callers.revoke(a_caller(7).token_id, at=NOW, act=ACT)

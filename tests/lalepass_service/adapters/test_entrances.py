@@ -23,7 +23,7 @@ from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Ide
 from lalepass_service.core.model import Credentials, PasswordRecord
 from lalepass_service.core.ports import Entrance, SoftLocks, Users
 from lalepass_service.core.softlock import Bid, Lane
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +120,7 @@ async def test_a_name_that_nobody_has_is_nobody_whoever_is_looked_at_instead(
 
 async def test_where_nobody_is_at_all_a_name_is_nobody(house: House) -> None:
     for user in (ALICE, BOB):
-        await house.users.delete(user.id, deleted_at=NOW, act=ACT)
+        await house.users.delete(user.id, now=standing(NOW), act=ACT)
 
     assert await house.enter(ByLocalpart("alice")) == (None, True)
 

@@ -25,7 +25,7 @@ from lalepass_service.core.changes import Changes, SignOutOrders
 from lalepass_service.core.model import PasswordRecord, User, UserId, UserState
 from lalepass_service.core.ports import Users
 from lalepass_service.core.sign_ins import KEEP_PER_ACCOUNT, Report, SignIns
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 
 pytestmark = pytest.mark.anyio
 
@@ -157,10 +157,10 @@ async def test_a_change_that_was_none_is_not_in_the_feed(stores: Stores) -> None
     nobody = UserId("id-nobody")
 
     assert not await stores.users.set_state(nobody, UserState.DISABLED, act=ACT)
-    assert not await stores.users.sign_out(nobody, at=NOW, act=ACT)
-    assert not await stores.users.delete(nobody, deleted_at=NOW, act=ACT)
+    assert not await stores.users.sign_out(nobody, now=standing(NOW), act=ACT)
+    assert not await stores.users.delete(nobody, now=standing(NOW), act=ACT)
     assert not await stores.users.set_password(
-        nobody, RECORD, changed_at=NOW, sign_out=True, act=ACT
+        nobody, RECORD, changed_at=NOW, sign_out=standing(NOW), act=ACT
     )
 
     assert await stores.names() == []
@@ -169,7 +169,7 @@ async def test_a_change_that_was_none_is_not_in_the_feed(stores: Stores) -> None
 
 async def test_a_deleted_account_stays_in_the_feed_without_anything(stores: Stores) -> None:
     await stores.users.add(ALICE, RECORD, reuse_name=False, act=ACT)
-    await stores.users.delete(ALICE.id, deleted_at=NOW, act=ACT)
+    await stores.users.delete(ALICE.id, now=standing(NOW), act=ACT)
 
     (change,) = (await stores.changes.behind(0, limit=9)).changes
 
@@ -181,7 +181,7 @@ async def test_who_gets_a_name_that_was_anothers_takes_its_place_in_the_feed(
     stores: Stores,
 ) -> None:
     await stores.users.add(ALICE, RECORD, reuse_name=False, act=ACT)
-    await stores.users.delete(ALICE.id, deleted_at=NOW, act=ACT)
+    await stores.users.delete(ALICE.id, now=standing(NOW), act=ACT)
     new = replace(a_user("alice"), id=UserId("id-new"))
     await stores.users.add(new, RECORD, reuse_name=True, act=ACT)
 
@@ -203,7 +203,7 @@ async def test_the_locked_are_all_that_are_not_active_in_the_order_of_code_point
     for name in ("b", "deleted", "_deleted"):
         await stores.users.add(a_user(name), None, reuse_name=False, act=ACT)
     for name in ("deleted", "_deleted"):
-        await stores.users.delete(UserId(f"id-{name}"), deleted_at=NOW, act=ACT)
+        await stores.users.delete(UserId(f"id-{name}"), now=standing(NOW), act=ACT)
     everyone = sorted([*names, "deleted", "_deleted"])
 
     assert await stores.locked() == everyone
@@ -223,7 +223,7 @@ async def test_the_place_of_the_locked_is_the_head(stores: Stores) -> None:
 
 async def test_an_order_is_given_once_to_each_caller(stores: Stores) -> None:
     await stores.users.add(ALICE, RECORD, reuse_name=False, act=ACT)
-    await stores.users.sign_out(ALICE.id, at=LATER, act=ACT)
+    await stores.users.sign_out(ALICE.id, now=standing(LATER), act=ACT)
 
     (order,) = await stores.orders.pending("hs", limit=9)
     await stores.orders.acknowledge([order.id, order.id, "unknown"], caller="hs")
@@ -238,9 +238,9 @@ async def test_an_order_is_given_once_to_each_caller(stores: Stores) -> None:
 
 async def test_a_newer_order_covers_the_older_one(stores: Stores) -> None:
     await stores.users.add(ALICE, RECORD, reuse_name=False, act=ACT)
-    await stores.users.sign_out(ALICE.id, at=NOW, act=ACT)
+    await stores.users.sign_out(ALICE.id, now=standing(NOW), act=ACT)
     (first,) = await stores.orders.pending("hs", limit=9)
-    await stores.users.sign_out(ALICE.id, at=LATER, act=ACT)
+    await stores.users.sign_out(ALICE.id, now=standing(LATER), act=ACT)
 
     await stores.orders.acknowledge([first.id], caller="hs")
 
@@ -253,7 +253,7 @@ async def test_orders_come_oldest_first_and_are_acknowledged_in_any_order(stores
     names = [f"user-{number}" for number in range(6)]
     for name in names:
         await stores.users.add(a_user(name), RECORD, reuse_name=False, act=ACT)
-        await stores.users.sign_out(UserId(f"id-{name}"), at=NOW, act=ACT)
+        await stores.users.sign_out(UserId(f"id-{name}"), now=standing(NOW), act=ACT)
     ids = {each.localpart: each.id for each in await stores.orders.pending("hs", limit=99)}
     assert list(ids) == names
 
@@ -262,7 +262,7 @@ async def test_orders_come_oldest_first_and_are_acknowledged_in_any_order(stores
     assert await stores.pending() == ["user-0", "user-2", "user-4", "user-5"]
     await stores.orders.acknowledge([ids["user-0"]], caller="hs")
     assert await stores.pending() == ["user-2", "user-4", "user-5"]
-    await stores.users.sign_out(UserId("id-user-0"), at=LATER, act=ACT)
+    await stores.users.sign_out(UserId("id-user-0"), now=standing(LATER), act=ACT)
     assert await stores.pending() == ["user-2", "user-4", "user-5", "user-0"]
     await stores.orders.acknowledge(list(ids.values()), caller="hs")
     assert await stores.pending() == ["user-0"]
@@ -275,9 +275,9 @@ async def test_deleting_and_a_reset_sign_out_and_a_new_password_alone_does_not(
         await stores.users.add(a_user(name), RECORD, reuse_name=False, act=ACT)
     await stores.users.set_password(UserId("id-alice"), RECORD, changed_at=NOW, act=ACT)
     await stores.users.set_password(
-        UserId("id-bob"), RECORD, changed_at=NOW, sign_out=True, act=ACT
+        UserId("id-bob"), RECORD, changed_at=NOW, sign_out=standing(NOW), act=ACT
     )
-    await stores.users.delete(UserId("id-carol"), deleted_at=LATER, act=ACT)
+    await stores.users.delete(UserId("id-carol"), now=standing(LATER), act=ACT)
 
     orders = await stores.orders.pending("hs", limit=9)
 
@@ -291,7 +291,7 @@ async def test_deleting_and_a_reset_sign_out_and_a_new_password_alone_does_not(
 async def test_old_orders_are_forgotten(stores: Stores) -> None:
     for name, at in (("alice", NOW), ("bob", LATER)):
         await stores.users.add(a_user(name), RECORD, reuse_name=False, act=ACT)
-        await stores.users.sign_out(UserId(f"id-{name}"), at=at, act=ACT)
+        await stores.users.sign_out(UserId(f"id-{name}"), now=standing(at), act=ACT)
     done, _ = await stores.orders.pending("hs", limit=9)
     await stores.orders.acknowledge([done.id], caller="hs")
 
@@ -411,6 +411,6 @@ async def test_sessions_are_forgotten_in_time_and_with_their_account(stores: Sto
 
     assert await stores.sign_ins.sweep(before=LATER) == 1
     assert len(await sessions(stores)) == 1
-    await stores.users.delete(ALICE.id, deleted_at=LATER, act=ACT)
+    await stores.users.delete(ALICE.id, now=standing(LATER), act=ACT)
 
     assert await sessions(stores) == []

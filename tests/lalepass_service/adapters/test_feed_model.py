@@ -30,7 +30,7 @@ from lalepass_service.core.feed import Asked, Feed
 from lalepass_service.core.model import PasswordRecord, User, UserId, UserState
 from lalepass_service.core.ports import Users
 from lalepass_service.core.watch import Watch
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 
 T = TypeVar("T")
 
@@ -142,13 +142,17 @@ class Following(RuleBasedStateMachine):
     def set_password(self, name: str, sign_out: bool) -> None:  # noqa: FBT001 - by name
         self.run(
             self.users.set_password(
-                self.id_of(name), PasswordRecord("$"), changed_at=NOW, sign_out=sign_out, act=ACT
+                self.id_of(name),
+                PasswordRecord("$"),
+                changed_at=NOW,
+                sign_out=standing(NOW) if sign_out else None,
+                act=ACT,
             )
         )
 
     @rule(name=names)
     def delete(self, name: str) -> None:
-        if self.run(self.users.delete(self.id_of(name), deleted_at=NOW, act=ACT)):
+        if self.run(self.users.delete(self.id_of(name), now=standing(NOW), act=ACT)):
             del self.users_by_name[name]
             self.retired.add(name)
 

@@ -12,7 +12,7 @@ from lalepass_service.core.model import (
     UserState,
 )
 from lalepass_service.core.ports import Users
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 from tests.lalepass_service.adapters.stores import ALICE, LATER, NEWER_RECORD, NOBODY, RECORD
 
 pytestmark = pytest.mark.anyio
@@ -141,7 +141,7 @@ async def test_a_change_touches_one_account_only(users: Users) -> None:
 
     await users.set_password(ALICE.id, NEWER_RECORD, changed_at=LATER, act=ACT)
     await users.set_state(ALICE.id, UserState.DISABLED, act=ACT)
-    await users.delete(ALICE.id, deleted_at=LATER, act=ACT)
+    await users.delete(ALICE.id, now=standing(LATER), act=ACT)
 
     found = await users.credentials(ByLocalpart("bob"))
     assert found is not None
@@ -151,23 +151,23 @@ async def test_a_change_touches_one_account_only(users: Users) -> None:
 async def test_nobody_is_changed_by_no_change(users: Users) -> None:
     assert not await users.set_password(NOBODY, RECORD, changed_at=NOW, act=ACT)
     assert not await users.set_state(NOBODY, UserState.DISABLED, act=ACT)
-    assert not await users.delete(NOBODY, deleted_at=NOW, act=ACT)
+    assert not await users.delete(NOBODY, now=standing(NOW), act=ACT)
 
 
 async def test_a_deleted_account_is_gone_under_all_its_names(users: Users) -> None:
     await users.add(ALICE, RECORD, reuse_name=False, act=ACT)
 
-    assert await users.delete(ALICE.id, deleted_at=LATER, act=ACT)
+    assert await users.delete(ALICE.id, now=standing(LATER), act=ACT)
 
     for identifier in (ByLocalpart("alice"), ByEmail("a@example.org"), ByPhone("12025550123")):
         assert await users.credentials(identifier) is None
-    assert not await users.delete(ALICE.id, deleted_at=LATER, act=ACT)
+    assert not await users.delete(ALICE.id, now=standing(LATER), act=ACT)
     assert not await users.set_password(ALICE.id, RECORD, changed_at=LATER, act=ACT)
 
 
 async def test_what_a_deleted_account_had_is_free_but_for_its_name(users: Users) -> None:
     await users.add(ALICE, RECORD, reuse_name=False, act=ACT)
-    await users.delete(ALICE.id, deleted_at=LATER, act=ACT)
+    await users.delete(ALICE.id, now=standing(LATER), act=ACT)
 
     await users.add(a_user("bob", emails=ALICE.emails), None, reuse_name=False, act=ACT)
     with pytest.raises(NameRetired):
@@ -177,7 +177,7 @@ async def test_what_a_deleted_account_had_is_free_but_for_its_name(users: Users)
 async def test_a_retired_name_is_given_out_on_demand_and_retires_again(users: Users) -> None:
     await users.add(ALICE, RECORD, reuse_name=False, act=ACT)
     for _ in range(2):
-        await users.delete(ALICE.id, deleted_at=LATER, act=ACT)
+        await users.delete(ALICE.id, now=standing(LATER), act=ACT)
         with pytest.raises(NameRetired):
             await users.add(ALICE, RECORD, reuse_name=False, act=ACT)
         await users.add(ALICE, RECORD, reuse_name=True, act=ACT)
@@ -187,7 +187,7 @@ async def test_a_retired_name_is_given_out_on_demand_and_retires_again(users: Us
 
 async def test_a_retired_name_stays_retired_when_its_reuse_fails(users: Users) -> None:
     await users.add(ALICE, RECORD, reuse_name=False, act=ACT)
-    await users.delete(ALICE.id, deleted_at=LATER, act=ACT)
+    await users.delete(ALICE.id, now=standing(LATER), act=ACT)
     await users.add(a_user("bob", emails=("a@example.org",)), None, reuse_name=False, act=ACT)
 
     with pytest.raises(AlreadyTaken):

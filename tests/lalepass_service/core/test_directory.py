@@ -7,6 +7,7 @@ from lalepass_service.adapters.memory import (
     FixedClock,
     InstantHasher,
     MemorySignIns,
+    MemorySignOutOrders,
     MemorySoftLocks,
     MemoryUsers,
 )
@@ -29,6 +30,7 @@ from tests.lalepass_service.accounts import BY, NOW
 pytestmark = pytest.mark.anyio
 
 GOOD = Password("correct horse")
+LATE = timedelta(seconds=4)
 
 
 @pytest.fixture
@@ -252,3 +254,62 @@ async def test_a_store_without_an_answer_is_not_nobody(
 
     with pytest.raises(StoreUnavailable):
         await directory.get("nobody")
+
+
+class LateUsers(MemoryUsers):
+    """Takes its time before it writes, as a database does that somebody else has locked."""
+
+    def __init__(self, clock: FixedClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    async def set_password(self, *args: Any, **kwargs: Any) -> bool:
+        self._clock.time += LATE
+        return await super().set_password(*args, **kwargs)
+
+    async def sign_out(self, *args: Any, **kwargs: Any) -> bool:
+        self._clock.time += LATE
+        return await super().sign_out(*args, **kwargs)
+
+    async def delete(self, *args: Any, **kwargs: Any) -> bool:
+        self._clock.time += LATE
+        return await super().delete(*args, **kwargs)
+
+
+@pytest.mark.parametrize("way", ["set_password", "sign_out", "delete"])
+async def test_an_order_is_as_old_as_what_is_written_and_not_as_the_wish(way: str) -> None:
+    """Who logs in between the two has the old password, and a session that the order ends."""
+    clock = FixedClock(NOW)
+    users, hasher = LateUsers(clock), InstantHasher()
+    directory = Directory(
+        locks=MemorySoftLocks(),
+        users=users,
+        hasher=hasher,
+        clock=clock,
+        policy=PasswordPolicy(min_length=8),
+        by=BY,
+        sign_ins=MemorySignIns(users),
+    )
+    await directory.add(NewUser(localpart="alice"), GOOD)
+    clock.time = NOW
+
+    match way:
+        case "set_password":
+            await directory.set_password("alice", Password("battery staple"))
+        case "sign_out":
+            await directory.sign_out("alice")
+        case _:
+            await directory.delete("alice")
+
+    (order,) = await MemorySignOutOrders(users).pending("hs", limit=9)
+    assert order.ordered_at == NOW + LATE
+
+
+async def test_sessions_that_are_to_be_kept_get_no_order(
+    directory: Directory, users: MemoryUsers
+) -> None:
+    await directory.add(NewUser(localpart="alice"), GOOD)
+
+    await directory.set_password("alice", Password("battery staple"), keep_sessions=True)
+
+    assert await MemorySignOutOrders(users).pending("hs", limit=9) == ()

@@ -9,7 +9,7 @@ from lalepass_service.core.errors import (
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import Password, UserId
 from lalepass_service.core.softlock import STOP_AT
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 from tests.lalepass_service.core.guarded import RIGHT, World
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ async def test_guesses_at_a_name_that_nobody_had_are_no_guesses_at_who_gets_it(
 
 async def test_a_name_that_lost_its_account_is_held_up_as_before(world: World) -> None:
     """Guesses at it tell nothing, and what stood against the account is no help to anybody."""
-    await world.users.delete(UserId("id-alice"), deleted_at=NOW, act=ACT)
+    await world.users.delete(UserId("id-alice"), now=standing(NOW), act=ACT)
 
     for number in range(3):
         assert await world.check(f"wrong {number}") == Refused(Refusal.CREDENTIALS)

@@ -13,7 +13,7 @@ from lalepass_service.core.errors import StoreUnavailable, Throttled
 from lalepass_service.core.model import Scope, UserId, UserState
 from lalepass_wire import limits, paths
 from lalepass_wire.feed import AccountState, Changes, LockedPage
-from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
+from tests.lalepass_service.accounts import ACT, BY, NOW, a_user, standing
 from tests.lalepass_service.http.world import World, assert_problem
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,7 @@ async def test_an_account_is_told_as_it_is_now(follower: httpx.AsyncClient, worl
 async def test_nothing_but_the_name_is_told_of_a_deleted_account(
     follower: httpx.AsyncClient, world: World
 ) -> None:
-    await world.users.delete(UserId("id-alice"), deleted_at=NOW, act=ACT)
+    await world.users.delete(UserId("id-alice"), now=standing(NOW), act=ACT)
 
     alice = (await ask(follower)).accounts[-1]
 
@@ -222,7 +222,7 @@ async def locked(client: httpx.AsyncClient, **question: Any) -> LockedPage:
 
 async def test_the_locked_are_told_by_pages(follower: httpx.AsyncClient, world: World) -> None:
     await world.users.add(a_user("zoe", state=UserState.DISABLED), None, reuse_name=False, act=ACT)
-    await world.users.delete(UserId("id-stale"), deleted_at=NOW, act=ACT)
+    await world.users.delete(UserId("id-stale"), now=standing(NOW), act=ACT)
 
     first = await locked(follower, limit=2)
     second = await locked(follower, limit=2, after=first.localparts[-1])
@@ -236,7 +236,9 @@ async def test_an_order_is_repeated_until_it_is_acknowledged_by_each_caller(
     follower: httpx.AsyncClient, world: World
 ) -> None:
     _, other_token = await world.registry.create("other", [Scope.FEED], by=BY)
-    await world.users.sign_out(UserId("id-alice"), at=NOW - timedelta(seconds=90), act=ACT)
+    await world.users.sign_out(
+        UserId("id-alice"), now=standing(NOW - timedelta(seconds=90)), act=ACT
+    )
 
     first = await ask(follower, orders=True)
     again = await ask(follower, first.cursor, orders=True, wait=20)
@@ -255,7 +257,7 @@ async def test_an_order_is_repeated_until_it_is_acknowledged_by_each_caller(
 async def test_who_carries_out_no_orders_is_told_of_none(
     follower: httpx.AsyncClient, world: World
 ) -> None:
-    await world.users.sign_out(UserId("id-alice"), at=NOW, act=ACT)
+    await world.users.sign_out(UserId("id-alice"), now=standing(NOW), act=ACT)
 
     told = await ask(follower)
 
@@ -266,7 +268,7 @@ async def test_who_carries_out_no_orders_is_told_of_none(
 async def test_an_order_from_a_clock_that_is_ahead_has_no_age(
     follower: httpx.AsyncClient, world: World
 ) -> None:
-    await world.users.sign_out(UserId("id-alice"), at=NOW + timedelta(hours=1), act=ACT)
+    await world.users.sign_out(UserId("id-alice"), now=standing(NOW + timedelta(hours=1)), act=ACT)
 
     (order,) = (await ask(follower, orders=True)).sign_outs
 
@@ -278,7 +280,7 @@ async def test_an_order_wakes_who_waits(follower: httpx.AsyncClient, world: Worl
     waiting = asyncio.create_task(ask(follower, cursor, wait=20, orders=True))
     await somebody_waits(world)
 
-    await world.users.sign_out(UserId("id-alice"), at=NOW, act=ACT)
+    await world.users.sign_out(UserId("id-alice"), now=standing(NOW), act=ACT)
 
     async with asyncio.timeout(15):
         assert len((await waiting).sign_outs) == 1
@@ -406,7 +408,7 @@ async def test_the_largest_answer_is_within_the_limit(
             display_name=WIDE * limits.MAX_DISPLAY_NAME_LENGTH,
         )
         await world.users.add(user, None, reuse_name=False, act=ACT)
-        await world.users.sign_out(user.id, at=NOW, act=ACT)
+        await world.users.sign_out(user.id, now=standing(NOW), act=ACT)
 
     answer = await follower.get(paths.CHANGES, params={"after": START, "orders": True})
 

@@ -98,7 +98,7 @@ class MemoryUsers:
         must_change: bool = False,
         expires_at: datetime | None = None,
         act: Entry,
-        sign_out: bool = False,
+        sign_out: Callable[[], datetime] | None = None,
     ) -> bool:
         """Replace the password. Returns False if there is no such account (any more)."""
         self._answer()
@@ -113,8 +113,8 @@ class MemoryUsers:
         )
         self._accounts[user_id] = _with(user, record)
         self.acts.append(act)
-        if sign_out:
-            self.followers.order(user_id, user.localpart, at=changed_at)
+        if sign_out is not None:
+            self.followers.order(user_id, user.localpart, at=sign_out())
         return True
 
     async def replace_record(
@@ -169,17 +169,17 @@ class MemoryUsers:
         self.followers.mark(user_id, user.localpart)
         return True
 
-    async def sign_out(self, user_id: UserId, *, at: datetime, act: Entry) -> bool:
+    async def sign_out(self, user_id: UserId, *, now: Callable[[], datetime], act: Entry) -> bool:
         """Order that every session ends. Returns False if there is no such account."""
         self._answer()
         account = self._accounts.get(user_id)
         if account is None:
             return False
-        self.followers.order(user_id, account.user.localpart, at=at)
+        self.followers.order(user_id, account.user.localpart, at=now())
         self.acts.append(act)
         return True
 
-    async def delete(self, user_id: UserId, *, deleted_at: datetime, act: Entry) -> bool:
+    async def delete(self, user_id: UserId, *, now: Callable[[], datetime], act: Entry) -> bool:
         """Remove the account; keep its localpart as retired."""
         self._answer()
         account = self._accounts.pop(user_id, None)
@@ -187,7 +187,7 @@ class MemoryUsers:
             return False
         self._retired.add(account.user.localpart)
         self.acts.append(act)
-        self.followers.order(user_id, account.user.localpart, at=deleted_at)
+        self.followers.order(user_id, account.user.localpart, at=now())
         return True
 
     def by_id(self, user_id: UserId) -> User | None:

@@ -4,15 +4,16 @@ So there is no change without its place in the feed, whenever the process dies.
 """
 
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lalepass_service.adapters.sql.acts import note
 from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.tables import changes, facts, sign_outs, users
+from lalepass_service.adapters.sql.tables import changes, facts, sign_outs
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.model import UserId
 
@@ -30,15 +31,20 @@ async def mark_changed(connection: AsyncConnection, user_id: UserId, localpart: 
     await connection.execute(insert(changes).values(user_id=user_id, localpart=localpart))
 
 
-async def order_sign_out(connection: AsyncConnection, user_id: UserId, *, at: datetime) -> bool:
+async def order_sign_out(
+    connection: AsyncConnection,
+    user_id: UserId,
+    localpart: str,
+    *,
+    now: Callable[[], datetime],
+) -> None:
     """Order that every session of an account ends. It takes the place of an older order.
 
-    Returns False if there is no such account.
+    The last thing that a transaction does: until it is committed, others read what was before it,
+    and what begins meanwhile must not be newer than the order. What is left is the commit itself.
     """
-    named = select(users.c.localpart).where(users.c.id == user_id)
-    localpart = (await connection.execute(named)).scalar()
-    if localpart is None:
-        return False
+    # followers that wait wake up
+    await mark_changed(connection, user_id, localpart)
     await connection.execute(delete(sign_outs).where(sign_outs.c.user_id == user_id))
     await connection.execute(
         insert(sign_outs).values(
@@ -46,12 +52,9 @@ async def order_sign_out(connection: AsyncConnection, user_id: UserId, *, at: da
             id=secrets.token_hex(_ID_BYTES),
             user_id=user_id,
             localpart=localpart,
-            ordered_at=at,
+            ordered_at=now(),
         )
     )
-    # followers that wait wake up
-    await mark_changed(connection, user_id, localpart)
-    return True
 
 
 async def begin_anew(database: Database, *, act: Entry) -> None:

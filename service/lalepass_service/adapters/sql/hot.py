@@ -1,6 +1,7 @@
 """The statements that every check runs: one thread, one connection, one commit for all who wait.
 
-A check reads a token and an account, pays for its guess before it hashes, and settles after it.
+A check reads a token and an account, pays for its guess before it hashes, and settles after it;
+before it accepts, it reads the account once more.
 Through SQLAlchemy and a pool each of these costs a twentieth of the hash itself in processor time.
 Here a whole transaction is one function on one thread, and what has queued up during a commit goes
 into the next one together. What has returned is committed: every other process sees it, and the

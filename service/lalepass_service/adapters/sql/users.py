@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lalepass_service.adapters.keys import NullVault, Vault
 from lalepass_service.adapters.sql.accounts import ACCOUNTS, BY_ID, HOT, matching, user_of
@@ -122,7 +123,7 @@ class SqlUsers:
         must_change: bool = False,
         expires_at: datetime | None = None,
         act: Entry,
-        sign_out: bool = False,
+        sign_out: Callable[[], datetime] | None = None,
     ) -> bool:
         """Replace the password, and on what terms it is given; end all sessions on demand.
 
@@ -141,9 +142,10 @@ class SqlUsers:
             if not await put_password(connection, user_id, values):
                 return False
             await forget_guesses(connection, user_id)
-            if sign_out:
-                await order_sign_out(connection, user_id, at=changed_at)
             await note(connection, act)
+            localpart = await _name_of(connection, user_id)
+            if sign_out is not None and localpart is not None:
+                await order_sign_out(connection, user_id, localpart, now=sign_out)
         self._copy(act)
         return True
 
@@ -202,26 +204,29 @@ class SqlUsers:
         self._copy(act)
         return True
 
-    async def sign_out(self, user_id: UserId, *, at: datetime, act: Entry) -> bool:
+    async def sign_out(self, user_id: UserId, *, now: Callable[[], datetime], act: Entry) -> bool:
         """Order that every session ends. Returns False if there is no such account (any more)."""
         async with self._database.write() as connection:
-            if not await order_sign_out(connection, user_id, at=at):
+            localpart = await _name_of(connection, user_id)
+            if localpart is None:
                 return False
             await note(connection, act)
+            await order_sign_out(connection, user_id, localpart, now=now)
         self._copy(act)
         return True
 
-    async def delete(self, user_id: UserId, *, deleted_at: datetime, act: Entry) -> bool:
+    async def delete(self, user_id: UserId, *, now: Callable[[], datetime], act: Entry) -> bool:
         """Remove the account and all that refers to it; keep its localpart as retired."""
         removal = delete(users).where(users.c.id == user_id).returning(users.c.localpart)
         async with self._database.write() as connection:
-            if not await order_sign_out(connection, user_id, at=deleted_at):
+            localpart = (await connection.execute(removal)).scalar()
+            if localpart is None:
                 return False
-            localpart = (await connection.execute(removal)).scalar_one()
             await connection.execute(
-                insert(retired_names).values(localpart=localpart, retired_at=deleted_at)
+                insert(retired_names).values(localpart=localpart, retired_at=now())
             )
             await note(connection, act)
+            await order_sign_out(connection, user_id, localpart, now=now)
         self._copy(act)
         return True
 
@@ -252,3 +257,9 @@ class SqlUsers:
             "normal_form": record.form.value,
             "scheme": record.scheme,
         }
+
+
+async def _name_of(connection: AsyncConnection, user_id: UserId) -> str | None:
+    named = select(users.c.localpart).where(users.c.id == user_id)
+    localpart: str | None = (await connection.execute(named)).scalar()
+    return localpart

@@ -126,7 +126,7 @@ async def everything(users, locks, callers, note):
     note(name, Event.TOKEN_CREATED)
     await callers.revoke(name, at=NOW, act=act(Event.TOKEN_REVOKED))
     note(name, Event.TOKEN_REVOKED)
-    await users.delete(user.id, deleted_at=NOW, act=act(Event.USER_DELETED))
+    await users.delete(user.id, now=lambda: NOW, act=act(Event.USER_DELETED))
     note(name, Event.USER_DELETED)
 
 async def main(path, note):

@@ -15,7 +15,7 @@ from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart
 from lalepass_service.core.model import Caller, PasswordRecord, Scope
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 from tests.lalepass_service.adapters.sql.faults import impatient, no_file_grows
 from tests.lalepass_service.adapters.sql.processes import WRITE, go, start
 
@@ -95,7 +95,7 @@ async def test_a_deleted_account_leaves_no_trace_in_the_file(path: Path) -> None
         users = SqlUsers(database)
         user = a_user(emails=("alice@example.org",))
         await users.add(user, PasswordRecord("$the-record$"), reuse_name=False, act=ACT)
-        await users.delete(user.id, deleted_at=NOW, act=ACT)
+        await users.delete(user.id, now=standing(NOW), act=ACT)
 
     content = path.read_bytes()
     assert b"alice@example.org" not in content

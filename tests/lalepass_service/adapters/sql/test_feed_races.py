@@ -52,7 +52,7 @@ from pathlib import Path
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.model import PasswordRecord, UserId, UserState
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 
 def work(path, acknowledged):
     asyncio.run(main(Path(path), acknowledged))
@@ -72,13 +72,13 @@ async def one(users, user, number):
         case 0:
             await users.set_state(user.id, random.choice(list(UserState)), act=ACT)
         case 1:
-            await users.sign_out(user.id, at=NOW, act=ACT)
+            await users.sign_out(user.id, now=standing(NOW), act=ACT)
         case 2:
             name = str(random.random())
             await users.edit(user.id, lambda user: replace(user, display_name=name), act=ACT)
         case 3:
             await users.set_password(
-                user.id, PasswordRecord("$"), changed_at=NOW, sign_out=True, act=ACT
+                user.id, PasswordRecord("$"), changed_at=NOW, sign_out=standing(NOW), act=ACT
             )
 """
 

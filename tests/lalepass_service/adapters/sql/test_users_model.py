@@ -19,7 +19,7 @@ from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import AlreadyTaken, Conflict, NameRetired
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart
 from lalepass_service.core.model import PasswordRecord, User, UserId, UserState
-from tests.lalepass_service.accounts import ACT, NOW
+from tests.lalepass_service.accounts import ACT, NOW, standing
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(localpart=names)
     def delete(self, localpart: str) -> None:
-        done = self.run(self.users.delete(self.id_of(localpart), deleted_at=NOW, act=ACT))
+        done = self.run(self.users.delete(self.id_of(localpart), now=standing(NOW), act=ACT))
         assert done == (localpart in self.model)
         if done:
             del self.model[localpart]
