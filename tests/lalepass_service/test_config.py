@@ -145,6 +145,13 @@ _REFUSED = [
     ("[server]\nrequest_timeout = nan", "server.request_timeout: should be seconds, from 1 to 300"),
     ("[server]\nrequest_timeout = inf", "server.request_timeout: should be seconds, from 1 to 300"),
     ("[database]\npath = 7", "database.path: should be the path of a file"),
+    *(
+        (
+            f"[check]\ncache_seconds = {value}",
+            "check.cache_seconds: should be a number of seconds up to 300, or 0 for no cache",
+        )
+        for value in ("-1", "301", "0.5", "nan", '"long"', "[]")
+    ),
     (
         "[hashing]\nmemory_kib = 1024",
         "hashing.memory_kib: should be a number of KiB from 19456 to 262144",

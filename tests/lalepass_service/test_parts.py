@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from lalepass_service import parts
-from lalepass_service.config import Audit, Config, Database, Hashing
+from lalepass_service.config import Audit, Check, Config, Database, Hashing
 from lalepass_service.core.audit import document
 from lalepass_service.core.editing import NewUser
 from lalepass_service.core.errors import Throttled
 from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import NormalForm, Password
+from lalepass_service.core.recent import RecentChecks
 from lalepass_service.faults import ConfigFault
 from tests.lalepass_service.accounts import BY
 from tests.lalepass_service.adapters.hashing.golden import GOLDEN, PASSWORD, PEPPER
@@ -95,6 +96,46 @@ async def test_where_hashes_were_brought_along_names_that_are_not_there_are_like
         assert children() == 0
 
     assert type(before).__name__ == type(again).__name__ == "Accepted"
+
+
+async def hashes_of(config: Config, checks: int) -> int:
+    """Say how many hashes a service makes of so many checks of one right password."""
+    async with parts.open_service(config) as service:
+        for _ in range(checks):
+            assert type(await service.check.check(ALICE)).__name__ == "Accepted"
+        return service.hasher.load().completed
+
+
+async def test_right_passwords_are_remembered_if_that_is_asked_for(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    parts.migrate(config.database.path)
+    async with parts.open_directory(config, by=BY) as directory:
+        await directory.add(NewUser(localpart="alice"), Password(PASSWORD))
+
+    assert await hashes_of(config, 3) == 3
+    remembering = config.model_copy(update={"check": Check(cache_seconds=300)})
+    assert await hashes_of(remembering, 3) == 1
+
+
+async def test_what_was_remembered_is_forgotten_though_nobody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[RecentChecks] = []
+
+    class Noted(RecentChecks):
+        def __init__(self, *, seconds: float) -> None:
+            super().__init__(seconds=seconds)
+            made.append(self)
+
+    monkeypatch.setattr("lalepass_service.core.recent.RecentChecks", Noted)
+    config = configured(tmp_path).model_copy(update={"check": Check(cache_seconds=1)})
+    parts.migrate(config.database.path)
+    async with parts.open_directory(config, by=BY) as directory:
+        await directory.add(NewUser(localpart="alice"), Password(PASSWORD))
+
+    async with parts.open_service(config) as service:
+        assert type(await service.check.check(ALICE)).__name__ == "Accepted"
+        await until(lambda: not len(made[0]))
 
 
 async def test_the_service_copies_its_checks_and_a_broken_copy_fails_none(

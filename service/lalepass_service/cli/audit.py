@@ -63,7 +63,7 @@ def tail(  # noqa: PLR0913 - the options of the command line
     if as_json:
         console.say_json({"entries": [document(entry) for entry in entries]})
         return
-    # Checks have none, and a terminal has little room.
+    # Most checks have none, and a terminal has little room.
     detailed = any(entry.details for entry in entries)
     columns = ("AT", "WHAT", "USER", "FROM", "BY", "DETAILS")[: None if detailed else -1]
     console.say_table(columns, (_row(entry)[: len(columns)] for entry in entries))

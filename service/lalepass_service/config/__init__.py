@@ -6,6 +6,7 @@ What is wrong is said in one sentence with the option's name, before anything is
 from lalepass_service.config.loading import FILE_VARIABLE, Config, find, load
 from lalepass_service.config.sections import (
     Audit,
+    Check,
     Database,
     Hashing,
     Keys,
@@ -18,6 +19,7 @@ from lalepass_service.config.sections import (
 __all__ = [
     "FILE_VARIABLE",
     "Audit",
+    "Check",
     "Config",
     "Database",
     "Hashing",

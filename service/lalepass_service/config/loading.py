@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from lalepass_service.config.sections import (
     Audit,
+    Check,
     Database,
     Hashing,
     Keys,
@@ -52,6 +53,7 @@ class Config(BaseSettings):
     database: Database = Database()
     keys: Keys = Keys()
     hashing: Hashing = Hashing()
+    check: Check = Check()
     passwords: Passwords = Passwords()
     throttle: Throttle = Throttle()
     audit: Audit = Audit()
@@ -104,6 +106,7 @@ _OPTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "database": Database,
     "keys": Keys,
     "hashing": Hashing,
+    "check": Check,
     "passwords": Passwords,
     "throttle": Throttle,
     "audit": Audit,

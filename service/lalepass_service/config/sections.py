@@ -86,6 +86,15 @@ class Hashing(Section):
     )
 
 
+class Check(Section):
+    """What is spared of a check."""
+
+    # At most some minutes: so long a fast digest of a password is in memory.
+    cache_seconds: int = Field(
+        0, ge=0, le=300, description="a number of seconds up to 300, or 0 for no cache"
+    )
+
+
 def _range_url(url: str) -> str:
     parts = urlsplit(url)
     good = parts.hostname and parts.port != 0 and not (parts.query or parts.fragment)

@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, cast
 
@@ -17,6 +17,7 @@ from lalepass_service.core.model import (
     UserState,
 )
 from lalepass_service.core.ports import Clock, Hasher, Users
+from lalepass_service.core.recent import RecentChecks
 
 _log: Final = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Accepted:
     """The password is right and the account may be used."""
 
     user: User
+    from_cache: bool = False
+    """Whether a moment ago it was found to be right, and so it was not hashed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,14 @@ Outcome = Accepted | Refused
 class CredentialCheck:
     """Checks passwords against the user store."""
 
-    def __init__(self, *, users: Users, hasher: Hasher, clock: Clock) -> None:
+    def __init__(
+        self, *, users: Users, hasher: Hasher, clock: Clock, recent: RecentChecks | None = None
+    ) -> None:
         self._users = users
         self._hasher = hasher
         self._clock = clock
+        # Not `or`: an empty one is false.
+        self._recent = RecentChecks(seconds=0) if recent is None else recent
         self._renewing: set[UserId] = set()
         self._reported: set[UserId] = set()
 
@@ -84,15 +91,32 @@ class CredentialCheck:
         Raises:
             NoAnswer: it could not be found out; an UnreadableRecord after the time of a hash.
         """
+        hashed = False
         for _ in range(_MAX_LOOKS):
-            if not await self._matches(credentials, password, account=account):
-                return Refused(Refusal.CREDENTIALS)
+            if not self._was_right(credentials, password):
+                hashed = True
+                if not await self._matches(credentials, password, account=account):
+                    return Refused(Refusal.CREDENTIALS)
             before = cast("Credentials", credentials)
             record = await self._renewed(before, password)
             credentials = await self._as_it_is_now(before)
             if credentials is not None and credentials.record == record:
-                return _outcome(credentials.user)
+                return self._ended(credentials, password, hashed=hashed)
         raise NoAnswer
+
+    def _was_right(self, credentials: Credentials | None, password: Password) -> bool:
+        """Say whether it was found to be right a moment ago, so that no hash is needed."""
+        known = self._recent.knows(credentials, password)
+        return known and self._record(credentials) is not None
+
+    def _ended(self, credentials: Credentials, password: Password, *, hashed: bool) -> Outcome:
+        """Say what the right password comes to, and remember who may come in with it."""
+        outcome = _outcome(credentials.user)
+        if isinstance(outcome, Accepted):
+            if not hashed:
+                return replace(outcome, from_cache=True)
+            self._recent.remember(credentials, password)
+        return outcome
 
     async def _matches(
         self, credentials: Credentials | None, password: Password, *, account: str

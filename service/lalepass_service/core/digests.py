@@ -10,7 +10,7 @@ import hmac
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from lalepass_service.core.model import Password
+from lalepass_service.core.model import Credentials, Password
 from lalepass_service.core.policy import normal_form
 from lalepass_service.core.softlock import GUESS_BYTES
 
@@ -35,6 +35,19 @@ class Digests:
         """Return the name of a check. Of the password to the letter: other hashes fold nothing."""
         text = password.reveal().encode("utf-8", "surrogatepass")
         return self._digest(b"attempt", account.encode(), text, source)
+
+    def account(self, credentials: Credentials) -> bytes:
+        """Return the name of an account as it is: of all that is known of it, with its record."""
+        record = credentials.record
+        # What is kept out of every print; the rest prints itself whole, and reads back as itself.
+        hidden = (record.phc, record.stored, record.scheme) if record else ()
+        text = repr((credentials, hidden))
+        return self._digest(b"account", text.encode("utf-8", "surrogatepass"))
+
+    def right(self, account: bytes, password: Password) -> bytes:
+        """Return the name of a password that is right for an account as it is, to the letter."""
+        text = password.reveal().encode("utf-8", "surrogatepass")
+        return self._digest(b"right", account, text)
 
     def near(self, name: str) -> str:
         """Return where a name would be among the accounts, in hexadecimal digits."""

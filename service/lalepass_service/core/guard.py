@@ -102,7 +102,8 @@ class GuardedCheck:
             # Also when it was cancelled: what was begun should not go unseen.
             self._record(attempt, about, f"no_answer_{type(exc).__name__}")
             raise
-        self._record(attempt, about, _name(outcome))
+        from_cache = isinstance(outcome, Accepted) and outcome.from_cache
+        self._record(attempt, about, _name(outcome), from_cache=from_cache)
         return outcome
 
     async def _share(self, attempt: Attempt, prefix: str | None, about: _About) -> Outcome:
@@ -164,7 +165,9 @@ class GuardedCheck:
         since = credentials.user.password_changed_at if credentials else None
         return Bid(account=account, guess=guess, source=source, since=since)
 
-    def _record(self, attempt: Attempt, about: _About, outcome: str) -> None:
+    def _record(
+        self, attempt: Attempt, about: _About, outcome: str, *, from_cache: bool = False
+    ) -> None:
         user = about.credentials.user if about.credentials else None
         self._trail.record(
             Entry(
@@ -177,6 +180,7 @@ class GuardedCheck:
                 source_ip=attempt.ip,
                 user_agent=attempt.user_agent,
                 request_id=attempt.request_id,
+                details={"from_cache": True} if from_cache else {},
             )
         )
 

@@ -93,6 +93,11 @@ class Metrics:
             ("outcome", "code"),
             registry=self.registry,
         )
+        self._from_cache = Counter(
+            "lalepass_checks_from_cache",
+            "Passwords that were accepted without a hash: see [check] cache_seconds",
+            registry=self.registry,
+        )
         self._seconds = Histogram(
             "lalepass_check_duration_seconds",
             "How long password checks took, whatever came of them",
@@ -128,6 +133,7 @@ class Metrics:
         finally:
             self._seconds.observe(time.perf_counter() - began)
             self._checks.labels(outcome=check.outcome, code=check.code or "").inc()
+            self._from_cache.inc(check.from_cache)
 
 
 class Check:
@@ -135,12 +141,14 @@ class Check:
 
     def __init__(self) -> None:
         self.outcome = "no_answer"
+        self.from_cache = False
         # Stays so when the deadline of the request cuts the check off.
         self.code: ErrorCode | None = ErrorCode.UNAVAILABLE
 
     def ended(self, outcome: Outcome) -> None:
         """Take down an answer."""
         self.outcome = "accepted" if isinstance(outcome, Accepted) else f"refused_{outcome.reason}"
+        self.from_cache = isinstance(outcome, Accepted) and outcome.from_cache
         self.code = None
 
 

@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from lalepass_service.core.check import CredentialCheck
     from lalepass_service.core.guard import GuardedCheck
     from lalepass_service.core.ports import Clock, Entrance, SoftLocks, Trail, Users
+    from lalepass_service.core.recent import RecentChecks
 
 _MIX_SECONDS: Final = 600.0
 """How often the decoys are spread anew."""
+
+_FORGET_SECONDS: Final = 1.0
+"""How much longer than its time a right password may be remembered."""
 
 _HOUSE_SECONDS: Final = 86_400.0
 
@@ -59,6 +63,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.check import CredentialCheck
+    from lalepass_service.core.recent import RecentChecks
 
     threads = config.hashing.threads or usable_cores()
     keys = vault(config)
@@ -75,11 +80,13 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         locks = SqlSoftLocks(hot)
         await _mix(users, hasher)
         trail = SqlTrail(hot, copy=copy or no_copy)
-        check = CredentialCheck(users=users, hasher=hasher, clock=SystemClock())
+        recent = RecentChecks(seconds=config.check.cache_seconds)
+        check = CredentialCheck(users=users, hasher=hasher, clock=SystemClock(), recent=recent)
         entrance = SqlEntrance(hot, users)
         guard = _guard(config, check=check, entrance=entrance, keys=keys, locks=locks, trail=trail)
         async with (
             _in_background(_keep_mixing(users, hasher)),
+            _in_background(_keep_forgetting(recent, config.check.cache_seconds)),
             _in_background(_keep_house(locks, trail, keep=timedelta(days=config.audit.keep_days))),
             _in_background(followers.keep_house()),
             _in_background(trail.run()),
@@ -138,6 +145,13 @@ async def _keep_mixing(users: "Users", hasher: "PasswordHasher") -> None:
         # The mix changes as slowly as people log in for the first time; an old one will do.
         with suppress(NoAnswer):
             await _mix(users, hasher)
+
+
+async def _keep_forgetting(recent: "RecentChecks", seconds: int) -> None:
+    """Drop right passwords whose time is over, also of those who do not come again."""
+    while seconds:
+        await asyncio.sleep(_FORGET_SECONDS)
+        recent.forget_old()
 
 
 async def _keep_house(locks: "SoftLocks", trail: "SqlTrail", *, keep: timedelta) -> None:

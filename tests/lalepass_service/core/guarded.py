@@ -16,8 +16,9 @@ from lalepass_service.core.digests import Digests
 from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.guard import Attempt, GuardedCheck
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
-from lalepass_service.core.model import Credentials, Password
-from tests.lalepass_service.accounts import NOW
+from lalepass_service.core.model import Credentials, Password, UserState
+from lalepass_service.core.recent import RecentChecks
+from tests.lalepass_service.accounts import ACT, NOW, a_user
 
 RIGHT = "correct horse"
 ALICE = ByLocalpart("alice")
@@ -25,15 +26,19 @@ EVERY_NAME: list[Identifier] = [ALICE, ByEmail("alice@example.org"), ByPhone("49
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, *, remember: float = 0) -> None:
         self.users = MemoryUsers()
         self.hasher = InstantHasher()
         self.locks = MemorySoftLocks()
         self.throttle = NoThrottle()
         self.trail = MemoryTrail()
         self.clock = FixedClock(NOW)
+        self.seconds = 0.0
+        self.recent = RecentChecks(seconds=remember, now=lambda: self.seconds)
         self.guard = GuardedCheck(
-            check=CredentialCheck(users=self.users, hasher=self.hasher, clock=self.clock),
+            check=CredentialCheck(
+                users=self.users, hasher=self.hasher, clock=self.clock, recent=self.recent
+            ),
             entrance=StepByStep(users=self.users, locks=self.locks),
             locks=self.locks,
             throttle=self.throttle,
@@ -41,6 +46,16 @@ class World:
             trail=self.trail,
             clock=self.clock,
         )
+
+    async def settle(self) -> None:
+        """Make the accounts."""
+        record = await self.hasher.hash(Password(RIGHT))
+        alice = a_user("alice", emails=("alice@example.org",), phones=("491701234567",))
+        await self.users.add(alice, record, reuse_name=False, act=ACT)
+        await self.users.add(
+            a_user("gone", state=UserState.DISABLED), record, reuse_name=False, act=ACT
+        )
+        self.hasher.calls = 0
 
     async def check(
         self, password: str, identifier: Identifier = ALICE, *, ip: str | None = None
@@ -70,3 +85,4 @@ class World:
 
     def later(self, **time: float) -> None:
         self.clock.time += timedelta(**time)
+        self.seconds += timedelta(**time).total_seconds()

@@ -2,6 +2,7 @@ import httpx
 import pytest
 
 from lalepass_service.core.errors import Overloaded
+from lalepass_service.core.recent import RecentChecks
 from lalepass_wire import paths
 from tests.lalepass_service.http.world import WRONG, World, a_check, check
 
@@ -31,6 +32,21 @@ async def test_every_outcome_is_counted(client: httpx.AsyncClient, world: World)
         'lalepass_checks_total{code="overloaded",outcome="no_answer"}': 1,
     }
     assert figures["lalepass_check_duration_seconds_count"] == 5
+    assert figures["lalepass_checks_from_cache_total"] == 0
+
+
+async def test_what_was_not_hashed_again_is_counted(world: World) -> None:
+    world.recent = RecentChecks(seconds=60)
+    async with world.client() as client:
+        answers = [await check(client) for _ in range(3)]
+        await check(client, a_check(password=WRONG))
+        figures = await _figures(client)
+
+    assert figures["lalepass_checks_from_cache_total"] == 2
+    assert figures['lalepass_checks_total{code="",outcome="accepted"}'] == 3
+    # Of the answer nobody can tell.
+    assert len({answer.content for answer in answers}) == 1
+    assert world.hasher.calls == 2
 
 
 async def test_the_load_of_the_hasher_is_shown_as_it_is_now(

@@ -32,6 +32,7 @@ from lalepass_service.core.errors import Overloaded, StoreUnavailable
 from lalepass_service.core.feed import Feed
 from lalepass_service.core.guard import GuardedCheck
 from lalepass_service.core.model import Password, Scope, UserState
+from lalepass_service.core.recent import RecentChecks
 from lalepass_service.core.sign_ins import Reporting
 from lalepass_service.core.watch import Watch
 from lalepass_service.http import api
@@ -61,6 +62,7 @@ class World:
     database_answers: bool = True
     token: str = ""
     feed_token: str = ""
+    recent: RecentChecks = field(default_factory=lambda: RecentChecks(seconds=0))
     full: Overloaded | None = None
     """What checks are turned away with, for want of room."""
 
@@ -111,7 +113,12 @@ class World:
     def app(self, *, request_timeout: float = 30) -> FastAPI:
         return api.build(
             check=GuardedCheck(
-                check=CredentialCheck(users=self.users, hasher=self.hasher, clock=FixedClock(NOW)),
+                check=CredentialCheck(
+                    users=self.users,
+                    hasher=self.hasher,
+                    clock=FixedClock(NOW),
+                    recent=self.recent,
+                ),
                 entrance=StepByStep(users=self.users, locks=self.locks),
                 locks=self.locks,
                 throttle=self.throttle,
