@@ -53,6 +53,10 @@ class Digests:
         """Return where a name would be among the accounts, in hexadecimal digits."""
         return self._digest(b"near", name.encode()).hex()
 
+    def name(self, kind: str, text: str) -> str:
+        """Return what stands for a thing of this kind outside, in hexadecimal digits."""
+        return self._digest(b"name", kind.encode(), text.encode()).hex()
+
     def source(self, account: str, prefix: str | None) -> bytes:
         """Return the name of this source for this account, or NOWHERE."""
         if prefix is None:

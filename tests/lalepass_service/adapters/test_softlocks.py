@@ -1,4 +1,4 @@
-"""What every keeper of lanes does: the one in memory and the one in SQLite, by the same tests."""
+"""What every keeper of lanes does, by the same tests: in memory, in SQLite, in Valkey."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -16,6 +16,7 @@ from lalepass_service.core.errors import Throttled
 from lalepass_service.core.ports import SoftLocks
 from lalepass_service.core.softlock import KNOWN_FOR, STOP_AT, Lane
 from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.adapters.valkey.house import in_shared_valkey, in_valkey
 
 pytestmark = pytest.mark.anyio
 
@@ -23,10 +24,15 @@ ALICE = a_user("alice")
 HOME, ELSEWHERE, NOWHERE = b"h" * 16, b"e" * 16, b""
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "valkey", "valkey, shared"])
 async def locks(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SoftLocks]:
     if request.param == "memory":
         yield MemorySoftLocks()
+        return
+    if "valkey" in request.param:
+        url = request.getfixturevalue("valkey_url")
+        async with (in_shared_valkey if "shared" in request.param else in_valkey)(url) as kept:
+            yield kept
         return
     path = tmp_path / "lalepass.db"
     upgrade(path)

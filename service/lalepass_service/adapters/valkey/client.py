@@ -1,0 +1,332 @@
+"""Connections to Valkey: every wait bounded, every answer capped, no secret in a text.
+
+Who gets no answer in time opens a breaker: a Valkey that hangs costs those who wait for it at that
+moment their time limit, and nobody after them anything. `watch` closes it again.
+"""
+
+import asyncio
+import logging
+import secrets
+import ssl
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha1
+from pathlib import Path
+from typing import Any, Final
+
+from valkey import exceptions
+from valkey._parsers import _AsyncRESP2Parser
+from valkey.asyncio import BlockingConnectionPool, Connection
+from valkey.credentials import CredentialProvider
+
+from lalepass_service.core.errors import LalepassError, StoreUnavailable
+
+_log: Final = logging.getLogger(__name__)
+
+Word = bytes | str | int
+Reply = Any
+"""What a server may answer: bytes, a number, None, or a list of these."""
+
+_MAX_CONNECTIONS: Final = 32
+_MAX_ANSWER: Final = 4 * 1024 * 1024
+"""Bytes. The longest that is asked for is an account with thousands of sources."""
+_MAX_PASSWORD: Final = 4096
+
+_LOOK_SECONDS: Final = 1.0
+_LOOK_AGAIN_SECONDS: Final = 0.5
+_EPOCH_BYTES: Final = 16
+
+BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+"""Seconds: the upper bounds of the counts in `Latency`."""
+
+
+class Lost(StoreUnavailable):
+    """Valkey did not answer, not in time, or not as it should."""
+
+    def __init__(self, why: str) -> None:
+        LalepassError.__init__(self, f"Valkey gives no answer: {why}")
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where Valkey is, and how to get in."""
+
+    host: str
+    port: int
+    database: int = 0
+    user: str = ""
+    """Empty for the default user."""
+    password_path: Path | None = None
+    """Read for each connection, so that a new password needs no restart."""
+    tls: ssl.SSLContext | None = None
+
+
+class Script:
+    """A program that Valkey runs in one step, named by its digest once it is known there."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(slots=True)
+class Latency:
+    """How long trips took."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    """One for each of BUCKETS, and one for what was slower."""
+    total: float = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Count a trip."""
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.total += seconds
+
+
+class Client:
+    """Runs commands, as long as Valkey answers."""
+
+    def __init__(self, target: Target, *, prefix: str, timeout: float) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            target: where it is.
+            prefix: what all keys begin with.
+            timeout: seconds for a connection to be made, and for each answer.
+        """
+        self.prefix = prefix
+        self.latency = Latency()
+        self.up = True
+        """Whether it is asked at all. It is until it fails."""
+        self.losses = 0
+        """How often it has failed while it was up."""
+        self.epoch: bytes | None = None
+        """The name of its data, another one when they were lost; None before the first look."""
+        self.emptied = 0
+        """How often its data were found lost."""
+        self.changed = asyncio.Event()
+        """Set when it has come back, or come back empty."""
+        self._timeout = timeout
+        self._epoch_key = f"{prefix}:1:epoch"
+        self._pool = _pool(target, timeout=timeout, greet=self._greet)
+
+    async def ask(self, *commands: Sequence[Word]) -> list[Reply]:
+        """Send commands in one trip and return their answers.
+
+        Raises:
+            Lost: there was no answer, or an error among them.
+        """
+        if not self.up:
+            raise Lost("it is not asked again before it is well")
+        try:
+            return await self._ask(commands)
+        except exceptions.NoScriptError:
+            raise
+        except Lost as lost:
+            self._down(lost)
+            raise
+
+    async def run(self, script: Script, key: str, *words: Word) -> Reply:
+        """Run a script on one key.
+
+        Raises:
+            Lost: as above.
+        """
+        try:
+            (reply,) = await self.ask(("EVALSHA", script.digest, 1, key, *words))
+        except exceptions.NoScriptError:
+            # After a restart, or never seen there. This makes it known.
+            (reply,) = await self.ask(("EVAL", script.text, 1, key, *words))
+        return reply
+
+    async def watch(self) -> None:
+        """Look after it until this is cancelled: whether it answers, and has kept its data."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS if self.up else _LOOK_AGAIN_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Find out whether it can be written to, and which data it has."""
+        try:
+            _, epoch = await self._ask(self._epoch_commands())
+            self._met(epoch)
+        except Lost as lost:
+            self._down(lost)
+            return
+        if not self.up:
+            self.up = True
+            _log.warning("Valkey answers again")
+            self.changed.set()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self.up = False
+        await self._pool.disconnect()
+
+    def _down(self, lost: Lost) -> None:
+        if self.up:
+            self.up = False
+            self.losses += 1
+            _log.error("%s; guesses are counted by each replica alone until it does", lost)
+
+    async def _ask(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        began = time.perf_counter()
+        try:
+            # The second fence: a connection may have to be waited for, and then be made.
+            async with asyncio.timeout(2 * self._timeout):
+                try:
+                    return await self._trip(commands)
+                except exceptions.NoScriptError:
+                    raise
+                except exceptions.ConnectionError as error:
+                    if type(error) is not exceptions.ConnectionError:
+                        raise  # such as a wrong password
+                    # It was open when it was last used. All that is asked here may be asked twice.
+                    return await self._trip(commands)
+        except exceptions.NoScriptError:
+            raise
+        except (exceptions.ValkeyError, OSError, ValueError, RecursionError) as error:
+            raise Lost(_reason(error)) from None
+        finally:
+            self.latency.took(time.perf_counter() - began)
+
+    async def _trip(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        connection = await self._pool.get_connection("")  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            return await _answers(connection, len(commands))
+        finally:
+            await self._pool.release(connection)
+
+    async def _greet(self, connection: Connection) -> None:
+        """Log in, and see which data there are before anything is asked of them."""
+        await connection.on_connect()
+        await connection.send_packed_command(connection.pack_commands(self._epoch_commands()))
+        _, epoch = await _answers(connection, 2)
+        self._met(epoch)
+
+    def _epoch_commands(self) -> Sequence[Sequence[Word]]:
+        """Name the data if they have no name. It is a write, so it fails where those would."""
+        fresh = secrets.token_bytes(_EPOCH_BYTES)
+        return ("SET", self._epoch_key, fresh, "NX"), ("GET", self._epoch_key)
+
+    def _met(self, epoch: Reply) -> None:
+        if not isinstance(epoch, bytes) or len(epoch) != _EPOCH_BYTES:
+            raise Lost("it does not keep what is written")
+        if self.epoch not in {None, epoch}:
+            self.emptied += 1
+            _log.error(
+                "Valkey has lost its data: wrong passwords that this process saw are put back"
+            )
+            self.changed.set()
+        self.epoch = epoch
+
+
+async def _answers(connection: Connection, count: int) -> list[Reply]:
+    """Read all answers, also behind an error, or the connection could not be used again."""
+    replies, failure = [], None
+    for _ in range(count):
+        try:
+            replies.append(await connection.read_response())
+        except exceptions.ResponseError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return replies
+
+
+_REASONS: Final[Sequence[tuple[type[Exception], str]]] = (
+    (exceptions.TimeoutError, "it did not answer in time"),
+    (TimeoutError, "it did not answer in time"),
+    (exceptions.AuthenticationError, "it does not accept the password"),
+    (exceptions.NoPermissionError, "it does not allow this user a command"),
+    (exceptions.OutOfMemoryError, "it is full"),
+    (exceptions.ReadOnlyError, "it is a read-only replica"),
+    (exceptions.BusyLoadingError, "it is still loading its data"),
+    (exceptions.MovedError, "it is one of a cluster, which needs a proxy"),
+    (exceptions.ConnectionError, "it can't be reached"),
+    (ssl.SSLError, "its certificate is not trusted"),
+    (exceptions.ResponseError, "it answered with an error"),
+)
+
+
+def _reason(error: Exception) -> str:
+    """Say why in our words: an error's own text may repeat what was sent."""
+    if isinstance(error.__cause__ or error.__context__, ssl.SSLError):
+        return "its certificate is not trusted"
+    for kind, why in _REASONS:
+        if isinstance(error, kind):
+            return why
+    return f"it can't be understood ({type(error).__name__})"
+
+
+class _CappedParser(_AsyncRESP2Parser):
+    """Reads answers, and not without end."""
+
+    _left = _MAX_ANSWER
+
+    async def read_response(self, disable_decoding: bool = False) -> Reply:  # noqa: FBT001, FBT002 - of its base
+        self._left = _MAX_ANSWER
+        return await super().read_response(disable_decoding)
+
+    async def _read(self, length: int) -> bytes:
+        self._count(length)
+        return await super()._read(length)
+
+    async def _readline(self) -> bytes:
+        line = await super()._readline()
+        self._count(len(line) + 1)
+        return line
+
+    def _count(self, octets: int) -> None:
+        self._left -= octets
+        if self._left < 0:
+            raise exceptions.InvalidResponse("the answer is too long")
+
+
+class _TlsConnection(Connection):
+    """A connection with our own context, which trusts nobody but whom it was told to."""
+
+    def __init__(self, *, tls: ssl.SSLContext, **settings: Any) -> None:  # noqa: ANN401 - passed on
+        super().__init__(**settings)
+        self._tls = tls
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        return {**super()._connection_arguments(), "ssl": self._tls}
+
+
+class _PasswordFile(CredentialProvider):
+    """Reads the password when it is needed, and keeps it nowhere."""
+
+    def __init__(self, user: str, path: Path) -> None:
+        self._user = user
+        self._path = path
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        with self._path.open(encoding="utf-8") as file:
+            password = file.read(_MAX_PASSWORD).strip()
+        return (self._user, password) if self._user else (password,)
+
+
+def _pool(target: Target, *, timeout: float, greet: Callable[..., Any]) -> BlockingConnectionPool:
+    settings: dict[str, Any] = {
+        "host": target.host,
+        "port": target.port,
+        "db": target.database,
+        "timeout": timeout,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "socket_keepalive": True,
+        "parser_class": _CappedParser,
+        "lib_name": None,
+        "lib_version": None,
+        "valkey_connect_func": greet,
+    }
+    if target.password_path is not None:
+        settings["credential_provider"] = _PasswordFile(target.user, target.password_path)
+    if target.tls is not None:
+        settings |= {"connection_class": _TlsConnection, "tls": target.tls}
+    return BlockingConnectionPool(_MAX_CONNECTIONS, **settings)

@@ -1,0 +1,467 @@
+"""Lanes in Valkey.
+
+The rules are those of `core.softlock` and run here, not there: what an account has is read in one
+trip, a rule decides, and a script puts the new lane in the place of the one that was read, in one
+step, unless another replica was quicker. Then it is done again. Within a process those who are
+about one account take turns, so that a race is between replicas only, and is lost a few times at
+most: each time, one of them has won.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from lalepass_service.adapters.valkey import names
+from lalepass_service.adapters.valkey.client import Client, Script
+from lalepass_service.adapters.valkey.turns import Turns
+from lalepass_service.core.audit import Entry
+from lalepass_service.core.digests import Digests
+from lalepass_service.core.errors import StoreUnavailable, Throttled
+from lalepass_service.core.model import UserId
+from lalepass_service.core.softlock import (
+    FRESH,
+    KNOWN_FOR,
+    Bid,
+    Debited,
+    Lane,
+    Ticket,
+    Wait,
+    charge,
+    debit,
+    give_back,
+)
+
+_log: Final = logging.getLogger(__name__)
+
+_TRIES: Final = 64
+_SEEN_AGAIN: Final = timedelta(days=1)
+"""A source is written down anew at most this often."""
+_KEEP: Final = KNOWN_FOR + timedelta(days=1)
+"""How long an account's key stays that nobody touches: longer than anything in it is good for.
+One that holds guesses of everybody at an account stays for ever: see `ports.SoftLocks.sweep`."""
+_KEEP_MILLIS: Final = _KEEP // timedelta(milliseconds=1)
+_FOREVER: Final = 0
+_SCANNED: Final = 500
+_MAX_POSTED: Final = 10_000
+
+_SWAP: Final = Script("""
+local at = redis.call('HMGET', KEYS[1], 'p', ARGV[3])
+if (at[1] or '') ~= ARGV[1] or (at[2] or '') ~= ARGV[4] then return 0 end
+if ARGV[1] ~= ARGV[2] then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'p', ARGV[2])
+end
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[5])
+if ARGV[6] == '0' then
+  redis.call('PERSIST', KEYS[1])
+elseif ARGV[3] == 'e' or redis.call('HEXISTS', KEYS[1], 'e') == 0
+    or redis.call('PTTL', KEYS[1]) ~= -1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+end
+return 1
+""")
+"""Put a field in the place of what was read. Arguments: the `p` that was read, the new `p` (if it
+is another one, all the rest is void), the field, its value that was read, its new one, and how long
+to keep the key. Returns 1, or 0 if something else is there."""
+
+_SETTLE: Final = Script("""
+local p = redis.call('HGET', KEYS[1], 'p') or ''
+if ARGV[1] ~= '' and p ~= '' and p ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[2])
+if ARGV[3] ~= '' then
+  local seen = redis.call('HGET', KEYS[1], ARGV[3])
+  if not seen or math.abs(tonumber(ARGV[4]) - tonumber(seen)) >= tonumber(ARGV[5]) then
+    redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+  end
+  if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], 'p', ARGV[1]) end
+end
+if redis.call('HEXISTS', KEYS[1], 'e') == 0 or redis.call('PTTL', KEYS[1]) ~= -1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+end
+return 1
+""")
+"""A right password. Arguments: the `p` that it was right for, or empty; the field of the lane; the
+field of the source, or empty; the time; how long a source is not written down again; how long to
+keep the key. Returns 0 if there is another password by now."""
+
+_UNLOCK: Final = Script("""
+local gone = 0
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if field == 'e' or string.sub(field, 1, 1) == 'l' then
+    gone = gone + redis.call('HDEL', KEYS[1], field)
+  end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return gone
+""")
+"""Forget all lanes. Argument: how long to keep the key. Returns how many there were."""
+
+_DROP: Final = Script("""
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+return 1
+""")
+"""Forget a field if it is still what was read."""
+
+
+class Acts(Protocol):
+    """Writes what operators do into the trail."""
+
+    async def record(self, act: Entry) -> None:
+        """Write an entry.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        ...
+
+
+class Memory(Protocol):
+    """What this process knows of lanes, and Valkey perhaps does not: see `local`."""
+
+    def merged(self, account: str, lane: bytes, there: Lane, view: "View") -> Lane:
+        """Return what is there, with what is missing of it."""
+        ...
+
+    def saw(self, account: str, lane: bytes, there: Lane, view: "View") -> None:
+        """Take down what is there now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """As of when something is known."""
+
+    epoch: bytes | None
+    """Of the data."""
+    since: datetime | None
+    """Of the password."""
+    known_at: datetime | None = None
+    """When the source of the lane was known."""
+
+
+class NoMemory:
+    """Knows nothing. Implements `Memory`."""
+
+    def merged(self, account: str, lane: bytes, there: Lane, view: View) -> Lane:
+        """Return what is there."""
+        del account, lane, view
+        return there
+
+    def saw(self, account: str, lane: bytes, there: Lane, view: View) -> None:
+        """Forget it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What was read of an account."""
+
+    key: str
+    fields: Mapping[bytes, bytes]
+    """Those that were asked for and are there."""
+    since: datetime | None
+    """The password that a guess is about, as far as that is known."""
+
+    @property
+    def set_at(self) -> datetime | None:
+        """When the password was set that all of it is of."""
+        return names.digits(self.fields.get(names.PASSWORD_SET))
+
+    @property
+    def void(self) -> bool:
+        """Whether all of it is of an older password."""
+        return self.since is not None and (self.set_at is None or self.set_at < self.since)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether all of it is of a newer password."""
+        return self.since is not None and self.set_at is not None and self.since < self.set_at
+
+    @property
+    def password_set(self) -> bytes:
+        """What `p` is to be."""
+        if self.void and self.since is not None:
+            return b"%d" % names.micros(self.since)
+        return self.fields.get(names.PASSWORD_SET, b"")
+
+    def view(self, *, epoch: bytes | None, known_at: datetime | None) -> View:
+        since = self.since if self.void else self.set_at
+        return View(epoch=epoch, since=since, known_at=known_at)
+
+    def lane(self, lane: bytes) -> Lane:
+        value = self.fields.get(names.lane_field(lane))
+        return FRESH if value is None or self.void else names.unpack(value)[0]
+
+    def known_at(self, source: bytes) -> datetime | None:
+        if not source or self.void:
+            return None
+        return names.digits(self.fields.get(names.known_field(source)))
+
+
+class ValkeySoftLocks:
+    """Implements `core.ports.SoftLocks`, and `adapters.entrance.Paying`.
+
+    Every method but `settle` may raise Lost, and StoreUnavailable if others were quicker again and
+    again.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        digests: Digests,
+        *,
+        acts: Acts | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        """Keep lanes.
+
+        Args:
+            client: where.
+            digests: what accounts are named with.
+            acts: where an unlock is written down; without it, none can be.
+            memory: what this process knows.
+        """
+        self._client = client
+        self._digests = digests
+        self._acts = acts
+        self._memory = memory or NoMemory()
+        self._turns = Turns()
+        self._posted: dict[str, list[Callable[[], Awaitable[None]]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.conflicts = 0
+        """How often another replica was quicker."""
+
+    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
+        """Pay for a guess before it is made.
+
+        Raises:
+            Throttled: the lane has to wait, or is closed.
+        """
+        decided = await self.pay(Bid(account=account, guess=guess, source=source), now=now)
+        if isinstance(decided, Wait):
+            raise Throttled(retry_after=decided.seconds)
+        return decided
+
+    async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
+        """Pay for a guess, if it may be made."""
+        async with self._turn(bid.account):
+            for _ in range(_TRIES):
+                state = await self._read(bid.account, source=bid.source, since=bid.since)
+                known_at = state.known_at(bid.source)
+                lane = bid.source if _is_known(known_at, now) else b""
+                view = state.view(epoch=self._client.epoch, known_at=known_at)
+                there = self._memory.merged(bid.account, lane, state.lane(lane), view)
+                decision = debit(there, guess=bid.guess, now=now)
+                wanted = decision.lane if isinstance(decision, Debited) else there
+                if not await self._put(bid.account, lane, wanted, state, now):
+                    continue
+                self._memory.saw(bid.account, lane, wanted, view)
+                if isinstance(decision, Wait):
+                    return decision
+                return Ticket(
+                    account=bid.account,
+                    lane=lane,
+                    guess=bid.guess,
+                    source=bid.source,
+                    paid=isinstance(decision, Debited),
+                    since=bid.since,
+                )
+        raise StoreUnavailable
+
+    def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
+        """The guess was right: begin anew in its lane, and know its source from now on.
+
+        Nobody waits for it; whoever comes to the account after it waits until it is done.
+        """
+        del user_id  # it is the account: nobody has the right password of a mere name
+
+        async def work() -> None:
+            # What is lost errs on the safe side.
+            with suppress(StoreUnavailable):
+                await self._settle(ticket, now)
+
+        if len(self._tasks) >= _MAX_POSTED:
+            _log.warning("a right password is not settled: too many are waiting")
+            return
+        self._posted.setdefault(ticket.account, []).append(work)
+        task = asyncio.get_running_loop().create_task(self._settle_soon(ticket.account))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def give_back(self, ticket: Ticket, *, now: datetime) -> None:
+        """The guess could not be verified: undo the debit."""
+        if ticket.paid:
+            await self._change(ticket, lambda lane: give_back(lane, guess=ticket.guess), now)
+
+    async def charge(self, ticket: Ticket, *, now: datetime) -> None:
+        """A repeated guess was wrong: debit it now if nobody's debit stands for it any more."""
+        await self._change(ticket, lambda lane: charge(lane, guess=ticket.guess, now=now), now)
+
+    async def put_back(
+        self, account: str, lane: bytes, *, since: datetime | None, now: datetime
+    ) -> None:
+        """Write what this process knows of a lane and Valkey does not."""
+        guess = Ticket(account=account, lane=lane, guess=b"", source=lane, paid=False, since=since)
+        await self._change(guess, lambda there: there, now)
+
+    async def lanes(self, account: str) -> tuple[Lane, ...]:
+        """Return what is remembered of wrong passwords, for every lane that has any."""
+        async with self._turn(account):
+            fields = await self._fields(self._key(account))
+        found = {names.lane_of(name): value for name, value in fields.items()}
+        return tuple(
+            names.unpack(value)[0]
+            for lane, value in sorted(
+                (lane, value) for lane, value in found.items() if lane is not None
+            )
+        )
+
+    async def unlock(self, account: str, *, act: Entry | None) -> bool:
+        """Forget all wrong passwords. Returns False if there were none.
+
+        The act is written first, and in another store: who forgets without a trace is worse than
+        an entry of something that then failed, and was said to have failed.
+        """
+        if not await self.lanes(account):
+            return False
+        if act is not None and self._acts is not None:
+            await self._acts.record(act)
+        async with self._turn(account):
+            await self._client.run(_UNLOCK, self._key(account), _KEEP_MILLIS)
+        return True
+
+    async def forget(self, account: str) -> None:
+        """Forget wrong passwords and known sources: the password is another one, or all is gone."""
+        async with self._turn(account):
+            await self._client.ask(("DEL", self._key(account)))
+
+    async def sweep(self, *, before: datetime) -> int:
+        """Forget sources with their lanes, and names that nobody has, unless used since.
+
+        What lies in keys that nobody touches ends by itself; this is for the keys that stay.
+        """
+        swept, cursor = 0, b"0"
+        pattern = f"{_escaped(self._client.prefix)}:1:[un]:*"
+        while True:
+            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED)
+            ((cursor, keys),) = await self._client.ask(scan)
+            for key in keys:
+                swept += await self._sweep(key, before)
+            if cursor == b"0":
+                return swept
+
+    async def close(self) -> None:
+        """Finish what was posted."""
+        await asyncio.gather(*self._tasks)
+
+    async def _change(self, ticket: Ticket, change: Callable[[Lane], Lane], now: datetime) -> None:
+        account, lane = ticket.account, ticket.lane
+        async with self._turn(account):
+            for _ in range(_TRIES):
+                state = await self._read(account, source=lane, since=ticket.since)
+                view = state.view(epoch=self._client.epoch, known_at=state.known_at(lane))
+                there = self._memory.merged(account, lane, state.lane(lane), view)
+                # What is about an older password changes nothing any more.
+                wanted = there if state.ahead else change(there)
+                if await self._put(account, lane, wanted, state, now):
+                    self._memory.saw(account, lane, wanted, view)
+                    return
+        raise StoreUnavailable
+
+    async def _read(self, account: str, *, source: bytes, since: datetime | None) -> _State:
+        key = self._key(account)
+        wanted = [names.PASSWORD_SET, names.lane_field(b"")]
+        if source:
+            wanted += [names.lane_field(source), names.known_field(source)]
+        (values,) = await self._client.ask(("HMGET", key, *wanted))
+        fields = {
+            name: value for name, value in zip(wanted, values, strict=True) if value is not None
+        }
+        return _State(key, fields, since)
+
+    async def _put(
+        self, account: str, lane: bytes, wanted: Lane, state: _State, now: datetime
+    ) -> bool:
+        """Store a lane in the place of what was read. Returns False if that has changed."""
+        if wanted == state.lane(lane):
+            return True
+        field = names.lane_field(lane)
+        stays = not lane and wanted.failures > 0 and not names.is_name(account)
+        swapped = await self._client.run(
+            _SWAP,
+            state.key,
+            state.fields.get(names.PASSWORD_SET, b""),
+            state.password_set,
+            field,
+            state.fields.get(field, b""),
+            names.pack(wanted, changed_at=now),
+            _FOREVER if stays else _KEEP_MILLIS,
+        )
+        self.conflicts += not swapped
+        return bool(swapped)
+
+    async def _settle(self, ticket: Ticket, now: datetime) -> None:
+        await self._client.run(
+            _SETTLE,
+            self._key(ticket.account),
+            b"" if ticket.since is None else names.micros(ticket.since),
+            names.lane_field(ticket.lane),
+            names.known_field(ticket.source) if ticket.source else b"",
+            names.micros(now),
+            _SEEN_AGAIN // timedelta(microseconds=1),
+            _KEEP_MILLIS,
+        )
+
+    async def _settle_soon(self, account: str) -> None:
+        async with self._turn(account):
+            pass
+
+    @asynccontextmanager
+    async def _turn(self, account: str) -> AsyncIterator[None]:
+        """Wait for those who are about this account, and do first what was posted about it."""
+        async with self._turns.at(account):
+            while posted := self._posted.get(account):
+                # Off the list first: who is cancelled here takes only this one with them.
+                work = posted.pop(0)
+                if not posted:
+                    del self._posted[account]
+                await work()
+            yield
+
+    async def _sweep(self, key: bytes, before: datetime) -> int:
+        swept = 0
+        fields = await self._fields(key.decode())
+        for name, value in fields.items():
+            lane = names.lane_of(name)
+            if names.is_known_field(name):
+                used_at = names.digits(value)
+            elif lane or (lane is not None and self._is_name(key)):
+                used_at = names.unpack(value)[1]
+            else:
+                continue
+            if used_at is not None and used_at < before:
+                swept += await self._client.run(_DROP, key.decode(), name, value)
+        return swept
+
+    def _is_name(self, key: bytes) -> bool:
+        return names.is_key_of_name(key, prefix=self._client.prefix)
+
+    async def _fields(self, key: str) -> dict[bytes, bytes]:
+        (flat,) = await self._client.ask(("HGETALL", key))
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def _key(self, account: str) -> str:
+        return names.key_of(account, prefix=self._client.prefix, digests=self._digests)
+
+
+def _is_known(seen_at: datetime | None, now: datetime) -> bool:
+    """Whether somebody entered from there lately, and not in the future: a clock may be wrong."""
+    return seen_at is not None and -_SEEN_AGAIN < now - seen_at < KNOWN_FOR
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{each}" if each in "*?[]\\^-" else each for each in text)

@@ -1,0 +1,91 @@
+"""Keepers of lanes on a real Valkey."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from lalepass_service.adapters.memory import FixedClock
+from lalepass_service.adapters.valkey.client import Client, Reply, Target, Word
+from lalepass_service.adapters.valkey.local import LocalLanes
+from lalepass_service.adapters.valkey.shared import SharedSoftLocks
+from lalepass_service.adapters.valkey.softlocks import ValkeySoftLocks
+from lalepass_service.core.audit import Entry
+from lalepass_service.core.digests import Digests
+from tests.lalepass_service.accounts import NOW
+
+PREFIX = "test"
+DIGESTS = Digests(b"k" * 32)
+PATIENT = 30.0
+"""Seconds: for tests that are not about waiting, on machines that are busy."""
+
+
+class NotedActs:
+    """Keeps the entries in a list."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    async def record(self, act: Entry) -> None:
+        self.entries.append(act)
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process of the service, as far as it has to do with Valkey."""
+
+    client: Client
+    valkey: ValkeySoftLocks
+    local: LocalLanes
+    shared: SharedSoftLocks
+    acts: NotedActs
+
+
+def target(url: str) -> Target:
+    parts = urlsplit(url)
+    return Target(
+        host=parts.hostname or "", port=parts.port or 0, database=int(parts.path[1:] or 0)
+    )
+
+
+@asynccontextmanager
+async def a_replica(url: str, *, of: int = 1, patience: float = PATIENT) -> AsyncIterator[Replica]:
+    client = Client(target(url), prefix=PREFIX, timeout=patience)
+    local, acts = LocalLanes(shares=of), NotedActs()
+    valkey = ValkeySoftLocks(client, DIGESTS, acts=acts, memory=local)
+    shared = SharedSoftLocks(client=client, valkey=valkey, local=local, clock=FixedClock(NOW))
+    try:
+        yield Replica(client, valkey, local, shared, acts)
+    finally:
+        await valkey.close()
+        await client.close()
+
+
+class Raced(Client):
+    """Does something behind somebody's back whenever an account has been read."""
+
+    between: Callable[[str], Awaitable[None]] | None = None
+    """Told which key it is."""
+
+    async def ask(self, *commands: Sequence[Word]) -> list[Reply]:
+        replies = await super().ask(*commands)
+        if commands[0][0] == "HMGET" and self.between is not None:
+            await self.between(str(commands[0][1]))
+        return replies
+
+
+@asynccontextmanager
+async def in_valkey(url: str, client: Client | None = None) -> AsyncIterator[ValkeySoftLocks]:
+    client = client or Client(target(url), prefix=PREFIX, timeout=PATIENT)
+    locks = ValkeySoftLocks(client, DIGESTS)
+    try:
+        yield locks
+    finally:
+        await locks.close()
+        await client.close()
+
+
+@asynccontextmanager
+async def in_shared_valkey(url: str) -> AsyncIterator[SharedSoftLocks]:
+    async with a_replica(url) as replica:
+        yield replica.shared

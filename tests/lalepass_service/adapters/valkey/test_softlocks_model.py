@@ -1,0 +1,51 @@
+"""Lanes in Valkey against the same dictionary as those in SQLite, in whatever order."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import initialize
+
+from lalepass_service.adapters.valkey.client import Client
+from lalepass_service.adapters.valkey.softlocks import ValkeySoftLocks
+from tests.lalepass_service.adapters.sql import test_softlocks_model as sqlite
+from tests.lalepass_service.adapters.valkey.house import DIGESTS, PATIENT, PREFIX, target
+from tests.servers.valkey import Valkey
+
+
+class SoftLocks(sqlite.SoftLocks):
+    server: ClassVar[Valkey]
+
+    @initialize()
+    def begin(self) -> None:
+        self.url = self.server.new_url()
+        self.open()
+
+    def open(self) -> None:
+        self.clients = [Client(target(self.url), prefix=PREFIX, timeout=PATIENT) for _ in range(2)]
+        # Two replicas, in the place of two connections.
+        replicas: Any = [ValkeySoftLocks(client, DIGESTS) for client in self.clients]
+        self.paths = replicas
+        self.one, self.other = replicas
+
+    def close(self) -> None:
+        for path, client in zip(self.paths, self.clients, strict=True):
+            self.run(path.close())
+            self.run(client.close())
+
+
+TestSoftLocks = SoftLocks.TestCase
+TestSoftLocks.settings = settings(
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _server(valkey_server: Valkey) -> Iterator[None]:
+    SoftLocks.server = valkey_server
+    yield
+    del SoftLocks.server
