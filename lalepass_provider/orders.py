@@ -20,7 +20,13 @@ from lalepass_wire.feed import Acknowledgement, SignOut
 logger = logging.getLogger(__name__)
 
 _MAX_PENDING: Final = 10 * limits.MAX_ORDERS
-"""Further ones are left where they are: the service repeats them."""
+"""Further ones are left where they are: the service repeats them. One that fails makes room."""
+
+_MAX_PUT_OFF: Final = 10 * _MAX_PENDING
+"""Those that made room. With that many no further one does: what fails then is the homeserver."""
+
+_FORGET_SECONDS: Final = 600.0
+"""For so long one that made room was not repeated: the service has a newer order in its place."""
 
 _MAX_REMEMBERED: Final = 1000
 _TICK: Final = 0.5
@@ -101,6 +107,7 @@ class SignOuts:
         self._wall = wall
         self._monotonic = monotonic
         self._pending: dict[str, _Pending] = {}
+        self._put_off: dict[str, _Pending] = {}
         self._done: dict[str, None] = dict.fromkeys(remembered)
         self._to_acknowledge: dict[str, None] = {}
         self._acknowledge_at = 0.0
@@ -119,13 +126,39 @@ class SignOuts:
         for order in orders:
             if order.id in self._done:
                 self._to_acknowledge[order.id] = None
-            elif order.id not in self._pending and len(self._pending) < _MAX_PENDING:
+            elif order.id not in self._pending:
                 given_ms = int(now_ms - order.age_seconds * 1000)
-                self._pending[order.id] = _Pending(order, given_ms)
-                new = True
+                new |= self._admit(_Pending(order, given_ms))
         if self._pending or self._to_acknowledge:
             self._chore.wake()
         return new
+
+    def _admit(self, pending: _Pending) -> bool:
+        """Let an order wait for its turn, if there is room or can be made. Returns whether so."""
+        order_id = pending.order.id
+        pending = self._put_off.get(order_id, pending)
+        if pending.not_before > self._monotonic():
+            return False  # its next try is not due: it may stay where it is
+        if len(self._pending) >= _MAX_PENDING and not self._make_room():
+            return False
+        self._put_off.pop(order_id, None)
+        self._pending[order_id] = pending
+        return True
+
+    def _make_room(self) -> bool:
+        """Put off the order whose next try is the furthest away. False if each is due."""
+        now = self._monotonic()
+        last = max(self._pending.values(), key=lambda pending: pending.not_before)
+        if last.not_before <= now:
+            return False
+        if len(self._put_off) >= _MAX_PUT_OFF:
+            order_id, oldest = next(iter(self._put_off.items()))
+            if oldest.not_before + _FORGET_SECONDS > now:
+                return False
+            del self._put_off[order_id]
+        del self._pending[last.order.id]
+        self._put_off[last.order.id] = last
+        return True
 
     async def _work(self) -> None:
         while self._pending or self._to_acknowledge:
@@ -169,7 +202,9 @@ class SignOuts:
         if not done:
             return
         for order in done:
-            del self._pending[order]
+            # Not there if it had to make room while it was under way.
+            self._pending.pop(order, None)
+            self._put_off.pop(order, None)
             self._done[order] = None
             self._to_acknowledge[order] = None
         while len(self._done) > _MAX_REMEMBERED:

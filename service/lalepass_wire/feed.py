@@ -70,7 +70,9 @@ class SignOut(_Answer):
     """An order: every session of this account that is older than the order has to end.
 
     It is repeated with each answer until it is acknowledged; every token name does so for itself.
-    Nobody is kept waiting while there is one: who can't carry it out pauses before asking again.
+    Of more than `limits.MAX_ORDERS`, each answer has the next ones, and the first again after the
+    last. Nobody is kept waiting while there is one: who can't carry it out pauses before asking
+    again.
     """
 
     id: str = Field(min_length=1, max_length=64)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
+from lalepass_provider import orders
 from lalepass_provider.errors import Unreachable
 from lalepass_provider.metrics import Metrics
 from lalepass_provider.orders import SignOuts
@@ -177,19 +178,88 @@ def test_a_name_that_is_not_here_is_acknowledged(caplog: pytest.LogCaptureFixtur
 def test_no_more_are_taken_than_can_be_kept() -> None:
     it = Ordering()
     it.sessions.failing = {"bob"}
-    orders = [
-        SignOut(id=f"o{number}", account_id="1", localpart="bob", age_seconds=0)
-        for number in range(1500)
-    ]
+    given = some_orders(0, 1500, localpart="bob")
 
-    assert it.sign_outs.take(orders) is True
+    assert it.sign_outs.take(given) is True
     assert len(it.names) <= 1000
     it.sessions.failing = set()
     it.run(100)
-    assert it.sign_outs.take(orders) is True
+    assert it.sign_outs.take(given) is True
     it.run(10)
 
     assert it.carried_out == 1500
+
+
+def some_orders(begin: int, end: int, *, localpart: str) -> list[SignOut]:
+    return [
+        SignOut(id=f"o{number}", account_id="1", localpart=localpart, age_seconds=0)
+        for number in range(begin, end)
+    ]
+
+
+def test_those_that_fail_keep_no_later_one_out() -> None:
+    """There is room for 1000, and the service repeats what is left out."""
+    it = Ordering()
+    it.sessions.failing = {"bad"}
+    bad = some_orders(0, 1000, localpart="bad")
+    it.sign_outs.take(bad)
+
+    it.service.order("last", "bob")
+    assert it.deliver() is True
+    it.run(1)
+
+    assert "bob" in it.names
+    assert it.done == ("last",)
+    # Those that had to make room are taken when they come again, and all are done in the end.
+    it.sessions.failing = set()
+    for _ in range(5):
+        it.sign_outs.take(bad)
+        it.run(61)
+    assert it.carried_out == 1001
+
+
+def test_who_made_room_waits_as_long_as_before() -> None:
+    """Else orders that fail would push each other out, and each be tried at every turn."""
+    it = Ordering()
+    it.sessions.failing = {"bad"}
+    for _ in range(12):
+        for begin in range(0, 1500, 100):
+            it.sign_outs.take(some_orders(begin, begin + 100, localpart="bad"))
+            it.run(1)
+
+    # Three minutes, in which the waits of each grow to one.
+    assert 1500 <= len(it.names) <= 1500 * 9
+
+
+def test_of_those_that_made_room_no_more_are_kept_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Forgotten ones would be tried as if for the first time, each time that they come."""
+    monkeypatch.setattr(orders, "_MAX_PENDING", 10)
+    monkeypatch.setattr(orders, "_MAX_PUT_OFF", 20)
+    it = Ordering()
+    it.sessions.failing = {f"bad{number}" for number in range(100)}
+    for second in range(300):
+        number = second % 100
+        it.sign_outs.take(some_orders(number, number + 1, localpart=f"bad{number}"))
+        it.run(1)
+    assert len(set(it.names)) <= 30
+    assert len(it.names) <= 30 * 20
+
+    # The service has other orders now: those that are never repeated are forgotten.
+    it.run(700)
+    it.service.order("new", "bob")
+    it.deliver()
+    it.run(1)
+    assert "new" in it.done
+
+
+def test_what_is_new_pushes_out_nothing_that_was_not_tried() -> None:
+    it = Ordering()
+    it.sign_outs.take(some_orders(0, 1500, localpart="bob"))
+    it.run(1)
+
+    assert it.carried_out == 1000
 
 
 def test_what_is_remembered_has_a_bound() -> None:

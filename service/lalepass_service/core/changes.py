@@ -24,6 +24,8 @@ class Change:
 class SignOutOrder:
     """Every session of this account that is older than the order has to end."""
 
+    seq: int
+    """Its place among the orders. Places only grow."""
     id: str
     user_id: UserId
     localpart: str
@@ -82,8 +84,11 @@ class SignOutOrders(Protocol):
     They are given by the store of the accounts. Every method may raise StoreUnavailable.
     """
 
-    async def pending(self, caller: str, *, limit: int) -> Sequence[SignOutOrder]:
-        """Return up to `limit` orders that this caller has not acknowledged, the oldest first."""
+    async def pending(self, caller: str, *, after: int = 0, limit: int) -> Sequence[SignOutOrder]:
+        """Return up to `limit` orders that this caller has not acknowledged, the oldest first.
+
+        Only those behind the place `after`.
+        """
         ...
 
     async def acknowledge(self, ids: Sequence[str], *, caller: str) -> None:

@@ -90,6 +90,9 @@ class Feed:
         self._throttle = throttle
         self._clock = clock
         self._database_id = ""
+        self._shown: dict[str, int] = {}
+        """For each caller with more orders than an answer holds, the place of the last one shown.
+        Of this process: another one begins at the first, and shows all of them in turn as well."""
 
     async def changes(self, asked: Asked) -> Told:
         """Return what there is behind the cursor, or wait for it.
@@ -139,9 +142,23 @@ class Feed:
         )
 
     async def _pending(self, asked: Asked) -> Sequence[SignOutOrder]:
+        """Return as many orders as an answer holds; of more than that, the next ones each time.
+
+        Orders that a homeserver can't carry out must not hide those behind them for ever.
+        """
         if not asked.max_orders:
             return ()
-        return await self._orders.pending(asked.caller, limit=asked.max_orders)
+        caller, limit = asked.caller, asked.max_orders
+        begin = self._shown.get(caller, 0)
+        orders = list(await self._orders.pending(caller, after=begin, limit=limit))
+        if begin and len(orders) < limit:
+            first = await self._orders.pending(caller, limit=limit - len(orders))
+            orders += [each for each in first if each.seq <= begin]
+        if len(orders) == limit:
+            self._shown[caller] = orders[-1].seq
+        else:
+            self._shown.pop(caller, None)
+        return orders
 
     async def _place(self, cursor: str) -> int:
         parts = _CURSOR.fullmatch(cursor)

@@ -268,6 +268,27 @@ async def test_orders_come_oldest_first_and_are_acknowledged_in_any_order(stores
     assert await stores.pending() == ["user-0"]
 
 
+async def test_orders_behind_a_place_are_those_that_were_given_later(stores: Stores) -> None:
+    names = [f"user-{number}" for number in range(5)]
+    for name in names:
+        await stores.users.add(a_user(name), RECORD, reuse_name=False, act=ACT)
+        await stores.users.sign_out(UserId(f"id-{name}"), now=standing(NOW), act=ACT)
+
+    first = await stores.orders.pending("hs", limit=2)
+    second = await stores.orders.pending("hs", after=first[-1].seq, limit=2)
+    await stores.orders.acknowledge([second[0].id], caller="hs")
+    rest = await stores.orders.pending("hs", after=first[0].seq, limit=99)
+
+    assert [each.localpart for each in first] == names[:2]
+    assert [each.localpart for each in second] == names[2:4]
+    assert [each.localpart for each in rest] == ["user-1", "user-3", "user-4"]
+    assert [each.seq for each in rest] == sorted({each.seq for each in rest})
+    assert await stores.orders.pending("hs", after=rest[-1].seq, limit=99) == ()
+    # A place before the caller's own mark changes nothing.
+    await stores.orders.acknowledge([each.id for each in first], caller="hs")
+    assert await stores.pending() == ["user-3", "user-4"]
+
+
 async def test_deleting_and_a_reset_sign_out_and_a_new_password_alone_does_not(
     stores: Stores,
 ) -> None:

@@ -254,6 +254,52 @@ async def test_an_order_is_repeated_until_it_is_acknowledged_by_each_caller(
         assert (await ask(other, orders=True)).sign_outs == (order,)
 
 
+async def test_orders_that_can_not_be_carried_out_hide_no_others(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    """An answer has room for 100; each has the next ones, and after the last the first again."""
+    names = [f"user-{number:03}" for number in range(250)]
+    for name in names:
+        await world.users.add(a_user(name), None, reuse_name=False, act=ACT)
+        await world.users.sign_out(UserId(f"id-{name}"), now=standing(NOW), act=ACT)
+
+    told = [
+        [each.localpart for each in (await ask(follower, orders=True)).sign_outs] for _ in range(5)
+    ]
+
+    assert told == [
+        names[:100],
+        names[100:200],
+        names[200:] + names[:50],
+        names[50:150],
+        names[150:],
+    ]
+    _, other_token = await world.registry.create("other", [Scope.FEED], by=BY)
+    async with world.follower(other_token) as other:
+        first = (await ask(other, orders=True)).sign_outs
+        assert [each.localpart for each in first] == names[:100]
+        # What is done is not shown again, and those that are left are found at once.
+        ids = [each.id for each in first]
+        await other.post(paths.ACKNOWLEDGE_ORDERS, json={"orders": ids})
+        shown: set[str] = set()
+        for _ in range(2):
+            shown |= {each.localpart for each in (await ask(other, orders=True)).sign_outs}
+        assert shown == set(names[100:])
+
+
+async def test_who_has_room_for_all_orders_sees_all_of_them_each_time(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    for number in range(limits.MAX_ORDERS - 1):
+        await world.users.add(a_user(f"user-{number}"), None, reuse_name=False, act=ACT)
+        await world.users.sign_out(UserId(f"id-user-{number}"), now=standing(NOW), act=ACT)
+
+    first = (await ask(follower, orders=True)).sign_outs
+
+    assert len(first) == limits.MAX_ORDERS - 1
+    assert (await ask(follower, orders=True)).sign_outs == first
+
+
 async def test_who_carries_out_no_orders_is_told_of_none(
     follower: httpx.AsyncClient, world: World
 ) -> None:

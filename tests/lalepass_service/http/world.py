@@ -80,7 +80,7 @@ class World:
     def reporting(self) -> Reporting:
         return Reporting(sign_ins=self.sign_ins, throttle=self.throttle, clock=FixedClock(NOW))
 
-    @property
+    @cached_property
     def feed(self) -> Feed:
         return Feed(
             changes=self.changes,

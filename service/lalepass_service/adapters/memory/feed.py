@@ -64,9 +64,13 @@ class MemorySignOutOrders:
         self._orders = users.followers.orders
         self._done: set[tuple[str, str]] = set()
 
-    async def pending(self, caller: str, *, limit: int) -> tuple[SignOutOrder, ...]:
+    async def pending(self, caller: str, *, after: int = 0, limit: int) -> tuple[SignOutOrder, ...]:
         """Return up to `limit` orders that this caller has not acknowledged, the oldest first."""
-        orders = (each for each in self._orders.values() if (caller, each.id) not in self._done)
+        orders = (
+            each
+            for each in self._orders.values()
+            if each.seq > after and (caller, each.id) not in self._done
+        )
         return tuple(orders)[:limit]
 
     async def acknowledge(self, ids: Sequence[str], *, caller: str) -> None:

@@ -29,5 +29,9 @@ class MemoryFollowers:
         self.mark(user_id, localpart)
         self.orders.pop(user_id, None)
         self.orders[user_id] = SignOutOrder(
-            id=f"order-{self.head}", user_id=user_id, localpart=localpart, ordered_at=at
+            seq=self.head,
+            id=f"order-{self.head}",
+            user_id=user_id,
+            localpart=localpart,
+            ordered_at=at,
         )

@@ -46,11 +46,12 @@ class SqlSignOutOrders:
         self._lane = lane
         self._hot = hot
 
-    async def pending(self, caller: str, *, limit: int) -> tuple[SignOutOrder, ...]:
+    async def pending(self, caller: str, *, after: int = 0, limit: int) -> tuple[SignOutOrder, ...]:
         """Return up to `limit` orders that this caller has not acknowledged, the oldest first."""
 
         def work(connection: sqlite3.Connection) -> tuple[SignOutOrder, ...]:
-            rows = connection.execute(_PENDING, (_mark(connection, caller), caller, limit))
+            begin = max(after, _mark(connection, caller))
+            rows = connection.execute(_PENDING, (begin, caller, limit))
             return tuple(_order(*row) for row in rows)
 
         return await self._lane.read(work)
@@ -87,8 +88,9 @@ def _mark(connection: sqlite3.Connection, caller: str) -> int:
     return int(connection.execute(_MARK, (caller,)).fetchone()[0])
 
 
-def _order(_seq: int, order_id: str, user_id: str, localpart: str, at: str) -> SignOutOrder:
+def _order(seq: int, order_id: str, user_id: str, localpart: str, at: str) -> SignOutOrder:
     return SignOutOrder(
+        seq=seq,
         id=order_id,
         user_id=UserId(user_id),
         localpart=localpart,
