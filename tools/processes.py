@@ -10,6 +10,7 @@ parent is the thread that started the child.
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -29,6 +30,10 @@ LOOPBACK: Final = "127.0.0.1"
 _LEASH: Final = Path(__file__).with_name("leash.py")
 _OK: Final = 200
 _PAUSE: Final = 0.05
+_FIRST_PORT: Final = 16384
+_CONNECTIONS: Final = 32768
+_GIVEN: Final[set[int]] = set()
+"""The ports that this process was given by `free_port`."""
 
 
 class ProcessError(Exception):
@@ -202,11 +207,18 @@ def port_is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """Return a port on which nobody listens. Somebody else may take it before you do."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on which nobody listens, another one each time.
+
+    Below those that Linux gives to connections (`ip_local_port_range`): some of those last for as
+    long as a test, and one may begin before the server does. Somebody else may still take the port
+    before you do.
+    """
+    for _ in range(1000):
+        port = random.randrange(_FIRST_PORT, _CONNECTIONS)  # noqa: S311 - spread and not secret
+        if port not in _GIVEN and port_is_free(port, host):
+            _GIVEN.add(port)
+            return port
+    raise OSError(f"there is no free port from {_FIRST_PORT} to {_CONNECTIONS} on {host}")
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

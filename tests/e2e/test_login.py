@@ -22,6 +22,7 @@ from tests.e2e.parts import (
     by_phone,
     statuses,
 )
+from tests.e2e.waiting import until
 from tests.odd_input import ODD_USERS, OddUser
 from tools.gate import Gate, Mode
 from tools.service import Service
@@ -360,7 +361,8 @@ def test_lesson_3_all_names_of_an_account_share_one_budget(
 def test_s19_lalepass_learns_who_is_asking(homeserver: Homeserver, service: Service) -> None:
     assert homeserver.log_in("bob", password_of("bob")).status_code == 200
 
-    trail = service.run("audit", "tail", "--json")
+    def trail_tells() -> bool:
+        trail = service.run("audit", "tail", "--json")
+        return "127.0.0.1" in trail and f"python-httpx/{httpx.__version__}" in trail
 
-    assert "127.0.0.1" in trail
-    assert f"python-httpx/{httpx.__version__}" in trail
+    until(trail_tells, what="the trail, which is written after the answer, has it")

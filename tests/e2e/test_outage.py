@@ -77,7 +77,7 @@ def test_a_hung_service_holds_nobody_longer_than_the_timeout(
 
     for answer in answers:
         assert_honest(answer)
-    assert served > 10
+    assert served > 3  # one that stands still would have served one, at the end
 
 
 def test_a_service_that_stops_and_comes_back_needs_nobodys_help(

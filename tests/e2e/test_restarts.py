@@ -1,10 +1,11 @@
 """What a homeserver still knows after a restart, and what it hears of that happened meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import TIMEOUT, synapse_config
 from tests.e2e.parts import Homeserver, Person, add_people, by_name
@@ -36,6 +37,7 @@ class Restarting:
 
     homeserver: Homeserver
     process: Process
+    has_file: bool = False
 
     def stop(self) -> None:
         self.process.stop()
@@ -44,10 +46,15 @@ class Restarting:
         assert "While calling system event trigger handler" not in log
         assert "Main loop terminated" in log.rpartition("STARTING SERVER")[2]
 
-    def start(self, *, state: bool) -> None:
-        path = str(self.homeserver.config.directory / "lalepass-state")
-        lifecycle = {"lifecycle": {"state_path": path}} if state else {}
-        replace(self.homeserver.config, module_options={"timeout": TIMEOUT, **lifecycle}).write()
+    def start(self, *, state: bool, more_modules: Sequence[str] = ()) -> None:
+        self.has_file = state
+        state_path = str(self.homeserver.config.directory / "lalepass-state")
+        lifecycle = {"lifecycle": {"state_path": state_path}} if state else {}
+        options = {"timeout": TIMEOUT, **lifecycle}
+        path = replace(self.homeserver.config, module_options=options).write()
+        written = yaml.safe_load(path.read_text())
+        written["modules"] += [{"module": name, "config": {}} for name in more_modules]
+        path.write_text(yaml.safe_dump(written))
         self.process.start()
         self.process.wait_until_healthy(timeout=240)
 
@@ -161,6 +168,8 @@ def test_with_a_file_it_is_not_even_carried_out_a_second_time(
 def test_with_a_file_it_knows_who_is_locked_while_the_service_is_away(
     restarting: Restarting, gate: Gate, service: Service
 ) -> None:
+    if not restarting.has_file:  # as the first test that runs
+        restarting.restart(state=True)
     homeserver = restarting.homeserver
     disabled = log_in(homeserver, "rob", PASSWORD)
     other = log_in(homeserver, "ruth", PASSWORD)
@@ -176,5 +185,23 @@ def test_with_a_file_it_knows_who_is_locked_while_the_service_is_away(
     assert path.stat().st_mode & 0o777 == 0o600
 
     gate.mode = Mode.OPEN
+    service.run("user", "enable", "rob")
+    wait_for(homeserver, disabled, 200)
+
+
+def test_a_logging_context_that_another_module_leaves_behind_ends_no_following(
+    restarting: Restarting, gate: Gate, service: Service
+) -> None:
+    """Synapse's own looping calls end by it, for as long as the process lives."""
+    assert gate.mode is Mode.OPEN
+    homeserver = restarting.homeserver
+    restarting.stop()
+    before = homeserver.config.log.read_text().count("Looping call died")
+    restarting.start(state=False, more_modules=["tests.e2e.leaky.LeakyModule"])
+    disabled = log_in(homeserver, "rob", PASSWORD)
+    assert homeserver.config.log.read_text().count("Looping call died") > before
+
+    service.run("user", "disable", "rob")
+    assert_locked(wait_for(homeserver, disabled, 401))
     service.run("user", "enable", "rob")
     wait_for(homeserver, disabled, 200)

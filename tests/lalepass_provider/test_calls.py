@@ -99,8 +99,13 @@ async def test_an_answer_may_be_empty() -> None:
 
 @on_reactor
 async def test_a_call_may_have_a_deadline_of_its_own() -> None:
-    async with serving(lambda *_: None) as server:
+    def behave(connection: Connection, _: bytes) -> None:
+        if connection.requests == 1:
+            connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with serving(behave) as server:
         calls = make_calls(server.url)
+        await calls.call("GET", "/")  # so that there is a connection
         with pytest.raises(TooSlow, match=r"within 0\.2 s"):
             await calls.call("GET", "/", deadline=0.2)
         await calls.aclose()

@@ -14,7 +14,7 @@ from lalepass_provider.honest import HonestError
 from tests.lalepass_provider import loaded
 from tests.lalepass_provider.fakes import FakeHomeserver
 from tests.lalepass_provider.on_reactor import on_reactor
-from tests.lalepass_provider.servers import Behaviour, serving
+from tests.lalepass_provider.servers import Behaviour, Connection, serving
 
 TOKEN = "lalepass_0123456789ab_" + "t" * 43
 FACTS = {
@@ -114,9 +114,14 @@ async def test_a_true_cancellation_stays_one() -> None:
         await selftest.refusing(cancelled)()
 
 
+def says_nothing(_: Connection, __: bytes) -> None:
+    """The service hangs."""
+
+
 async def hello(behaviour: Behaviour) -> None:
+    timeout = 0.3 if behaviour is says_nothing else 30.0
     async with serving(behaviour) as server:
-        function, arguments = load(server.url, timeout=0.3).background["lalepass_start"]
+        function, arguments = load(server.url, timeout=timeout).background["lalepass_start"]
         await function(*arguments)
 
 
@@ -163,7 +168,7 @@ PROBLEM = {"type": "x", "title": "x", "status": 401, "code": "caller_unknown"}
         (answers({}, b"404 What"), logging.ERROR, "no Lalepass service that this module"),
         (answers({}, b"503 Busy"), logging.WARNING, "can't be reached just now"),
         (lambda connection, _: connection.abort(), logging.WARNING, "can't be reached just now"),
-        (lambda *_: None, logging.WARNING, "can't be reached just now"),
+        (says_nothing, logging.WARNING, "can't be reached just now"),
     ],
     ids=["wrong token", "something else", "an older one", "busy", "hangs up", "hangs"],
 )

@@ -166,7 +166,7 @@ async def test_a_slow_answer_ends_at_the_deadline_and_the_connection_with_it(
 ) -> None:
     async with serving(behaviour) as server:
         with pytest.raises(TooSlow) as raised:
-            await post(server.url, deadline=0.3)
+            await post(server.url, deadline=1.0)  # time for the first bytes, also on a busy machine
 
         assert raised.value.begun is (behaviour is not silent)
         await server.no_connections()

@@ -56,6 +56,14 @@ def pid_in(path: Path) -> int:
     return int(path.read_text())
 
 
+def test_a_free_port_is_given_once_and_never_to_a_connection() -> None:
+    ports = [free_port() for _ in range(100)]
+
+    assert len(set(ports)) == 100
+    assert all(1024 < port < 32768 for port in ports)
+    assert all(port_is_free(port) for port in ports)
+
+
 def test_it_is_healthy_as_soon_as_its_url_answers(tmp_path: Path) -> None:
     port = free_port()
     server = Process(
