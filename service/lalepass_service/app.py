@@ -44,6 +44,7 @@ def serve(config: Config) -> None:
     parts.check_hashing(config)
     parts.check_passwords(config)
     parts.check_copy(config)
+    parts.check_valkey(config)
     tls = tls_of(config.server)
     # The port comes first: a second instance, started by mistake, must not touch the database.
     with listen(config.server) as listener:
@@ -116,6 +117,7 @@ async def _serve(config: Config, listener: socket.socket, tls: ServerTls | None)
             ping=partial(service.database.ping, _PING_SECONDS),
             hasher=service.hasher,
             trail=service.trail,
+            counters=service.counters,
             request_timeout=config.server.request_timeout,
             clock=service.clock,
             service_version=installed_version(),

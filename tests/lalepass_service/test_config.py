@@ -228,6 +228,85 @@ def test_a_range_host_that_could_be_overheard_is_refused(url: str) -> None:
     assert "passwords.breach_range_url: should be an https address" in _refusal()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "valkey://valkey",
+        "redis://127.0.0.1:6379/0",
+        "valkeys://lalepass@valkey.example.org:6380/15",
+        "rediss://[::1]:6379/",
+    ],
+)
+def test_a_valkey_may_be_anywhere(url: str) -> None:
+    _write(f'[valkey]\nurl = "{url}"\npassword_path = "secret"')
+
+    assert config.load().valkey.url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        SECRET,
+        "valkey://",
+        "https://valkey.example.org",
+        "unix:///run/valkey.sock",
+        f"valkey://user:{SECRET}@valkey.example.org",
+        f"valkey://:{SECRET}@valkey.example.org",
+        "valkey://valkey.example.org:0",
+        "valkey://valkey.example.org:99999",
+        "valkey://valkey.example.org:port",
+        "valkey://valkey.example.org/x",
+        "valkey://valkey.example.org/-1",
+        "valkey://valkey.example.org/0/1",
+        "valkey://valkey.example.org/123456",
+        "valkey://valkey.example.org?db=1",
+        "valkey://valkey.example.org#x",
+        "valkey://valk ey",
+        "valkey://v\u00e4lkey",
+        "valkey://[::1",
+    ],
+)
+def test_a_valkey_that_is_none_is_refused(url: str) -> None:
+    _write(f'[valkey]\nurl = "{url}"')
+
+    refusal = _refusal()
+    assert "valkey.url: should be an address such as" in refusal
+    assert SECRET not in refusal
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('url = "valkey://a"\nca_path = "ca.pem"', "ca_path is of no use unless url begins with"),
+        ('ca_path = "ca.pem"', "ca_path is of no use unless url begins with"),
+        ('url = "valkey://me@a"', "url names a user, so password_path is needed"),
+        ('prefix = "a:b"', "prefix: should be up to 64 letters, digits, dots, dashes"),
+        ('prefix = "{a}"', "prefix: should be up to 64 letters, digits, dots, dashes"),
+        ('prefix = ""', "prefix: should be up to 64 letters, digits, dots, dashes"),
+        ("replicas = 0", "replicas: should be a number from 1 to 64"),
+        ("replicas = 65", "replicas: should be a number from 1 to 64"),
+        ("timeout = 0", "timeout: should be seconds, from 0.05 to 5"),
+        ("timeout = inf", "timeout: should be seconds, from 0.05 to 5"),
+        ("timeout = nan", "timeout: should be seconds, from 0.05 to 5"),
+    ],
+)
+def test_what_does_not_go_together_with_a_valkey_is_refused(text: str, sentence: str) -> None:
+    _write(f"[valkey]\n{text}")
+
+    refusal = _refusal()
+    assert refusal.startswith("lalepass.toml: valkey")
+    assert sentence in refusal
+
+
+def test_the_files_for_a_valkey_are_beside_the_file_that_names_them(folder: Path) -> None:
+    (folder / "etc").mkdir()
+    text = '[valkey]\nurl = "valkeys://a"\npassword_path = "p"\nca_path = "/srv/ca.pem"'
+    valkey = config.load(_write(text, "etc/other.toml")).valkey
+
+    assert (valkey.password_path, valkey.ca_path) == (Path("etc/p"), Path("/srv/ca.pem"))
+
+
 def test_blocklists_are_beside_the_file_that_names_them(folder: Path) -> None:
     (folder / "etc").mkdir()
     file = _write('[passwords]\nblocklists = ["a.list", "/srv/b.list"]', "etc/other.toml")
@@ -350,7 +429,10 @@ def test_the_file_that_init_writes_shows_every_option_with_its_default() -> None
     expected = Config(keys=Keys(directory=Path("keys")))
     # TOML has no word for nothing.
     assert shown.pop("audit") == {"keep_days": 365, "copy_path": ""}
-    assert shown == expected.model_dump(mode="json", exclude={"audit"})
+    assert (shown["valkey"].pop("password_path"), shown["valkey"].pop("ca_path")) == ("", "")
+    dumped = expected.model_dump(mode="json", exclude={"audit"})
+    assert (dumped["valkey"].pop("password_path"), dumped["valkey"].pop("ca_path")) == (None, None)
+    assert shown == dumped
     assert expected.audit == Audit(keep_days=365, copy_path=None)
     file = _write(text)
     assert config.load(file) == expected

@@ -8,6 +8,7 @@ import typer
 from lalepass_service.cli import console, operate
 from lalepass_service.cli.names import localpart
 from lalepass_service.cli.session import session
+from lalepass_service.core.errors import NoAnswer
 from lalepass_service.core.model import User, UserState
 from lalepass_service.core.sign_ins import KEEP_PER_ACCOUNT, SignIn
 
@@ -73,10 +74,19 @@ async def _all_of(
     user = await directory.get(checked)
     sign_ins = await directory.sign_ins(checked, limit=KEEP_PER_ACCOUNT)
     document = _document(user) | {
-        "wrong_passwords": await directory.failures(checked),
+        "wrong_passwords": await _failures(directory, checked),
         "sign_ins": [_sign_in(each) for each in sign_ins],
     }
     return document, sign_ins
+
+
+async def _failures(directory: "Directory", name: str) -> int | None:
+    """Return how many there are; None if Valkey, which counts them, does not answer."""
+    try:
+        return await directory.failures(name)
+    except NoAnswer as error:
+        console.explain(f"Nobody can tell how many wrong passwords there were: {error}")
+        return None
 
 
 def _line(sign_in: SignIn) -> str:

@@ -36,6 +36,7 @@ def require_database(config: "Config") -> None:
     parts.vault(config)
     parts.check_passwords(config)
     parts.check_copy(config)
+    parts.check_valkey(config)
 
 
 def check_keys(config: "Config") -> str:

@@ -14,6 +14,7 @@ from lalepass_service.config.sections import (
     Passwords,
     Server,
     Throttle,
+    Valkey,
 )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Passwords",
     "Server",
     "Throttle",
+    "Valkey",
     "find",
     "load",
 ]

@@ -30,6 +30,7 @@ from lalepass_service.config.sections import (
     Section,
     Server,
     Throttle,
+    Valkey,
 )
 from lalepass_service.faults import ConfigFault
 
@@ -56,6 +57,7 @@ class Config(BaseSettings):
     check: Check = Check()
     passwords: Passwords = Passwords()
     throttle: Throttle = Throttle()
+    valkey: Valkey = Valkey()
     audit: Audit = Audit()
     log: Log = Log()
 
@@ -76,7 +78,13 @@ class Config(BaseSettings):
         """Return the same settings with relative paths taken to begin in `folder`."""
         database = self.database.model_copy(update={"path": folder / self.database.path})
         lists = tuple(folder / path for path in self.passwords.blocklists)
+        valkey = {
+            option: folder / path
+            for option in ("password_path", "ca_path")
+            if (path := getattr(self.valkey, option))
+        }
         changed: dict[str, Section] = {
+            "valkey": self.valkey.model_copy(update=valkey),
             "server": self._server_beside(folder),
             "database": database,
             "passwords": self.passwords.model_copy(update={"blocklists": lists}),
@@ -109,6 +117,7 @@ _OPTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "check": Check,
     "passwords": Passwords,
     "throttle": Throttle,
+    "valkey": Valkey,
     "audit": Audit,
     "log": Log,
 }

@@ -130,6 +130,53 @@ class Passwords(Section):
     )
 
 
+_VALKEY_SCHEMES: Final = ("valkey", "redis", "valkeys", "rediss")
+
+
+def _valkey_url(url: str) -> str:
+    parts = urlsplit(url)
+    number = parts.path.removeprefix("/")
+    good = parts.hostname and parts.port != 0 and parts.scheme in _VALKEY_SCHEMES
+    plain = parts.password is None and not (parts.query or parts.fragment) and url.isascii()
+    if url and (not good or not plain or " " in url or (number and not _is_small(number))):
+        raise ValueError("its description says what it should be")
+    return url
+
+
+def _is_small(number: str) -> bool:
+    return number.isdecimal() and len(number) <= 5  # noqa: PLR2004 - digits
+
+
+class Valkey(Section):
+    """What several replicas share their counters in."""
+
+    url: Annotated[str, AfterValidator(_valkey_url)] = Field(
+        "",
+        max_length=1024,
+        description='an address such as "valkeys://valkey.example.org:6379/0", without a '
+        'password, or "" for none',
+    )
+    password_path: _MaybePath = Field(None, description=_FILE_OR_NONE)
+    ca_path: _MaybePath = Field(None, description=_FILE_OR_NONE)
+    prefix: str = Field(
+        "lalepass",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="up to 64 letters, digits, dots, dashes and underscores",
+    )
+    # In what is taken for lost, each replica has its share of every budget: see core/softlock.py.
+    replicas: int = Field(1, ge=1, le=64, description="a number from 1 to 64")
+    timeout: float = Field(0.25, ge=0.05, le=5, description="seconds, from 0.05 to 5")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        parts = urlsplit(self.url)
+        if self.ca_path is not None and parts.scheme not in {"valkeys", "rediss"}:
+            raise ValueError("ca_path is of no use unless url begins with valkeys:// or rediss://")
+        if parts.username and self.password_path is None:
+            raise ValueError("url names a user, so password_path is needed")
+        return self
+
+
 class Throttle(Section):
     """How many checks one place may ask for, whatever accounts they are about."""
 

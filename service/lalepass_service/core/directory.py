@@ -155,9 +155,9 @@ class Directory:
         )
         _require(changed, localpart)
         # A reset opens what wrong passwords have closed, and what was wrong may be right now.
-        # The password is set, whatever becomes of this; the store has forgotten the lanes with it.
+        # The password is set, whatever becomes of this: what is remembered of the old one is void.
         with suppress(NoAnswer):
-            await self._locks.unlock(user.id, act=None)
+            await self._locks.forget(user.id)
 
     async def failures(self, localpart: str) -> int:
         """Return how many wrong passwords in a row stand against an account, in its worst lane.
@@ -232,6 +232,9 @@ class Directory:
         user = await self.get(localpart)
         act = self._act(Event.USER_DELETED, user)
         _require(await self._users.delete(user.id, now=self._clock.now, act=act), localpart)
+        # The account is gone, and nobody asks for what is remembered of it.
+        with suppress(NoAnswer):
+            await self._locks.forget(user.id)
 
     async def _add(
         self,

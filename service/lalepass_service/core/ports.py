@@ -210,7 +210,15 @@ class SoftLocks(Protocol):
     async def unlock(self, account: str, *, act: Entry | None) -> bool:
         """Forget all wrong passwords. Returns False if there were none.
 
-        The act is written as `Users` does; None where this is a part of another one.
+        The act is written as `Users` does, or before the change where that is in another store;
+        None where this is a part of another one.
+        """
+        ...
+
+    async def forget(self, account: str) -> None:
+        """Forget wrong passwords and known sources: the password is another one, or all is gone.
+
+        Known sources, too: who was right with the old password may have been a thief.
         """
         ...
 
@@ -265,7 +273,7 @@ class Trail(Protocol):
 
 
 class Throttle(Protocol):
-    """Counts requests by source and by caller, in this process."""
+    """Counts requests by source and by caller. It decides at once: nobody waits for a count."""
 
     def hit(self, *, source: str | None, caller: str) -> None:
         """Count a request.

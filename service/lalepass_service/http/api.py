@@ -17,6 +17,7 @@ from lalepass_service.http import feed as feed_routes
 from lalepass_service.http import health, metrics, openapi, problems
 from lalepass_service.http.access import AccessLog
 from lalepass_service.http.callers import any_caller, caller_with
+from lalepass_service.http.counters import Counters
 from lalepass_service.http.direct import DirectCheck
 from lalepass_service.http.limits import Limits
 from lalepass_service.http.request_id import RequestId
@@ -49,6 +50,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
     request_timeout: float,
     clock: Clock,
     service_version: str,
+    counters: Counters | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -63,9 +65,12 @@ def build(  # noqa: PLR0913 - the ports, each by its name
             changes has so much on top of the wait.
         clock: says what time it is here.
         service_version: which release this is.
+        counters: how those fare that replicas share, if they share any.
     """
     counted = metrics.Metrics(load=hasher.load, trail=trail)
     counted.count_waiting(lambda: followers.waiting)
+    if counters is not None:
+        counted.watch_counters(counters)
     app = _bare()
     asking = caller_with(Scope.CHECK, registry=registry)
     app.include_router(check_route.router(authenticate=asking))

@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from lalepass_service.core.check import Accepted, Outcome
 from lalepass_service.core.errors import NoAnswer
+from lalepass_service.http.counters import Counters, CountersCollector
 from lalepass_service.http.problems import code_of
 from lalepass_service.http.trail import Trail, TrailCollector
 from lalepass_wire import ErrorCode, paths
@@ -108,6 +109,10 @@ class Metrics:
     def turned_away(self, error: NoAnswer) -> None:
         """Count a check for which there was no room, before it was read."""
         self._checks.labels(outcome="no_answer", code=code_of(error)).inc()
+
+    def watch_counters(self, counters: Counters) -> None:
+        """Show how the counters fare that replicas share."""
+        self.registry.register(CountersCollector(counters))
 
     def count_waiting(self, waiting: Callable[[], int]) -> None:
         """Show how many homeservers' processes wait for a change."""

@@ -20,6 +20,7 @@ from lalepass_service.parts.operators import open_acts, open_directory, open_reg
 from lalepass_service.parts.policy import check_passwords, open_policy
 from lalepass_service.parts.service import Service, open_service
 from lalepass_service.parts.trail import check_copy, copy_of_acts
+from lalepass_service.parts.valkey import check_valkey
 
 __all__ = [
     "Service",
@@ -27,6 +28,7 @@ __all__ = [
     "check_copy",
     "check_hashing",
     "check_passwords",
+    "check_valkey",
     "copy_of_acts",
     "foreign_record",
     "key_directory",

@@ -143,6 +143,9 @@ def store_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
+        if type(error) is not StoreUnavailable:
+            # Another store than the database, which says so itself.
+            raise OutsideFault(str(error)) from error
         raise OutsideFault(
             f"the database {path} can't be used: {_state_of_disk(path) or _reason(error)}"
         ) from error

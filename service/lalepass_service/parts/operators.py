@@ -11,6 +11,7 @@ from lalepass_service.parts.hashing import open_hasher
 from lalepass_service.parts.keys import vault
 from lalepass_service.parts.policy import open_policy
 from lalepass_service.parts.trail import copy_of_acts
+from lalepass_service.parts.valkey import open_lanes
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.acts import Copy, SqlActs
@@ -43,6 +44,7 @@ async def open_directory(
         uncopied: told when an act can't be copied; by default that is logged.
     """
     from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.adapters.sql.acts import SqlActs
     from lalepass_service.adapters.sql.sign_ins import SqlSignIns
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
@@ -56,11 +58,12 @@ async def open_directory(
             open_database(config) as database,
             open_hot(config) as hot,
             open_hasher(config, threads=1) as hasher,
+            open_lanes(config, vault(config), acts=SqlActs(database, copy=copy)) as lanes,
         ):
             yield Directory(
                 users=SqlUsers(database, vault(config), copy=copy),
                 hasher=hasher,
-                locks=SqlSoftLocks(hot, copy=copy),
+                locks=lanes or SqlSoftLocks(hot, copy=copy),
                 clock=SystemClock(),
                 policy=policy,
                 by=by,

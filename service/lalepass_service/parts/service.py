@@ -3,30 +3,34 @@
 # ruff: noqa: PLC0415 - see the package
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from lalepass_service.parts.background import in_background
 from lalepass_service.parts.database import open_database, open_hot
 from lalepass_service.parts.feed import Followers, open_followers
 from lalepass_service.parts.hashing import open_hasher
 from lalepass_service.parts.keys import require_keys, vault
 from lalepass_service.parts.operators import registry
 from lalepass_service.parts.trail import TrailState, open_copy, state_of
+from lalepass_service.parts.valkey import Counters, local_throttle, open_counters
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.hashing import PasswordHasher
     from lalepass_service.adapters.keys import Vault
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
+    from lalepass_service.adapters.sql.hot import HotPath
+    from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
     from lalepass_service.core.check import CredentialCheck
     from lalepass_service.core.guard import GuardedCheck
-    from lalepass_service.core.ports import Clock, Entrance, SoftLocks, Trail, Users
+    from lalepass_service.core.ports import Clock, Entrance, SoftLocks, Throttle, Trail, Users
     from lalepass_service.core.recent import RecentChecks
 
 _MIX_SECONDS: Final = 600.0
@@ -50,6 +54,8 @@ class Service:
     clock: "Clock"
     trail: "Callable[[], TrailState]"
     """Says how the trail fares."""
+    counters: Counters | None
+    """What replicas share, where a Valkey is configured."""
 
 
 @asynccontextmanager
@@ -57,9 +63,8 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
     """Open what answers requests."""
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.hashing import usable_cores
-    from lalepass_service.adapters.sql.acts import no_copy
+    from lalepass_service.adapters.sql.acts import SqlActs, no_copy
     from lalepass_service.adapters.sql.audit import SqlTrail
-    from lalepass_service.adapters.sql.entrance import SqlEntrance
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.check import CredentialCheck
@@ -73,6 +78,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         open_hasher(config, threads=threads, decoy_key=keys.derive("decoys")) as hasher,
         open_followers(config, hot) as followers,
         open_copy(config) as copy,
+        open_counters(config, keys, acts=SqlActs(database)) as counters,
     ):
         await require_keys(config, database)
         # What this process changes itself, those who wait hear of at once.
@@ -82,14 +88,21 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         trail = SqlTrail(hot, copy=copy or no_copy)
         recent = RecentChecks(seconds=config.check.cache_seconds)
         check = CredentialCheck(users=users, hasher=hasher, clock=SystemClock(), recent=recent)
-        entrance = SqlEntrance(hot, users)
-        guard = _guard(config, check=check, entrance=entrance, keys=keys, locks=locks, trail=trail)
+        guard = _guard(
+            check=check,
+            entrance=_entrance(hot, users, counters),
+            throttle=counters.throttle if counters else local_throttle(config),
+            keys=keys,
+            locks=counters.locks if counters else locks,
+            trail=trail,
+        )
         async with (
-            _in_background(_keep_mixing(users, hasher)),
-            _in_background(_keep_forgetting(recent, config.check.cache_seconds)),
-            _in_background(_keep_house(locks, trail, keep=timedelta(days=config.audit.keep_days))),
-            _in_background(followers.keep_house()),
-            _in_background(trail.run()),
+            in_background(_keep_mixing(users, hasher)),
+            in_background(_keep_forgetting(recent, config.check.cache_seconds)),
+            in_background(_keep_house(locks, trail, keep=timedelta(days=config.audit.keep_days))),
+            in_background(_keep_clean(counters)),
+            in_background(followers.keep_house()),
+            in_background(trail.run()),
         ):
             yield Service(
                 check=guard,
@@ -99,14 +112,25 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
                 database=database,
                 clock=SystemClock(),
                 trail=partial(state_of, trail, copy),
+                counters=counters,
             )
 
 
+def _entrance(hot: "HotPath", users: "SqlUsers", counters: Counters | None) -> "Entrance":
+    """Return the way in: one transaction, or a look-up in the database and the pay in Valkey."""
+    from lalepass_service.adapters.entrance import StagedEntrance
+    from lalepass_service.adapters.sql.entrance import SqlEntrance, SqlLookup
+
+    if counters is None:
+        return SqlEntrance(hot, users)
+    return StagedEntrance(SqlLookup(hot, users), counters.locks)
+
+
 def _guard(
-    config: "Config",
     *,
     check: "CredentialCheck",
     entrance: "Entrance",
+    throttle: "Throttle",
     keys: "Vault",
     locks: "SoftLocks",
     trail: "Trail",
@@ -114,21 +138,15 @@ def _guard(
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.core.digests import Digests
     from lalepass_service.core.guard import GuardedCheck
-    from lalepass_service.core.throttle import LocalThrottle, Rate
 
-    clock = SystemClock()
-    limits = config.throttle
     return GuardedCheck(
         check=check,
         entrance=entrance,
         locks=locks,
-        throttle=LocalThrottle(
-            source=Rate(burst=limits.source_burst, per_second=limits.source_per_minute / 60),
-            caller=Rate(burst=limits.caller_burst, per_second=limits.caller_per_second),
-        ),
+        throttle=throttle,
         digests=Digests(keys.derive("digests")),
         trail=trail,
-        clock=clock,
+        clock=SystemClock(),
     )
 
 
@@ -169,12 +187,13 @@ async def _keep_house(locks: "SoftLocks", trail: "SqlTrail", *, keep: timedelta)
         await asyncio.sleep(_HOUSE_SECONDS)
 
 
-@asynccontextmanager
-async def _in_background(work: "Coroutine[Any, Any, None]") -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+async def _keep_clean(counters: Counters | None) -> None:
+    """Do the same in Valkey, where there is one."""
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.core.errors import NoAnswer
+    from lalepass_service.core.softlock import KNOWN_FOR
+
+    while counters is not None:
+        with suppress(NoAnswer):
+            await counters.locks.sweep(before=SystemClock().now() - KNOWN_FOR)
+        await asyncio.sleep(_HOUSE_SECONDS)

@@ -233,3 +233,20 @@ async def test_a_closed_lane_of_an_account_is_not_swept(locks: SoftLocks) -> Non
 
     (lane,) = await locks.lanes(ALICE.id)
     assert lane.closed
+
+
+async def test_an_account_with_another_password_has_neither_lanes_nor_sources(
+    locks: SoftLocks,
+) -> None:
+    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    await guess_wrong(locks, 5)
+    await guess_wrong(locks, 2, account="name:nobody")
+
+    await locks.forget(ALICE.id)
+    await locks.forget(ALICE.id)
+
+    assert await locks.lanes(ALICE.id) == ()
+    assert len(await locks.lanes("name:nobody")) == 1
+    stranger = await locks.debit(ALICE.id, source=HOME, guess=guess(2), now=NOW)
+    assert stranger.lane == NOWHERE

@@ -1,3 +1,5 @@
+from math import inf
+
 import httpx
 import pytest
 
@@ -84,3 +86,33 @@ async def test_nobody_is_named(client: httpx.AsyncClient) -> None:
 
     assert "alice" not in text
     assert "homeserver" not in text
+
+
+class Trips:
+    """Counters that are away."""
+
+    up = False
+    losses, emptied, fallbacks, conflicts, put_back = 1, 2, 3, 4, 5
+    trips: tuple[tuple[tuple[float, int], ...], float] = (((0.001, 6), (0.25, 0), (inf, 2)), 1.5)
+
+
+async def test_it_is_shown_how_the_counters_fare_that_replicas_share(world: World) -> None:
+    async with world.client() as client:
+        assert not any("valkey" in name for name in await _figures(client))
+    world.counters = Trips()
+    async with world.client() as client:
+        figures = await _figures(client)
+
+    assert {name: value for name, value in figures.items() if "valkey" in name} == {
+        "lalepass_valkey_up": 0,
+        "lalepass_valkey_losses_total": 1,
+        "lalepass_valkey_emptied_total": 2,
+        "lalepass_valkey_fallbacks_total": 3,
+        "lalepass_valkey_conflicts_total": 4,
+        "lalepass_valkey_put_back_total": 5,
+        'lalepass_valkey_trip_seconds_bucket{le="0.001"}': 6,
+        'lalepass_valkey_trip_seconds_bucket{le="0.25"}': 6,
+        'lalepass_valkey_trip_seconds_bucket{le="+Inf"}': 8,
+        "lalepass_valkey_trip_seconds_count": 8,
+        "lalepass_valkey_trip_seconds_sum": 1.5,
+    }

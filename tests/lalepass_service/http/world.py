@@ -36,6 +36,7 @@ from lalepass_service.core.recent import RecentChecks
 from lalepass_service.core.sign_ins import Reporting
 from lalepass_service.core.watch import Watch
 from lalepass_service.http import api
+from lalepass_service.http.counters import Counters
 from lalepass_service.parts.trail import TrailState
 from lalepass_wire import paths
 from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
@@ -63,6 +64,7 @@ class World:
     token: str = ""
     feed_token: str = ""
     recent: RecentChecks = field(default_factory=lambda: RecentChecks(seconds=0))
+    counters: Counters | None = None
     full: Overloaded | None = None
     """What checks are turned away with, for want of room."""
 
@@ -134,6 +136,7 @@ class World:
             request_timeout=request_timeout,
             clock=FixedClock(NOW),
             service_version=VERSION,
+            counters=self.counters,
         )
 
     async def _ping(self) -> None:

@@ -97,6 +97,13 @@ class MemorySoftLocks:
             self.acts.append(act)
         return bool(found)
 
+    async def forget(self, account: str) -> None:
+        """Forget wrong passwords and known sources."""
+        self._answer()
+        for kept in (self._lanes, self._known):
+            for key in [key for key in kept if key[0] == account]:
+                del kept[key]
+
     async def sweep(self, *, before: datetime) -> int:
         """Forget sources and their lanes, and names that nobody has, unless used since."""
         self._answer()

@@ -50,6 +50,7 @@ _STORE: Final = """
 """
 _FORGET: Final = "DELETE FROM lanes WHERE account = ? AND lane = ?"
 _FORGET_ALL: Final = "DELETE FROM lanes WHERE account = ?"
+_FORGET_SOURCES: Final = "DELETE FROM known_sources WHERE user_id = ?"
 _SWEEP_LANES: Final = """
     DELETE FROM lanes WHERE changed_at < ?
     AND (lane != ? OR account NOT IN (SELECT id FROM users))
@@ -143,6 +144,15 @@ class SqlSoftLocks:
         if unlocked and act is not None:
             self._copy(act)
         return unlocked
+
+    async def forget(self, account: str) -> None:
+        """Forget wrong passwords and known sources, as the change of a password has done before."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(_FORGET_ALL, (account,))
+            connection.execute(_FORGET_SOURCES, (account,))
+
+        await self._hot.write(work)
 
     async def sweep(self, *, before: datetime) -> int:
         """Forget sources and their lanes, and names that nobody has, unless used since."""

@@ -118,13 +118,12 @@ class Client:
 
         Raises:
             Lost: there was no answer, or an error among them.
+            NoScriptError: a script is not known there, see `run`.
         """
         if not self.up:
             raise Lost("it is not asked again before it is well")
         try:
             return await self._ask(commands)
-        except exceptions.NoScriptError:
-            raise
         except Lost as lost:
             self._down(lost)
             raise
@@ -135,12 +134,25 @@ class Client:
         Raises:
             Lost: as above.
         """
-        try:
-            (reply,) = await self.ask(("EVALSHA", script.digest, 1, key, *words))
-        except exceptions.NoScriptError:
-            # After a restart, or never seen there. This makes it known.
-            (reply,) = await self.ask(("EVAL", script.text, 1, key, *words))
+        (reply,) = await self.run_all(script, [(key, *words)])
         return reply
+
+    async def run_all(self, script: Script, calls: Sequence[Sequence[Word]]) -> list[Reply]:
+        """Run a script on one key after another, in one trip.
+
+        Raises:
+            Lost: as above.
+        """
+        commands = [("EVALSHA", script.digest, 1, *call) for call in calls]
+        try:
+            return await self.ask(*commands)
+        except exceptions.NoScriptError:
+            # After a restart, or never seen there. None of them was run.
+            await self.ask(("SCRIPT", "LOAD", script.text))
+        try:
+            return await self.ask(*commands)
+        except exceptions.NoScriptError:
+            raise Lost("it forgets what it was told a moment ago") from None
 
     async def watch(self) -> None:
         """Look after it until this is cancelled: whether it answers, and has kept its data."""
@@ -160,6 +172,20 @@ class Client:
             self.up = True
             _log.warning("Valkey answers again")
             self.changed.set()
+
+    async def warnings(self) -> Sequence[str]:
+        """Say what is not as it should be with its settings, as far as it tells."""
+        try:
+            memory, kept = await self._ask((("INFO", "memory"), ("INFO", "persistence")))
+        except Lost as lost:
+            return [f"does not tell how it is set: {lost.why}"] if self.up else []
+        facts = _facts(memory) | _facts(kept)
+        found = []
+        if facts.get("maxmemory_policy") != "noeviction":
+            found.append("may drop counters when it is full: set maxmemory-policy to noeviction")
+        if facts.get("aof_enabled") != "1":
+            found.append("forgets counters when it ends: set appendonly to yes")
+        return found
 
     async def close(self) -> None:
         """Close the connections."""
@@ -236,6 +262,12 @@ async def _answers(connection: Connection, count: int) -> list[Reply]:
     if failure is not None:
         raise failure
     return replies
+
+
+def _facts(info: Reply) -> dict[str, str]:
+    """Read what INFO says: lines with a colon."""
+    lines = info.decode(errors="replace").splitlines() if isinstance(info, bytes) else ()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 _REASONS: Final[Sequence[tuple[type[Exception], str]]] = (

@@ -1,0 +1,227 @@
+"""A service and an operator that share their counters in a real Valkey."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lalepass_service import parts
+from lalepass_service.adapters.keys import KeyDirectory
+from lalepass_service.config import Config, Database, Hashing, Keys, Valkey
+from lalepass_service.core.check import Accepted, Outcome, Refusal, Refused
+from lalepass_service.core.editing import NewUser
+from lalepass_service.core.errors import StoreUnavailable, Throttled
+from lalepass_service.core.guard import Attempt
+from lalepass_service.core.identifiers import ByLocalpart
+from lalepass_service.core.model import Password
+from lalepass_service.faults import ConfigFault
+from tests.lalepass_service.accounts import BY
+from tests.servers.server import steady_port
+from tests.servers.valkey import Valkey as Server
+
+pytestmark = pytest.mark.anyio
+
+RIGHT = "correct horse battery"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One installation."""
+
+    config: Config
+
+    @asynccontextmanager
+    async def replica(self) -> AsyncIterator[parts.Service]:
+        async with parts.open_service(self.config) as service:
+            yield service
+
+    async def operate(self, password: str | None = None, *, delete: bool = False) -> bool:
+        """Unlock Alice, or give her another password, or remove her. Returns if she was locked."""
+        async with parts.open_directory(self.config, by=BY) as directory:
+            if password is not None:
+                await directory.set_password("alice", Password(password))
+            elif delete:
+                await directory.delete("alice")
+            else:
+                return await directory.unlock("alice")
+        return True
+
+    async def failures(self) -> int:
+        async with parts.open_directory(self.config, by=BY) as directory:
+            return await directory.failures("alice")
+
+
+@pytest.fixture
+async def site(tmp_path: Path, valkey_url: str) -> Site:
+    site = made(tmp_path, valkey_url)
+    async with parts.open_directory(site.config, by=BY) as directory:
+        await directory.add(NewUser(localpart="alice"), Password(RIGHT))
+    return site
+
+
+def made(folder: Path, url: str, *, seconds: float = 5, replicas: int = 2) -> Site:
+    keys = KeyDirectory(folder / "keys")
+    if not keys.path.exists():
+        keys.ensure()
+        parts.migrate(folder / "lalepass.db")
+    return Site(
+        Config(
+            database=Database(path=folder / "lalepass.db"),
+            keys=Keys(directory=keys.path),
+            hashing=Hashing(threads=1, deadline_seconds=30),
+            valkey=Valkey(url=url, prefix="site", replicas=replicas, timeout=seconds),
+        )
+    )
+
+
+async def check(service: parts.Service, password: str, *, ip: str | None = None) -> Outcome:
+    return await service.check.check(
+        Attempt(
+            identifier=ByLocalpart("alice"), password=Password(password), caller="synapse", ip=ip
+        )
+    )
+
+
+async def test_replicas_have_one_budget_and_operators_open_it(site: Site) -> None:
+    wrong = Refused(Refusal.CREDENTIALS)
+    async with site.replica() as one, site.replica() as other:
+        assert await check(one, "wrong 1") == wrong
+        assert await check(other, "wrong 2") == wrong
+        assert await check(one, "wrong 2") == wrong
+        assert await check(other, "wrong 3") == wrong
+        for service in (one, other):
+            with pytest.raises(Throttled):
+                await check(service, RIGHT)
+        assert await site.failures() == 3
+
+        assert await site.operate()
+        assert not await site.operate()
+
+        assert isinstance(await check(other, RIGHT), Accepted)
+        # The others hear of it a moment later.
+        async with asyncio.timeout(20):
+            while await site.failures():  # noqa: ASYNC110 - the fact is in another process
+                await asyncio.sleep(0.01)
+        assert await check(one, "wrong 4") == wrong
+        assert await site.failures() == 1
+
+
+async def test_another_password_opens_what_was_closed(site: Site) -> None:
+    async with site.replica() as service:
+        for number in range(3):
+            await check(service, f"wrong {number}")
+        with pytest.raises(Throttled):
+            await check(service, RIGHT)
+
+        await site.operate("another horse battery")
+
+        assert isinstance(await check(service, "another horse battery"), Accepted)
+        assert await check(service, RIGHT) == Refused(Refusal.CREDENTIALS)
+
+
+async def test_a_name_comes_back_with_nothing_against_it(site: Site, valkey_server: Server) -> None:
+    database = int(site.config.valkey.url.rpartition("/")[2])
+    async with site.replica() as service:
+        await check(service, "wrong")
+    assert len(keys_of_accounts(valkey_server, database)) == 1
+
+    await site.operate(delete=True)
+
+    assert keys_of_accounts(valkey_server, database) == []
+
+
+def keys_of_accounts(server: Server, database: int) -> list[str]:
+    keys = server.ask("KEYS", "site:1:u:*", database=database)
+    assert isinstance(keys, list)
+    return [str(key) for key in keys]
+
+
+async def test_a_service_starts_without_its_valkey_and_an_operator_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = made(tmp_path, f"redis://127.0.0.1:{steady_port()}", seconds=1)
+    async with parts.open_directory(site.config, by=BY) as directory:
+        await directory.add(NewUser(localpart="alice"), Password(RIGHT))
+
+    async with site.replica() as service:
+        assert service.counters is not None
+        assert not service.counters.up
+        assert isinstance(await check(service, RIGHT), Accepted)
+        assert await check(service, "wrong") == Refused(Refusal.CREDENTIALS)
+        with pytest.raises(Throttled):
+            await check(service, "wrong again")
+        await service.database.ping(5)
+        assert service.counters.fallbacks == 3
+    with pytest.raises(StoreUnavailable, match="Valkey gives no answer: it can't be reached"):
+        await site.operate()
+    # A password is set all the same.
+    await site.operate("another horse battery")
+
+    said = [each.getMessage() for each in caplog.records if "valkey" in each.name]
+    assert len([text for text in said if "counted by each replica alone" in text]) == 3
+
+
+async def test_what_may_lose_counters_is_said_at_the_start(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        async with site.replica():
+            pass
+
+    said = [each.getMessage() for each in caplog.records if "valkey" in each.name]
+    assert said == ["Valkey forgets counters when it ends: set appendonly to yes"]
+
+
+def test_replicas_need_keys_that_they_share(tmp_path: Path) -> None:
+    config = Config(
+        database=Database(path=tmp_path / "lalepass.db"), valkey=Valkey(url="valkey://localhost")
+    )
+
+    with pytest.raises(ConfigFault, match=r"valkey\.url needs keys\.directory"):
+        parts.check_valkey(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "No such file or directory"),
+        (b"", "does not begin with a password"),
+        (b"\npassword", "does not begin with a password"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+    ],
+)
+def test_a_password_file_that_is_none_is_refused(
+    tmp_path: Path, text: bytes | None, why: str
+) -> None:
+    file = tmp_path / "password"
+    if text is not None:
+        file.write_bytes(text)
+    valkey = Valkey(url="valkey://localhost", password_path=file)
+
+    with pytest.raises(ConfigFault) as fault:
+        parts.check_valkey(Config(keys=Keys(directory=tmp_path), valkey=valkey))
+    assert str(fault.value).startswith("valkey.password_path: ")
+    assert why in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [(None, "No such file or directory"), (b"", "no certificate")]
+)
+def test_an_authority_that_is_none_is_refused(tmp_path: Path, text: bytes | None, why: str) -> None:
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_bytes(text)
+    valkey = Valkey(url="valkeys://localhost", ca_path=file)
+
+    with pytest.raises(ConfigFault) as fault:
+        parts.check_valkey(Config(keys=Keys(directory=tmp_path), valkey=valkey))
+    assert str(fault.value).startswith("valkey.ca_path: ")
+    assert why in str(fault.value)
+
+
+def test_without_a_valkey_there_is_nothing_to_check() -> None:
+    parts.check_valkey(Config())
