@@ -3,7 +3,7 @@
 The module API has `invalidate_access_token`, which is broken in 1.163.2 (it calls `.get` on a
 Requester), and nothing else that ends a session. So this goes where `/logout/all` goes
 (`rest/client/logout.py`): the device handler, and the auth handler for tokens without a device.
-Read in 1.140.0, 1.150.0 and 1.163.2; `tests/e2e/test_sign_out.py` holds it.
+Read in 1.140.0, 1.150.0 and 1.163.2; `tests/e2e/test_lifecycle.py` holds it.
 
 How old a session is:
 

@@ -164,3 +164,28 @@ def test_every_lesson_has_a_test_on_a_real_synapse() -> None:
     rows = re.findall(r"^\| (\d+)\. .*tests/e2e/", LESSONS, re.MULTILINE)
 
     assert rows == [str(number) for number in range(1, 11)]
+
+
+FACTS = re.findall(r"^\| (S\d+b?): .*", LESSONS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_each_fact_about_synapse_is_named_by_a_test_of_its_row(fact: str) -> None:
+    """Whoever sees the test fail after an upgrade of Synapse has to find what relied on it."""
+    (row,) = re.findall(rf"^\| {fact}: .*", LESSONS, re.MULTILINE)
+    named = re.findall(r"`(tests/[\w/.]+)::(\w+)`", row)
+    texts = [_text_of(ROOT / path, name) for path, name in named]
+
+    assert any(re.search(rf"(\b|_){fact}(\b|_)", text, re.IGNORECASE) for text in texts)
+
+
+def test_there_are_facts() -> None:
+    assert {"S1", "S4b", "S18", "S20"} <= set(FACTS)
+
+
+def _text_of(path: Path, name: str) -> str:
+    """Return the name and the docstring of a test."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+            return f"{name} {ast.get_docstring(node)}"
+    raise AssertionError(f"{path} has no {name}")

@@ -80,6 +80,17 @@ class Homeserver:
         with closing(sqlite3.connect(path, timeout=30)) as database, database:
             database.execute(statement, values)
 
+    def metric(self, name: str) -> dict[str, float]:
+        """Return the values of a metric by its labels, as Synapse shows them."""
+        text = self.call("GET", "/_synapse/metrics").text
+        found = (line.rpartition(" ") for line in text.splitlines())
+        values = {key: float(value) for key, _, value in found if not key.startswith("#")}
+        return {
+            key.removeprefix(name): value
+            for key, value in values.items()
+            if key == name or key.startswith(f"{name}{{")
+        }
+
     def add_account(self, mxid: str, **columns: object) -> None:
         """Put an account there as an older Synapse may have left it."""
         row = {"name": mxid, "creation_ts": 0, "admin": 0, "is_guest": 0, "deactivated": 0}

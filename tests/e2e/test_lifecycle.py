@@ -108,6 +108,7 @@ def test_what_happened_during_an_outage_is_done_after_it(
 def test_signed_out_everywhere_is_done_once_and_spares_who_comes_after(
     homeserver: Homeserver, gate: Gate, service: Service
 ) -> None:
+    """S18: by the device handler, and by the time that is noted with each token."""
     assert gate.mode is Mode.OPEN
     old = [log_in(homeserver, "emil", PASSWORD), log_in(homeserver, "emil", PASSWORD)]
     pusher = {

@@ -31,6 +31,7 @@ def legacy(service: Service, url: str) -> dict[str, Any]:
 def test_the_same_class_works_under_password_providers_beside_the_local_database(
     tmp_path: Path, service: Service, gate: Gate
 ) -> None:
+    """S4b: without an answer the local database is not asked, either."""
     config = synapse_config(
         tmp_path,
         service,

@@ -32,6 +32,7 @@ def assert_honest(answer: httpx.Response) -> None:
 def test_a_login_gets_an_honest_503(
     homeserver: Homeserver, gate: Gate, mode: Mode, identifier: dict[str, str]
 ) -> None:
+    """S4: an error that is also a cancellation reaches the client as it is."""
     gate.mode = mode
 
     assert_honest(homeserver.log_in(identifier, "whatever it is"))

@@ -12,6 +12,7 @@ from tests.e2e.parts import SERVER_NAME, Homeserver, by_email, by_msisdn, by_nam
 from tests.e2e.sessions import assert_locked, log_in, wait_for
 from tests.e2e.test_loading import legacy
 from tests.e2e.test_outage import assert_honest
+from tests.e2e.waiting import until
 from tools.gate import Gate, Mode
 from tools.locks import DEV
 from tools.service import Service
@@ -65,6 +66,7 @@ def test_it_finds_its_service_and_can_tell_the_truth(older: Homeserver) -> None:
 def test_yes_no_and_no_answer_are_three_things(
     older: Homeserver, gate: Gate, identifier: dict[str, str]
 ) -> None:
+    """S20: honest errors come through on older releases, too."""
     answer = older.log_in(identifier, password_of("alice"))
     assert (answer.status_code, answer.json()["user_id"]) == (200, ALICE)
     wrong = older.log_in(identifier, "wrong")
@@ -109,6 +111,47 @@ def test_who_is_disabled_is_locked_and_who_is_enabled_goes_on(
     gone = wait_for(older, login, 401)
     assert gone.json()["errcode"] == "M_UNKNOWN_TOKEN"
     assert older.devices(login["user_id"]) == set()
+
+
+def test_its_metrics_are_among_those_of_the_homeserver(
+    older: Homeserver, gate: Gate, service: Service
+) -> None:
+    """Each release has a prometheus_client of its own, and shows what is registered there."""
+
+    def checks(outcome: str, kind: str = "") -> float:
+        found = older.metric("lalepass_provider_checks_total")
+        return found.get(f'{{kind="{kind}",outcome="{outcome}"}}', 0)
+
+    accepted, refused = checks("accepted"), checks("refused")
+    no_answer = checks("no_answer", "NotConnected")
+
+    def locked(count: int) -> None:
+        metric = "lalepass_provider_locked_accounts"
+        until(lambda: older.metric(metric) == {"": before + count}, what=f"{count} more locked")
+
+    (before,) = older.metric("lalepass_provider_locked_accounts").values()
+    assert older.log_in("carol", password_of("carol")).status_code == 200
+    assert older.log_in("carol", "wrong").status_code == 403
+    service.run("user", "disable", "bob")
+    try:
+        locked(1)
+    finally:
+        service.run("user", "enable", "bob")
+    locked(0)
+    assert 0 <= older.metric("lalepass_provider_feed_age_seconds")[""] < 30
+    gate.mode = Mode.SHUT
+    assert_honest(older.log_in("carol", password_of("carol")))
+
+    assert checks("accepted") == accepted + 1
+    assert checks("refused") == refused + 1
+    assert checks("no_answer", "NotConnected") == no_answer + 1
+    seconds = older.metric("lalepass_provider_check_seconds_count")[""]
+    assert seconds == sum(older.metric("lalepass_provider_checks_total").values())
+    assert older.metric("lalepass_provider_checks_in_flight") == {"": 0}
+    (endpoint,) = older.metric("lalepass_provider_endpoint_up")
+    assert endpoint == f'{{endpoint="{gate.url.removeprefix("http://")}"}}'
+    assert older.metric("lalepass_provider_reports_dropped_total") == {"": 0}
+    assert older.metric("lalepass_provider_sign_out_orders_total")[""] >= 0
 
 
 def test_it_starts_without_its_service_and_in_the_old_way(

@@ -74,10 +74,7 @@ class Site:
         raise AssertionError("the kernel does not say how much memory is in use")
 
     def metric(self, name: str) -> dict[str, float]:
-        """Return the values of a metric by its labels, as Synapse shows them."""
-        text = self.homeserver.call("GET", "/_synapse/metrics").text
-        found = (line.rpartition(" ") for line in text.splitlines() if line.startswith(name))
-        return {labels.removeprefix(name): float(value) for labels, _, value in found}
+        return self.homeserver.metric(name)
 
 
 @pytest.fixture(scope="module")
