@@ -172,16 +172,15 @@ class Process:
             _signal_group(child.pid, signal.SIGKILL)
             child.wait()
 
-    def ask_to_end(self, grace: float = 10.0) -> bool:
-        """Ask it to end, and say whether it did within `grace` seconds."""
+    def ask_to_end(self, grace: float) -> int | None:
+        """Ask it to end; return its exit code, None if it still runs after `grace` seconds."""
         if self._child is None:
-            return True
+            raise RuntimeError(f"{self.name} was not started")
         _signal_group(self._child.pid, self.end_signal)
         try:
-            self._child.wait(timeout=grace)
+            return self._child.wait(timeout=grace)
         except subprocess.TimeoutExpired:
-            return False
-        return True
+            return None
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of its log."""

@@ -1,54 +1,44 @@
-"""A PostgreSQL of one's own: a primary, and standbys that follow it."""
+"""A PostgreSQL, which is a primary or a standby; `pair.py` makes them."""
 
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Final
-from urllib.parse import quote
 
-from tests.servers.server import FENCE, Server, folder, program, unprivileged
-from tools.files import write_private
+from tests.servers.psql import ROLE, Refused, installed, quoted, run_as_account, run_sql, url_of
+from tests.servers.server import FENCE, Server, program, unprivileged
 from tools.processes import LOOPBACK
 
-ROLE: Final = "lalepass"
-"""Owns the databases that are made here. Has a password, unlike the superuser."""
 SUPERUSER: Final = "postgres"
 
-_PLACES: Final = "/usr/lib/postgresql"
 _TIMEOUT: Final = 60.0
 _PAUSE: Final = 0.02
 _NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
-_RULES: Final = f"""
-host all {SUPERUSER} {LOOPBACK}/32 trust
-host replication {SUPERUSER} {LOOPBACK}/32 trust
-host all all {LOOPBACK}/32 scram-sha-256
-"""
 _SETTINGS: Final = {
     "wal_level": "replica",
     "max_connections": "200",
     "max_wal_senders": "10",
-    "max_wal_size": "256MB",
+    "max_wal_size": "128MB",
     "max_slot_wal_keep_size": "1GB",
     "shared_buffers": "64MB",
     "jit": "off",
+    # how soon a standby looks again for a primary that was away: 5 s unless told otherwise
+    "wal_retrieve_retry_interval": "200ms",
+    # in files below its own, and not in those of the system, where SIGKILL leaves them behind
+    "dynamic_shared_memory_type": "mmap",
 }
 _NOT_DURABLE: Final = {"fsync": "off", "full_page_writes": "off"}
 """Keeps all that was acknowledged when its processes are killed, not when the machine is."""
 
 _numbers: Final = count(1)
-
-
-class Refused(Exception):
-    """PostgreSQL did not do what it was told."""
 
 
 class Postgres(Server):
@@ -72,7 +62,7 @@ class Postgres(Server):
         """See `Server`."""
         settings = [part for item in self._settings.items() for part in ("-c", "=".join(item))]
         return [
-            *(*unprivileged(), _program("postgres"), "-D", str(self.data)),
+            *(*unprivileged(), installed("postgres"), "-D", str(self.data)),
             *("-h", LOOPBACK, "-p", str(self.port), "-k", "", *settings),
         ]
 
@@ -109,26 +99,11 @@ class Postgres(Server):
         Raises:
             Refused: it was not done. The message is PostgreSQL's.
         """
-        done = subprocess.run(
-            [
-                *(_program("psql"), "-XqAtF\t", "-v", "ON_ERROR_STOP=1", "-h", LOOPBACK),
-                *("-p", str(self.port), "-U", SUPERUSER, "-d", database),
-            ],
-            # Not as an argument: there may be a password in it.
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"LC_ALL": "C", "PGCONNECT_TIMEOUT": "10"},
-            timeout=_TIMEOUT,
-        )
-        if done.returncode != 0:
-            raise Refused(done.stderr.strip())
-        return done.stdout.removesuffix("\n")
+        return run_sql(text, port=self.port, database=database, user=SUPERUSER)
 
     def set(self, setting: str, value: str | None) -> None:
         """Change what can be changed without a restart; None for what it was at the start."""
-        does = f"SET {setting} = {_quoted(value)}" if value is not None else f"RESET {setting}"
+        does = f"SET {setting} = {quoted(value)}" if value is not None else f"RESET {setting}"
         self.sql(f"ALTER SYSTEM {does}; SELECT pg_reload_conf();".replace("; ", ";\n"))
 
     def create_database(
@@ -192,17 +167,21 @@ class Postgres(Server):
                 what=f"{standby.name} is synchronous",
             )
 
-    def is_followed_by(self, standby: "Postgres") -> bool:
-        """Say whether the standby is connected and takes what is new."""
-        return self._state_of(standby)[0] == "streaming"
+    def wait_for_standby(self, standby: "Postgres", seconds: float = FENCE) -> None:
+        """Return as soon as the standby is connected and takes what is new."""
+        _until(
+            lambda: self._state_of(standby)[0] == "streaming",
+            what=f"{standby.name} follows {self.name}",
+            seconds=seconds,
+        )
 
     def follow(self, primary: "Postgres") -> None:
         """Become a standby with the files of the primary, whatever it was before, and start."""
         self.kill()
         shutil.rmtree(self.data, ignore_errors=True)
         primary.drop_slot(self.name)
-        _run(
-            *(_program("pg_basebackup"), "-D", str(self.data), "--checkpoint=fast", "--no-sync"),
+        run_as_account(
+            *(installed("pg_basebackup"), "-D", str(self.data), "--checkpoint=fast", "--no-sync"),
             *("-R", "-C", "-S", self.name, "-d"),
             f"host={LOOPBACK} port={primary.port} user={SUPERUSER} application_name={self.name}",
             directory=self.directory,
@@ -211,11 +190,11 @@ class Postgres(Server):
         with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as settings:
             settings.write("synchronous_standby_names = ''\n")
         self.start()
-        _until(lambda: primary.is_followed_by(self), what=f"{self.name} follows {primary.name}")
+        primary.wait_for_standby(self)
 
     def drop_slot(self, name: str) -> None:
         """Keep nothing for a standby that is gone. Nothing if there is no such slot."""
-        slot = f"FROM pg_replication_slots WHERE slot_name = {_quoted(name)}"
+        slot = f"FROM pg_replication_slots WHERE slot_name = {quoted(name)}"
         _until(lambda: self.sql(f"SELECT active {slot}") != "t", what=f"{name} is gone")
         self.sql(f"SELECT pg_drop_replication_slot(slot_name) {slot}")
 
@@ -233,7 +212,7 @@ class Postgres(Server):
         self._remove_shared_memory()
 
     def _state_of(self, standby: "Postgres") -> tuple[str, str]:
-        its_name = f"application_name = {_quoted(standby.name)}"
+        its_name = f"application_name = {quoted(standby.name)}"
         row = self.sql(f"SELECT state, sync_state FROM pg_stat_replication WHERE {its_name}")
         state, _, sync = row.partition("\t")
         return state, sync
@@ -261,7 +240,7 @@ class Database:
     @property
     def url(self) -> str:
         """Where it is, without the password."""
-        return url_of(self.server, database=self.name)
+        return url_of(self.server.port, database=self.name)
 
     @property
     def settings(self) -> dict[str, dict[str, str]]:
@@ -271,111 +250,6 @@ class Database:
     def sql(self, text: str) -> str:
         """See `Postgres`."""
         return self.server.sql(text, database=self.name)
-
-
-def url_of(*servers: Server, database: str, options: Mapping[str, str] = _NO_SETTINGS) -> str:
-    """Return the URL (libpq, "Connection URIs") of a database on one of these servers.
-
-    With several of them it is the one that `target_session_attrs` among the options says. PgBouncer
-    and a proxy count as servers, too.
-    """
-    return url_at(*(server.port for server in servers), database=database, options=options)
-
-
-def url_at(*ports: int, database: str, options: Mapping[str, str] = _NO_SETTINGS) -> str:
-    """Return the same for ports on loopback."""
-    places = ",".join(f"{LOOPBACK}:{port}" for port in ports)
-    asked = "&".join(f"{name}={quote(value)}" for name, value in options.items())
-    return f"postgresql://{ROLE}@{places}/{quote(database)}" + (f"?{asked}" if asked else "")
-
-
-@contextmanager
-def primary(
-    *,
-    name: str = "first",
-    durable: bool = False,
-    settings: Mapping[str, str] = _NO_SETTINGS,
-) -> Iterator[Postgres]:
-    """Make a primary with ROLE and no databases, started; it is gone afterwards.
-
-    A `durable` one writes through to the disk, and is as slow as that.
-
-    Raises:
-        Missing: PostgreSQL is not installed.
-    """
-    with folder("postgres", private=True) as directory:
-        server = Postgres(name=name, directory=directory, durable=durable, settings=settings)
-        _run(
-            *(_program("initdb"), "-D", str(server.data), "-U", SUPERUSER, "--no-sync"),
-            *("--encoding", "UTF8", "--locale", "C", "--auth", "trust", "--no-instructions"),
-            directory=directory,
-        )
-        (server.data / "pg_hba.conf").write_text(_RULES, encoding="utf-8")
-        password = secrets.token_urlsafe(24)
-        write_private(server.password_path, password)
-        try:
-            server.start()
-            server.sql(f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD {_quoted(password)}")
-            yield server
-        finally:
-            server.discard()
-
-
-@contextmanager
-def standby(
-    of: Postgres,
-    *,
-    name: str = "second",
-    durable: bool = False,
-    synchronous: bool = False,
-    apply_delay: float = 0.0,
-    settings: Mapping[str, str] = _NO_SETTINGS,
-) -> Iterator[Postgres]:
-    """Make a standby that follows, with a slot of its own; it is gone afterwards.
-
-    `apply_delay` is in seconds. A `synchronous` one has each commit on its disk before the client
-    of the primary hears of it.
-    """
-    server = Postgres(name=name, directory=of.directory, durable=durable, settings=settings)
-    try:
-        server.follow(of)
-        if synchronous:
-            of.require_standby(server)
-        if apply_delay:
-            server.delay_replay(apply_delay)
-        yield server
-    finally:
-        server.discard()
-        if of.alive:
-            # For a primary that others go on with.
-            of.resume()
-            with suppress(Refused):
-                of.require_standby(None)
-                of.drop_slot(name)
-
-
-def _run(*command: str, directory: Path) -> None:
-    done = subprocess.run(
-        [*unprivileged(), *command],
-        check=False,
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"LC_ALL": "C"},
-        timeout=_TIMEOUT,
-    )
-    if done.returncode != 0:
-        raise Refused(done.stderr.strip())
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _program(name: str) -> str:
-    # Debian keeps those of each release in a folder, and only some of them on the PATH.
-    releases = sorted(Path(_PLACES).glob("*/bin"), key=lambda path: int(path.parent.name))
-    return program(name, path=os.pathsep.join((*map(str, reversed(releases)), os.environ["PATH"])))
 
 
 def _until(fact: Callable[[], bool], *, what: str, seconds: float = FENCE) -> None:

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final, Self
@@ -22,6 +22,8 @@ FENCE: Final = 60.0
 
 _PAUSE: Final = 0.02
 _PORTS: Final = (10000, 30000)
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder with a name of its own is made in it
+_PLENTY: Final = 4 << 30
 _ACCOUNT: Final = "postgres"
 """Who runs PostgreSQL and PgBouncer where we are root, which both refuse to be."""
 
@@ -60,6 +62,11 @@ class Server(ABC):
         """End it."""
         self.stop()
 
+    def environment(self) -> Mapping[str, str]:
+        """Return its variables, on top of ours."""
+        # what it says, in words that tests can look for
+        return {"LC_ALL": "C"}
+
     @property
     def log(self) -> Path:
         """What it says."""
@@ -92,7 +99,7 @@ class Server(ABC):
             command=self.command(),
             log=self.log,
             directory=self.directory,
-            environment={"LC_ALL": "C"},
+            environment=self.environment(),
             end_signal=self.END_SIGNAL,
         )
         self._process.start()
@@ -120,14 +127,21 @@ class Server(ABC):
                     log_tail=self._process.log_tail(),
                 )
 
-    def stop(self, grace: float = 10.0) -> None:
-        """End it in good order, and after `grace` seconds in any. Nothing if it does not run."""
+    def stop(self, grace: float = 10.0) -> int | None:
+        """End it in good order, and after `grace` seconds in any. Nothing if it does not run.
+
+        Returns:
+            Its exit code, None if it had to be killed, or did not run.
+        """
         self.resume()
         try:
-            if self._process is not None:
-                self._process.ask_to_end(grace)
+            return self.ask_to_end(grace)
         finally:
             self.kill()
+
+    def ask_to_end(self, grace: float = 0.0) -> int | None:
+        """Ask it to end; return its exit code, None if it still runs after `grace` seconds."""
+        return self._process.ask_to_end(grace) if self._process and self.alive else None
 
     def kill(self) -> None:
         """End all of its processes at once with SIGKILL. Nothing if it does not run."""
@@ -171,16 +185,24 @@ def steady_port() -> int:
 
 
 @contextmanager
-def folder(name: str, *, private: bool = False) -> Iterator[Path]:
+def folder(name: str, *, private: bool = False, on_disk: bool = True) -> Iterator[Path]:
     """Make a folder that is gone afterwards, below the one for temporary files.
 
-    A `private` one is for who runs PostgreSQL, who may enter no other folder of ours.
+    A `private` one is for who runs PostgreSQL, who may enter no other folder of ours. One that need
+    not be `on_disk` is in memory if there is plenty: a busy disk takes seconds for a database.
     """
-    with tempfile.TemporaryDirectory(prefix=f"lalepass-{name}-") as made:
+    place = None if on_disk else _memory()
+    with tempfile.TemporaryDirectory(prefix=f"lalepass-{name}-", dir=place) as made:
         if private and os.getuid() == 0:
             account = _account()
             os.chown(made, account.pw_uid, account.pw_gid)
         yield Path(made)
+
+
+def _memory() -> Path | None:
+    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK):
+        return _MEMORY if shutil.disk_usage(_MEMORY).free > _PLENTY else None
+    return None
 
 
 def unprivileged() -> tuple[str, ...]:

@@ -4,20 +4,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.servers.family import family
 from tests.servers.fixtures import left_out_if_missing
-from tests.servers.postgres import (
-    SUPERUSER,
-    Database,
-    Postgres,
-    Refused,
-    primary,
-    standby,
-    url_of,
-)
+from tests.servers.pair import primary, standby
+from tests.servers.postgres import SUPERUSER, Database, Postgres
+from tests.servers.psql import Refused, url_of
 
 FENCE = 60.0
 
@@ -76,7 +71,9 @@ def test_another_test_has_another_one(postgres_server: Postgres) -> None:
 
 
 def test_a_url_can_name_several_servers(first: Postgres, second: Postgres) -> None:
-    url = url_of(first, second, database="x", options={"target_session_attrs": "read-write"})
+    url = url_of(
+        first.port, second.port, database="x", options={"target_session_attrs": "read-write"}
+    )
     assert url == (
         f"postgresql://lalepass@127.0.0.1:{first.port},127.0.0.1:{second.port}/x"
         "?target_session_attrs=read-write"
@@ -218,11 +215,26 @@ def test_after_a_failover_the_old_primary_follows_the_new_one(
     assert has(first, 10)
 
 
+def shared_memory() -> set[str]:
+    """What the account of the servers has of it, of both kinds."""
+    segments = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    return {line.split()[1] for line in segments} | {
+        path.name
+        for path in Path("/dev/shm").glob("PostgreSQL.*")  # noqa: S108 - only looked at
+    }
+
+
 def test_nothing_of_it_is_left_behind() -> None:
+    before = shared_memory()
     with left_out_if_missing(), primary() as server:
         assert server.pid is not None
         everybody, directory = family(server.pid), server.directory
         server.sql("SELECT 1", database=SUPERUSER)
+        during = shared_memory() - before
+        server.kill()
+        server.start()
         server.pause()
     assert all(family(pid) == [pid] for pid in everybody)
     assert not directory.exists()
+    assert during
+    assert not during & shared_memory()

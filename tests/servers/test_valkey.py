@@ -54,6 +54,18 @@ def test_one_can_come_back_with_nothing(keeping: Valkey) -> None:
 def test_one_that_stalls_answers_nobody_and_goes_on(keeping: Valkey) -> None:
     keeping.pause()
     with pytest.raises(TimeoutError):
-        keeping.ask("PING")
+        keeping.ask("PING", seconds=0.3)
     keeping.resume()
     assert keeping.ask("PING") == "PONG"
+
+
+def test_the_one_that_may_be_broken_is_well_and_empty_for_the_next(
+    breakable_valkey: Valkey,
+) -> None:
+    breakable_valkey.ask("SET", "key", "value")
+    breakable_valkey.pause()
+
+
+def test_it_is(breakable_valkey: Valkey) -> None:
+    assert breakable_valkey.ask("DBSIZE") == 0
+    breakable_valkey.kill()

@@ -57,14 +57,14 @@ class Valkey(Server):
         """Return the URL of an empty database on it that nobody else has been given."""
         return f"{self.url}/{next(self._numbers)}"
 
-    def ask(self, *words: str, database: int = 0) -> Reply:
+    def ask(self, *words: str, database: int = 0, seconds: float = _SECONDS) -> Reply:
         """Send one command and return the answer.
 
         Raises:
-            OSError: there was none within two seconds.
+            OSError: there was none within so many seconds.
             Refused: it was an error.
         """
-        with socket.create_connection((LOOPBACK, self.port), _SECONDS) as connection:
+        with socket.create_connection((LOOPBACK, self.port), seconds) as connection:
             connection.sendall(_command("SELECT", str(database)) + _command(*words))
             with connection.makefile("rb") as answers:
                 _read(answers)

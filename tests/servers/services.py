@@ -1,0 +1,187 @@
+"""Several replicas of the service on one configuration, as processes."""
+
+import asyncio
+import json
+import sys
+import tomllib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from http.client import HTTPException
+from io import StringIO
+from pathlib import Path
+from typing import Final, TypeVar
+
+from lalepass_service.cli import main
+from lalepass_service.config import load
+from lalepass_service.core.audit import Actor
+from lalepass_service.core.directory import Directory
+from lalepass_service.core.editing import NewUser
+from lalepass_service.core.model import Password, UserState
+from lalepass_service.parts import open_directory
+from lalepass_wire import paths
+from tests.servers.asking import Caller
+from tests.servers.server import Server
+from tools import web
+from tools.files import write_private
+from tools.processes import LOOPBACK
+from tools.service import Service
+
+Settings = Mapping[str, Mapping[str, object]]
+"""The options of each section of the configuration: text, numbers, booleans and lists of them."""
+
+_Result = TypeVar("_Result")
+_OPERATOR: Final = Actor(name="operator:tests")
+_OK: Final = 200
+_GRACE: Final = 30.0
+
+
+class Replica(Server):
+    """One process that serves."""
+
+    def __init__(self, *, name: str, directory: Path, config: Path) -> None:
+        super().__init__(name=name, directory=directory)
+        self._config = config
+
+    def command(self) -> list[str]:
+        """See `Server`."""
+        return [sys.executable, "-m", "lalepass_service", "--config", str(self._config), "serve"]
+
+    def environment(self) -> Mapping[str, str]:
+        """See `Server`."""
+        return {**super().environment(), "LALEPASS_SERVER__PORT": str(self.port)}
+
+    def answers(self) -> bool:
+        """See `Server`."""
+        try:
+            return web.request("GET", f"{self.url}{paths.HEALTH_READY}", timeout=2.0).status == _OK
+        except (OSError, HTTPException):
+            return False
+
+    def stop(self, grace: float = _GRACE) -> int | None:
+        """See `Server`."""
+        return super().stop(grace)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+
+class Services:
+    """An installation with replicas, and its operator."""
+
+    def __init__(self, service: Service, replicas: tuple[Replica, ...], token: str) -> None:
+        self.replicas = replicas
+        self.token = token
+        """Of a homeserver, which may ask everything."""
+        self._service = service
+
+    def run(self, *arguments: str, password: str | None = None) -> str:
+        """Run `lalepass ...` as a process of its own. See `Service`."""
+        return self._service.run(*arguments, password=password)
+
+    def start(self) -> None:
+        """Start all replicas at once, and wait until the last one is ready."""
+        for replica in self.replicas:
+            replica.start(wait=False)
+        for replica in self.replicas:
+            replica.wait_until_ready()
+
+    def caller(self, url: str | None = None, *, timeout: float = 10.0) -> Caller:
+        """Return who asks the service there; by default that is the first replica."""
+        return Caller(url or self.replicas[0].url, self.token, timeout=timeout)
+
+    def act(self, work: Callable[[Directory], Awaitable[_Result]]) -> _Result:
+        """Do what an operator does, with the parts of the command line, and without its start.
+
+        Raises:
+            NoAnswer: the database did not answer; it is not known whether it is done.
+            OutsideFault: the same, before anything was tried.
+        """
+
+        async def run() -> _Result:
+            config = load(self._service.config)
+            async with open_directory(config, by=_OPERATOR) as directory:
+                return await work(directory)
+
+        return asyncio.run(run())
+
+    def set_password(self, localpart: str, password: str) -> None:
+        """Change it. See `act`."""
+        self.act(lambda directory: directory.set_password(localpart, Password(password)))
+
+    def disable(self, localpart: str) -> None:
+        """Refuse an account from now on. See `act`."""
+        self.act(lambda directory: directory.set_state(localpart, UserState.DISABLED))
+
+    def enable(self, localpart: str) -> None:
+        """Let it in again. See `act`."""
+        self.act(lambda directory: directory.set_state(localpart, UserState.ACTIVE))
+
+    def unlock(self, localpart: str) -> bool:
+        """Forget its wrong passwords, and say whether it was locked. See `act`."""
+        return self.act(lambda directory: directory.unlock(localpart))
+
+    def failures(self, localpart: str) -> int:
+        """Return how many wrong passwords are counted. See `act`."""
+        return self.act(lambda directory: directory.failures(localpart))
+
+
+@contextmanager
+def services(
+    directory: Path, *, count: int, settings: Settings, people: Mapping[str, str]
+) -> Iterator[Services]:
+    """Make an installation below `directory`, with people and their passwords, and start it.
+
+    Its replicas are gone afterwards; what is in the database of `settings` is not.
+
+    Raises:
+        RuntimeError: the settings are not right, or the database is not there.
+    """
+    service = Service(directory=directory / "lalepass", port=0)
+    token = service.directory / "token"
+    _run_here("init", "--directory", str(service.directory))
+    _change(service.config, settings)
+    there = ("--config", str(service.config))
+    _run_here(*there, "db", "migrate")
+    scopes = ("--scope", "check", "--scope", "feed")
+    _run_here(*there, "token", "create", "homeserver", *scopes, "--output", str(token))
+    replicas = tuple(
+        Replica(name=f"replica-{number}", directory=directory, config=service.config)
+        for number in range(1, count + 1)
+    )
+    made = Services(service, replicas, token.read_text(encoding="utf-8").strip())
+    made.act(lambda accounts: _add(accounts, people))
+    try:
+        made.start()
+        yield made
+    finally:
+        for replica in replicas:
+            replica.kill()
+
+
+def _run_here(*arguments: str) -> None:
+    """Run `lalepass ...` in this process, which spares the second that it takes to start."""
+    said = StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = main.run(arguments)
+    if code != 0:
+        raise RuntimeError(f"lalepass {' '.join(arguments)}: {said.getvalue().strip()}")
+
+
+async def _add(directory: Directory, people: Mapping[str, str]) -> None:
+    for localpart, password in people.items():
+        await directory.add(NewUser(localpart=localpart), Password(password))
+
+
+def _change(config: Path, settings: Settings) -> None:
+    """Put these options into the file, in place of those that are there."""
+    sections: dict[str, dict[str, object]] = tomllib.loads(config.read_text(encoding="utf-8"))
+    for section, options in settings.items():
+        sections.setdefault(section, {}).update(options)
+    lines: list[str] = []
+    for section, options in sections.items():
+        # A value of JSON is one of TOML, as long as it is no object and not null.
+        pairs = (f"{name} = {json.dumps(value)}" for name, value in options.items())
+        lines += [f"[{section}]", *pairs]
+    write_private(config, "\n".join((*lines, "")))
