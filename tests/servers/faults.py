@@ -9,8 +9,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Final, Self
 
-from tests.servers.server import steady_port
-from tools.processes import LOOPBACK
+from tools.processes import LOOPBACK, free_port
 
 _CHUNK: Final = 64 * 1024
 _BACKLOG: Final = 256
@@ -42,7 +41,7 @@ class Link:
     """
 
     def __init__(self, target: int) -> None:
-        self.port = steady_port()
+        self.port = free_port()
         self.delay = 0.0
         """Seconds that everything takes, in each direction."""
         self.cuts = 0

@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import random
 import shutil
 import signal
 import tempfile
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import ClassVar, Final, Self
 
 from tests.servers.family import Ice, kill_all
-from tools.processes import LOOPBACK, NotHealthyInTime, Process, port_is_free
+from tools.processes import NotHealthyInTime, Process, free_port
 
 FENCE: Final = 60.0
 """Seconds that a server may take to start; it takes one."""
 
 _PAUSE: Final = 0.02
-_PORTS: Final = (10000, 30000)
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder with a name of its own is made in it
 _PLENTY: Final = 4 << 30
 _ACCOUNT: Final = "postgres"
@@ -41,7 +39,9 @@ class Server(ABC):
     def __init__(self, *, name: str, directory: Path, port: int | None = None) -> None:
         self.name = name
         self.directory = directory
-        self.port = port or steady_port()
+        # Nor is it one that the system gives to clients: one that tries again and again to reach a
+        # server that is down might get that very port, be connected with itself, and keep it.
+        self.port = port or free_port()
         self._process: Process | None = None
         self._ice: Ice | None = None
 
@@ -168,20 +168,6 @@ class Server(ABC):
         if self._ice is not None:
             ice, self._ice = self._ice, None
             ice.melt()
-
-
-def steady_port() -> int:
-    """Return a port that is free, and stays so while its server is down for a moment.
-
-    Not one of those that the system gives to clients (32768 and above, ip(7)). There, a client
-    that tries again and again to reach a server that is down may be given the very port as its
-    own: it is then connected with itself, and the server can't come back.
-    """
-    for _ in range(100):
-        port = random.randrange(*_PORTS)  # noqa: S311 - no secret
-        if port_is_free(port, LOOPBACK):
-            return port
-    raise RuntimeError(f"there is no free port from {_PORTS[0]} to {_PORTS[1]}")
 
 
 @contextmanager
