@@ -20,8 +20,8 @@ from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import Password
 from lalepass_service.faults import ConfigFault
 from tests.lalepass_service.accounts import BY
-from tests.servers.server import steady_port
 from tests.servers.valkey import Valkey as Server
+from tools.processes import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -143,7 +143,7 @@ def keys_of_accounts(server: Server, database: int) -> list[str]:
 async def test_a_service_starts_without_its_valkey_and_an_operator_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = made(tmp_path, f"redis://127.0.0.1:{steady_port()}", seconds=1)
+    site = made(tmp_path, f"redis://127.0.0.1:{free_port()}", seconds=1)
     async with parts.open_directory(site.config, by=BY) as directory:
         await directory.add(NewUser(localpart="alice"), Password(RIGHT))
 
