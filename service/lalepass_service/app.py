@@ -82,10 +82,10 @@ def prepare_database(config: Config) -> None:
     Raises:
         OutsideFault: the tables are older or newer than this program.
     """
-    path = config.database.path
-    if parts.schema_of(path) is SchemaState.EMPTY:
-        parts.migrate(path)
-        _log.info("made a new database", path=str(path))
+    store = parts.store_of(config)
+    if parts.schema_of(store) is SchemaState.EMPTY:
+        parts.migrate(store)
+        _log.info("made a new database", store=str(store))
     parts.require_current_schema(config)
 
 

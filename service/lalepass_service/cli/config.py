@@ -28,5 +28,5 @@ def check(context: typer.Context) -> None:
     where = operate.check_keys(settings)
     file = config.find(chosen.config_path)
     console.say(f"{file or 'the environment'}: all options are right")
-    console.say(f"the database is {settings.database.path}")
+    console.say(f"the database is {parts.store_of(settings)}")
     console.say(f"the keys are {where}")

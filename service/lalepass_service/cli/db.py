@@ -29,13 +29,13 @@ def migrate(context: typer.Context) -> None:
     from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
 
     config = session(context).load()
-    path = config.database.path
-    state = parts.schema_of(path)
+    store = parts.store_of(config)
+    state = parts.schema_of(store)
     if state in {SchemaState.EMPTY, SchemaState.OUTDATED}:
-        parts.migrate(path)
+        parts.migrate(store)
     parts.require_current_schema(config)
     changed = "was up to date already" if state is SchemaState.CURRENT else "is up to date now"
-    console.say(f"{path} {changed}")
+    console.say(f"{store} {changed}")
 
 
 @app.command()
@@ -46,12 +46,13 @@ def status(
     """Say where the database is and whether its tables fit this version of lalepass."""
     from lalepass_service import parts  # noqa: PLC0415 - see above
 
-    path = session(context).load().database.path
-    state = parts.schema_of(path).value
+    store = parts.store_of(session(context).load())
+    state = parts.schema_of(store).value
     if as_json:
-        console.say_json({"path": str(path), "state": state})
+        where = "path" if isinstance(store, Path) else "url"
+        console.say_json({where: str(store), "state": state})
     else:
-        console.say(f"{path}: {state}")
+        console.say(f"{store}: {state}")
 
 
 @app.command()
@@ -61,9 +62,11 @@ def restored(context: typer.Context) -> None:
     Homeservers then read anew who is locked, instead of going on from where they were. The service
     has to be stopped.
     """
+    from lalepass_service import parts  # noqa: PLC0415 - see above
+
     config = session(context).load()
     _begin_anew(config)
-    console.say(f"homeservers begin anew with {config.database.path}")
+    console.say(f"homeservers begin anew with {parts.store_of(config)}")
 
 
 @app.command()
@@ -79,8 +82,8 @@ def backup(
     from lalepass_service import parts  # noqa: PLC0415 - see above
 
     config = session(context).load()
+    path = parts.file_of(config)
     parts.require_current_schema(config)
-    path = config.database.path
     if file == _STREAM:
         if sys.stdout.isatty():
             raise console.WrongUsage("a terminal can't take a copy: name a file, or use a pipe")
@@ -105,8 +108,10 @@ def restore(
 
     What has happened since the copy was made is gone: accounts, passwords, counters, the trail.
     """
+    from lalepass_service import parts  # noqa: PLC0415 - see above
+
     config = session(context).load()
-    path = config.database.path
+    path = parts.file_of(config)
     if not yes:
         if not sys.stdin.isatty():
             raise console.WrongUsage("there is no terminal to ask on: use --yes")
@@ -125,11 +130,11 @@ def restore(
 def _bring_back(config: "Config", copied: Path) -> None:
     from lalepass_service import parts  # noqa: PLC0415 - see above
 
-    aside = parts.restore(copied, config.database.path)
+    aside = parts.restore(copied, parts.file_of(config))
     if aside is not None:
         console.explain(f"What was there is damaged, and is {aside} now.")
     # It may be of an older version.
-    parts.migrate(config.database.path)
+    parts.migrate(parts.file_of(config))
     _begin_anew(config)
 
 

@@ -53,7 +53,7 @@ def check_keys(config: "Config") -> str:
             await parts.require_keys(config, database)
 
     parts.vault(config)
-    if parts.schema_of(config.database.path) is SchemaState.CURRENT:
+    if parts.schema_of(parts.store_of(config)) is SchemaState.CURRENT:
         _run(config, run())
     return f"in {config.keys.directory}" if config.keys.directory else "not set"
 
@@ -75,9 +75,9 @@ def _run(config: "Config", work: Coroutine[Any, Any, _Result]) -> _Result:
     Raises:
         OutsideFault: the database did not answer, or not in time.
     """
-    from lalepass_service.parts import store_faults  # noqa: PLC0415
+    from lalepass_service.parts import store_faults, store_of  # noqa: PLC0415
 
-    with store_faults(config.database.path):
+    with store_faults(store_of(config)):
         return asyncio.run(work)
 
 
@@ -94,7 +94,7 @@ def acts_on_files(config: "Config") -> Callable[[Event, Mapping[str, Fact]], Non
     from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
 
     parts.check_copy(config)
-    if parts.schema_of(config.database.path) is SchemaState.EMPTY:
+    if parts.schema_of(parts.store_of(config)) is SchemaState.EMPTY:
         return _say_that_there_is_no_trail
     parts.require_current_schema(config)
     return partial(_record, config)

@@ -77,6 +77,8 @@ class Config(BaseSettings):
     def beside(self, folder: Path) -> Self:
         """Return the same settings with relative paths taken to begin in `folder`."""
         database = self.database.model_copy(update={"path": folder / self.database.path})
+        if password := self.database.password_path:
+            database = database.model_copy(update={"password_path": str(folder / password)})
         lists = tuple(folder / path for path in self.passwords.blocklists)
         valkey = {
             option: folder / path

@@ -1,6 +1,5 @@
 """What can be set, and to what. Every default is right for one small homeserver."""
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -14,6 +13,8 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+
+from lalepass_service.config.addresses import is_loopback, server_url
 
 _FILE_OR_NONE: Final = "the path of a file, or empty for none"
 
@@ -59,6 +60,18 @@ class Database(Section):
 
     path: Path = Field(Path("lalepass.db"), description="the path of a file")
     busy_timeout: float = Field(5.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
+    # A server instead of the file.
+    url: Annotated[str, AfterValidator(server_url)] = Field(
+        "",
+        max_length=4096,
+        description="an address of PostgreSQL without a password, with sslmode unless it is on "
+        'this machine, such as "postgresql://lalepass@db.example.org/lalepass?sslmode=verify-full"'
+        ', or "" for the file',
+    )
+    password_path: str = Field("", max_length=4096, description=_FILE_OR_NONE)
+    # Less than callers wait (the provider's default is 5 s), or they never hear our 503.
+    timeout: float = Field(3.0, ge=0.2, le=60, description="seconds, from 0.2 to 60")
+    connections: int = Field(4, ge=2, le=64, description="a number from 2 to 64")
 
 
 class Keys(Section):
@@ -98,17 +111,10 @@ class Check(Section):
 def _range_url(url: str) -> str:
     parts = urlsplit(url)
     good = parts.hostname and parts.port != 0 and not (parts.query or parts.fragment)
-    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
     if url and (not good or not safe or "@" in parts.netloc or not url.isascii() or " " in url):
         raise ValueError("its description says what it should be")
     return url
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return host == "localhost" or ip_address(host or "").is_loopback
-    except ValueError:
-        return False
 
 
 _Word = Annotated[str, StringConstraints(min_length=3, max_length=256)]

@@ -6,6 +6,7 @@ the libraries of parts that it does not need.
 
 from lalepass_service.parts.database import (
     back_up,
+    file_of,
     migrate,
     open_database,
     open_hot,
@@ -13,6 +14,7 @@ from lalepass_service.parts.database import (
     restore,
     schema_of,
     store_faults,
+    store_of,
 )
 from lalepass_service.parts.hashing import check_hashing, foreign_record, open_hasher, read_pepper
 from lalepass_service.parts.keys import key_directory, key_vault, require_keys, vault
@@ -30,6 +32,7 @@ __all__ = [
     "check_passwords",
     "check_valkey",
     "copy_of_acts",
+    "file_of",
     "foreign_record",
     "key_directory",
     "key_vault",
@@ -49,5 +52,6 @@ __all__ = [
     "restore",
     "schema_of",
     "store_faults",
+    "store_of",
     "vault",
 ]

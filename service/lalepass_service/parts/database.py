@@ -8,19 +8,24 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lalepass_service.faults import OutsideFault
+from lalepass_service.faults import ConfigFault, OutsideFault
 
 _LITTLE_SPACE: Final = 64 * 1024
 """Bytes. Who reads needs some, too: processes share what they know of the file in another one."""
 
+_MAX_PASSWORD: Final = 4096
+
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.engine import Database
-    from lalepass_service.adapters.sql.hot import HotPath
-    from lalepass_service.adapters.sql.migrate import SchemaState
+    from lalepass_service.adapters.sql.hot import Hot
+    from lalepass_service.adapters.sql.hot_postgres import PostgresPaths
+    from lalepass_service.adapters.sql.hot_sqlite import HotPath
+    from lalepass_service.adapters.sql.migrate import SchemaState, Store
     from lalepass_service.config import Config
+    from lalepass_service.core.model import Password
 
 
-def schema_of(path: Path) -> "SchemaState":
+def schema_of(store: "Store") -> "SchemaState":
     """Say how the tables in the database compare with this program's.
 
     Raises:
@@ -28,11 +33,11 @@ def schema_of(path: Path) -> "SchemaState":
     """
     from lalepass_service.adapters.sql.migrate import schema_state
 
-    with _database_faults(path):
-        return schema_state(path)
+    with _database_faults(store):
+        return schema_state(store)
 
 
-def migrate(path: Path) -> None:
+def migrate(store: "Store") -> None:
     """Make the tables, or bring them up to date.
 
     Raises:
@@ -40,8 +45,8 @@ def migrate(path: Path) -> None:
     """
     from lalepass_service.adapters.sql.migrate import upgrade
 
-    with _database_faults(path):
-        upgrade(path)
+    with _database_faults(store):
+        upgrade(store)
 
 
 def back_up(path: Path, target: Path) -> None:
@@ -78,19 +83,20 @@ def require_current_schema(config: "Config") -> None:
     """
     from lalepass_service.adapters.sql.migrate import SchemaState
 
-    path = config.database.path
-    match schema_of(path):
+    store = store_of(config)
+    match schema_of(store):
         case SchemaState.CURRENT:
             return
         case SchemaState.EMPTY:
-            raise OutsideFault(f"{path} has no tables yet: run `lalepass db migrate`")
+            raise OutsideFault(f"{store} has no tables yet: run `lalepass db migrate`")
         case SchemaState.OUTDATED:
             raise OutsideFault(
-                f"{path} is of an older lalepass: make a copy of it, then run `lalepass db migrate`"
+                f"{store} is of an older lalepass: make a copy of it, then run "
+                "`lalepass db migrate`"
             )
         case SchemaState.NEWER:
             raise OutsideFault(
-                f"{path} is of a newer lalepass, or of another program: install what made it"
+                f"{store} is of a newer lalepass, or of another program: install what made it"
             )
 
 
@@ -99,45 +105,120 @@ async def open_database(config: "Config") -> AsyncIterator["Database"]:
     """Open the database, for as long as the context lasts.
 
     Raises:
+        ConfigFault: its address or its password is none.
         OutsideFault: its tables are not those of this program.
     """
-    from lalepass_service.adapters.sql.engine import Database
-
     require_current_schema(config)
-    database = Database.open(config.database.path, busy_timeout=config.database.busy_timeout)
+    database = _opened(store_of(config), config)
     try:
         yield database
     finally:
         await database.close()
 
 
-@asynccontextmanager
-async def open_hot(config: "Config") -> AsyncIterator["HotPath"]:
-    """Open the way to the database that checks take."""
-    from lalepass_service.adapters.sql.hot import HotPath
+def _opened(store: "Store", config: "Config") -> "Database":
+    if isinstance(store, Path):
+        from lalepass_service.adapters.sql.engine import Database
 
-    hot = HotPath.open(config.database.path, busy_timeout=config.database.busy_timeout)
+        return Database.open(store, busy_timeout=config.database.busy_timeout)
+    from lalepass_service.adapters.sql.postgres_engine import open_server
+
+    return open_server(store)
+
+
+@asynccontextmanager
+async def open_hot(config: "Config", *, narrow: bool = False) -> AsyncIterator["Hot"]:
+    """Open the way to the database that checks take; narrow where one thread is enough."""
+    hot = _hot(store_of(config), config, narrow=narrow)
     try:
         yield hot
     finally:
         await hot.close()
 
 
+def _hot(store: "Store", config: "Config", *, narrow: bool) -> "HotPath | PostgresPaths":
+    if isinstance(store, Path):
+        from lalepass_service.adapters.sql.hot_sqlite import HotPath
+
+        return HotPath.open(store, busy_timeout=config.database.busy_timeout)
+    from lalepass_service.adapters.sql.hot_postgres import PostgresPaths
+
+    return PostgresPaths.open(store, threads=1 if narrow else None)
+
+
+def store_of(config: "Config") -> "Store":
+    """Return where the database is.
+
+    Raises:
+        ConfigFault: the address is none, or there is no password where it should be.
+    """
+    settings = config.database
+    if not settings.url:
+        return settings.path
+    from psycopg import ProgrammingError
+
+    from lalepass_service.adapters.sql.postgres import PostgresServer
+
+    server = PostgresServer(
+        url=settings.url,
+        password=_password(settings.password_path),
+        timeout=settings.timeout,
+        connections=settings.connections,
+    )
+    try:
+        server.parameters()
+    except ProgrammingError as error:
+        raise ConfigFault(f"database.url: {error}".strip()) from None
+    return server
+
+
+def _password(name: str) -> "Password | None":
+    from lalepass_service.core.model import Password
+
+    if not name:
+        return None
+    try:
+        with Path(name).open(encoding="utf-8") as file:
+            text = file.read(_MAX_PASSWORD)
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise ConfigFault(f"database.password_path: {name}: can't be read: {why}") from None
+    password = text.removesuffix("\n").removesuffix("\r")
+    if not password or len(text) == _MAX_PASSWORD or "\n" in password or "\0" in password:
+        raise ConfigFault(f"database.password_path: {name}: should hold one line, the password")
+    return Password(password)
+
+
+def file_of(config: "Config") -> Path:
+    """Return the file that the database is, for what is done with files.
+
+    Raises:
+        OutsideFault: it is on a server.
+    """
+    store = store_of(config)
+    if isinstance(store, Path):
+        return store
+    raise OutsideFault(
+        f"{store} is on a server: pg_dump makes copies of it, pg_restore brings them back, "
+        "and then comes `lalepass db restored`"
+    )
+
+
 @contextmanager
-def _database_faults(path: Path) -> Iterator[None]:
+def _database_faults(store: "Store") -> Iterator[None]:
     """Say what is wrong with the file, also if it is of no known version."""
     from lalepass_service.core.errors import InvalidInput
 
     try:
-        with store_faults(path):
+        with store_faults(store):
             yield
     except InvalidInput as error:
         raise OutsideFault(str(error)) from error
 
 
 @contextmanager
-def store_faults(path: Path) -> Iterator[None]:
-    """Name the file and the cause: whoever runs a command on it can do something about both."""
+def store_faults(store: "Store") -> Iterator[None]:
+    """Name the database and the cause: whoever runs a command on it can do something about both."""
     from lalepass_service.core.errors import StoreUnavailable
 
     try:
@@ -147,20 +228,24 @@ def store_faults(path: Path) -> Iterator[None]:
             # Another store than the database, which says so itself.
             raise OutsideFault(str(error)) from error
         raise OutsideFault(
-            f"the database {path} can't be used: {_state_of_disk(path) or _reason(error)}"
+            f"the database {store} can't be used: {_state_of_disk(store) or _reason(error)}"
         ) from error
 
 
 def _reason(error: Exception) -> str:
     # SQLAlchemy's text repeats the statement; what it wraps says what is wrong.
     why = getattr(error.__cause__, "orig", None) or error.__cause__
-    return str(getattr(why, "strerror", None) or why or "") or "it did not answer in time"
+    text = str(getattr(why, "strerror", None) or why or "").strip()
+    # libpq tells a story: the last line is what the last of the servers said.
+    return text.splitlines()[-1].strip() if text else "it did not answer in time"
 
 
-def _state_of_disk(path: Path) -> str | None:
+def _state_of_disk(store: "Store") -> str | None:
     """Say what is wrong with the disk: SQLite has one sentence for many of its faults."""
+    if not isinstance(store, Path):
+        return None
     try:
-        disk = os.statvfs(path.parent)
+        disk = os.statvfs(store.parent)
     except OSError:
         return None
     if disk.f_flag & os.ST_RDONLY:

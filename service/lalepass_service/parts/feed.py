@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from lalepass_service.parts.database import open_hot
 
 if TYPE_CHECKING:
-    from lalepass_service.adapters.sql.hot import HotPath
+    from lalepass_service.adapters.sql.hot import Hot
     from lalepass_service.config import Config
     from lalepass_service.core.changes import SignOutOrders
     from lalepass_service.core.feed import Feed
@@ -58,7 +58,7 @@ class Followers:
 
 
 @asynccontextmanager
-async def open_followers(config: "Config", hot: "HotPath") -> AsyncIterator[Followers]:
+async def open_followers(config: "Config", hot: "Hot") -> AsyncIterator[Followers]:
     """Open what homeservers follow. It reads on a thread of its own, and writes on `hot`."""
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.sql.feed import SqlChanges
@@ -72,7 +72,7 @@ async def open_followers(config: "Config", hot: "HotPath") -> AsyncIterator[Foll
     rate = Rate(burst=_BURST, per_second=_PER_SECOND)
     throttle = LocalThrottle(source=rate, caller=rate)
     clock = SystemClock()
-    async with open_hot(config) as lane:
+    async with open_hot(config, narrow=True) as lane:
         changes = SqlChanges(lane)
         orders = SqlSignOutOrders(lane=lane, hot=hot)
         sign_ins = SqlSignIns(hot)

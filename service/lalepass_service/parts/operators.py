@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.acts import Copy, SqlActs
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
-    from lalepass_service.adapters.sql.hot import HotPath
+    from lalepass_service.adapters.sql.hot import Hot
     from lalepass_service.config import Config
     from lalepass_service.core.audit import Actor
     from lalepass_service.core.callers import CallerRegistry
@@ -56,7 +56,7 @@ async def open_directory(
     ):
         async with (
             open_database(config) as database,
-            open_hot(config) as hot,
+            open_hot(config, narrow=True) as hot,
             open_hasher(config, threads=1) as hasher,
             open_lanes(config, vault(config), acts=SqlActs(database, copy=copy)) as lanes,
         ):
@@ -100,12 +100,12 @@ async def open_trail(config: "Config") -> AsyncIterator["SqlTrail"]:
     from lalepass_service.parts.database import require_current_schema
 
     require_current_schema(config)
-    async with open_hot(config) as hot:
+    async with open_hot(config, narrow=True) as hot:
         yield SqlTrail(hot)
 
 
 def registry(
-    database: "Database", hot: "HotPath | None" = None, *, copy: "Copy | None" = None
+    database: "Database", hot: "Hot | None" = None, *, copy: "Copy | None" = None
 ) -> "CallerRegistry":
     """Return what knows the tokens; with `hot`, on the way that checks take."""
     from lalepass_service.adapters.clock import SystemClock

@@ -20,11 +20,12 @@ from lalepass_service.parts.trail import TrailState, open_copy, state_of
 from lalepass_service.parts.valkey import Counters, local_throttle, open_counters
 
 if TYPE_CHECKING:
+    from lalepass_service.adapters.entrance import Paying
     from lalepass_service.adapters.hashing import PasswordHasher
     from lalepass_service.adapters.keys import Vault
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
-    from lalepass_service.adapters.sql.hot import HotPath
+    from lalepass_service.adapters.sql.hot import Hot
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
@@ -88,12 +89,13 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         trail = SqlTrail(hot, copy=copy or no_copy)
         recent = RecentChecks(seconds=config.check.cache_seconds)
         check = CredentialCheck(users=users, hasher=hasher, clock=SystemClock(), recent=recent)
+        paid = counters.locks if counters else locks
         guard = _guard(
             check=check,
-            entrance=_entrance(hot, users, counters),
+            entrance=_entrance(config, hot=hot, users=users, locks=paid),
             throttle=counters.throttle if counters else local_throttle(config),
             keys=keys,
-            locks=counters.locks if counters else locks,
+            locks=paid,
             trail=trail,
         )
         async with (
@@ -116,14 +118,15 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
             )
 
 
-def _entrance(hot: "HotPath", users: "SqlUsers", counters: Counters | None) -> "Entrance":
-    """Return the way in: one transaction, or a look-up in the database and the pay in Valkey."""
+def _entrance(config: "Config", *, hot: "Hot", users: "SqlUsers", locks: "Paying") -> "Entrance":
+    """Return the way in: one transaction on a file with its lanes; a trip to each otherwise."""
     from lalepass_service.adapters.entrance import StagedEntrance
     from lalepass_service.adapters.sql.entrance import SqlEntrance, SqlLookup
+    from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 
-    if counters is None:
+    if isinstance(locks, SqlSoftLocks) and not config.database.url:
         return SqlEntrance(hot, users)
-    return StagedEntrance(SqlLookup(hot, users), counters.locks)
+    return StagedEntrance(SqlLookup(hot, users), locks)
 
 
 def _guard(

@@ -3,17 +3,30 @@ from pathlib import Path
 
 import pytest
 
+from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.core.ports import Callers, Users
-from tests.lalepass_service.adapters.stores import Stores, in_memory, in_sqlite
+from tests.lalepass_service.adapters.databases import fresh, server_of
+from tests.lalepass_service.adapters.stores import Stores, in_database, in_memory
+from tests.servers.postgres import Postgres
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite, hot path"])
+@pytest.fixture(scope="session")
+def template(postgres_server: Postgres) -> str:
+    """A database with tables and nothing in them: to copy it is quicker than to make them."""
+    made = postgres_server.create_database()
+    upgrade(server_of(made))
+    return made.name
+
+
+@pytest.fixture(
+    params=["memory", "sqlite", "sqlite, hot path", "postgresql", "postgresql, hot path"]
+)
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
     if request.param == "memory":
         yield in_memory()
         return
-    hot = request.param != "sqlite"
-    async with in_sqlite(tmp_path / "lalepass.db", hot=hot) as stores:
+    kind, _, hot = request.param.partition(", ")
+    async with in_database(fresh(kind, request, tmp_path), hot=bool(hot)) as stores:
         yield stores
 
 

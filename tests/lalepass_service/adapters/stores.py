@@ -9,9 +9,7 @@ from pathlib import Path
 from lalepass_service.adapters.memory import MemoryCallers, MemorySoftLocks, MemoryUsers
 from lalepass_service.adapters.sql.audit import SqlTrail
 from lalepass_service.adapters.sql.callers import SqlCallers
-from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.hot import HotPath
-from lalepass_service.adapters.sql.migrate import upgrade
+from lalepass_service.adapters.sql.migrate import Store, upgrade
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.audit import Entry
@@ -25,6 +23,7 @@ from lalepass_service.core.model import (
 )
 from lalepass_service.core.ports import Callers, SoftLocks, Users
 from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.adapters.databases import opened
 
 RECORD, NEWER_RECORD = PasswordRecord("$first$"), PasswordRecord("$second$")
 LATER = NOW + timedelta(days=1)
@@ -68,26 +67,30 @@ def in_memory() -> Stores:
 
 @asynccontextmanager
 async def in_sqlite(path: Path, *, hot: bool) -> AsyncIterator[Stores]:
-    """Open stores on a database. Without `hot`, checks go the way that operators go."""
+    """Open stores on a new file. Without `hot`, checks go the way that operators go."""
     upgrade(path)
-    database = Database.open(path)
-    fast = HotPath.open(path)
+    async with in_database(path, hot=hot) as stores:
+        yield stores
+
+
+@asynccontextmanager
+async def in_database(store: Store, *, hot: bool) -> AsyncIterator[Stores]:
+    """Open stores on a database that has its tables."""
     copies: list[Entry] = []
     copy = copies.append
+    async with opened(store) as at:
 
-    async def acts() -> list[Entry]:
-        return [entry for _, entry in await SqlTrail(fast).entries()]
+        async def acts() -> list[Entry]:
+            return [entry for _, entry in await SqlTrail(at.hot).entries()]
 
-    way = fast if hot else None
-    yield Stores(
-        users=SqlUsers(database, hot=way, copy=copy),
-        callers=SqlCallers(database, way, copy=copy),
-        locks=SqlSoftLocks(fast, copy=copy),
-        acts=acts,
-        copies=copies,
-    )
-    await fast.close()
-    await database.close()
+        way = at.hot if hot else None
+        yield Stores(
+            users=SqlUsers(at.database, hot=way, copy=copy),
+            callers=SqlCallers(at.database, way, copy=copy),
+            locks=SqlSoftLocks(at.hot, copy=copy),
+            acts=acts,
+            copies=copies,
+        )
 
 
 def a_caller(number: int = 1, *, name: str = "synapse", hours: int = 0) -> Caller:

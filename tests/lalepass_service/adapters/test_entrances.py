@@ -13,7 +13,7 @@ from lalepass_service.adapters.entrance import StagedEntrance
 from lalepass_service.adapters.memory import MemorySoftLocks, MemoryUsers
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.entrance import SqlEntrance, SqlLookup
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
@@ -24,6 +24,7 @@ from lalepass_service.core.model import Credentials, PasswordRecord
 from lalepass_service.core.ports import Entrance, SoftLocks, Users
 from lalepass_service.core.softlock import Bid, Lane
 from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
+from tests.lalepass_service.adapters.databases import fresh, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -67,24 +68,20 @@ class House:
         return read[-1], ticket.paid if ticket else None
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite, staged"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite, staged", "postgresql, staged"])
 async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
     if request.param == "memory":
         memory, lanes = MemoryUsers(), MemorySoftLocks()
         await _settle(memory)
         yield House(StepByStep(users=memory, locks=lanes), memory, lanes)
         return
-    path = tmp_path / "lalepass.db"
-    upgrade(path)
-    database, hot = Database.open(path), HotPath.open(path)
-    users = SqlUsers(database, hot=hot)
-    await _settle(users)
-    locks = SqlSoftLocks(hot)
-    staged = StagedEntrance(SqlLookup(hot, users), locks)
-    entrance = SqlEntrance(hot, users) if request.param == "sqlite" else staged
-    yield House(entrance, users, locks)
-    await hot.close()
-    await database.close()
+    kind, _, staged = request.param.partition(", ")
+    async with opened(fresh(kind, request, tmp_path)) as at:
+        users, locks = SqlUsers(at.database, hot=at.hot), SqlSoftLocks(at.hot)
+        await _settle(users)
+        lookup = SqlLookup(at.hot, users)
+        entrance = StagedEntrance(lookup, locks) if staged else SqlEntrance(at.hot, users)
+        yield House(entrance, users, locks)
 
 
 async def _settle(users: Users) -> None:

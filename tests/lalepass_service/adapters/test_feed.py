@@ -1,7 +1,6 @@
 """What every store of the feed, of orders and of sign-ins does: in memory and in SQLite."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,10 +13,7 @@ from lalepass_service.adapters.memory import (
     MemorySignOutOrders,
     MemoryUsers,
 )
-from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.feed import SqlChanges
-from lalepass_service.adapters.sql.hot import HotPath
-from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.orders import SqlSignOutOrders
 from lalepass_service.adapters.sql.sign_ins import SqlSignIns
 from lalepass_service.adapters.sql.users import SqlUsers
@@ -26,6 +22,7 @@ from lalepass_service.core.model import PasswordRecord, User, UserId, UserState
 from lalepass_service.core.ports import Users
 from lalepass_service.core.sign_ins import KEEP_PER_ACCOUNT, Report, SignIns
 from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
+from tests.lalepass_service.adapters.databases import fresh, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -56,22 +53,7 @@ class Stores:
         return [each.localpart for each in await self.orders.pending(caller, limit=limit)]
 
 
-@asynccontextmanager
-async def _in_sqlite(path: Path) -> AsyncIterator[Stores]:
-    upgrade(path)
-    database, lane, hot = Database.open(path), HotPath.open(path), HotPath.open(path)
-    yield Stores(
-        users=SqlUsers(database),
-        changes=SqlChanges(lane),
-        orders=SqlSignOutOrders(lane=lane, hot=hot),
-        sign_ins=SqlSignIns(hot),
-    )
-    await hot.close()
-    await lane.close()
-    await database.close()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
     if request.param == "memory":
         users = MemoryUsers()
@@ -82,8 +64,13 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             sign_ins=MemorySignIns(users),
         )
         return
-    async with _in_sqlite(tmp_path / "lalepass.db") as stores:
-        yield stores
+    async with opened(fresh(request.param, request, tmp_path)) as at:
+        yield Stores(
+            users=SqlUsers(at.database),
+            changes=SqlChanges(at.lane),
+            orders=SqlSignOutOrders(lane=at.lane, hot=at.hot),
+            sign_ins=SqlSignIns(at.hot),
+        )
 
 
 async def test_a_new_feed_is_empty(stores: Stores) -> None:

@@ -20,7 +20,7 @@ from lalepass_service.adapters.memory import (
 )
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.feed import SqlChanges
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.orders import SqlSignOutOrders
 from lalepass_service.adapters.sql.users import SqlUsers

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from lalepass_service.adapters.keys import KeyDirectory, KeyVault
 from lalepass_service.adapters.memory import FixedClock, InstantHasher, MemoryUsers
 from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.rewrap import Rewrap
 from lalepass_service.adapters.sql.users import SqlUsers

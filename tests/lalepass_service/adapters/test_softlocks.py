@@ -7,15 +7,13 @@ from pathlib import Path
 import pytest
 
 from lalepass_service.adapters.memory import MemorySoftLocks
-from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.hot import HotPath
-from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import Throttled
 from lalepass_service.core.ports import SoftLocks
 from lalepass_service.core.softlock import KNOWN_FOR, STOP_AT, Lane
 from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.adapters.databases import fresh, opened
 from tests.lalepass_service.adapters.valkey.house import in_shared_valkey, in_valkey
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +22,7 @@ ALICE = a_user("alice")
 HOME, ELSEWHERE, NOWHERE = b"h" * 16, b"e" * 16, b""
 
 
-@pytest.fixture(params=["memory", "sqlite", "valkey", "valkey, shared"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql", "valkey", "valkey, shared"])
 async def locks(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SoftLocks]:
     if request.param == "memory":
         yield MemorySoftLocks()
@@ -34,14 +32,9 @@ async def locks(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         async with (in_shared_valkey if "shared" in request.param else in_valkey)(url) as kept:
             yield kept
         return
-    path = tmp_path / "lalepass.db"
-    upgrade(path)
-    database = Database.open(path)
-    await SqlUsers(database).add(ALICE, None, reuse_name=False, act=ACT)
-    await database.close()
-    hot = HotPath.open(path)
-    yield SqlSoftLocks(hot)
-    await hot.close()
+    async with opened(fresh(request.param, request, tmp_path)) as at:
+        await SqlUsers(at.database).add(ALICE, None, reuse_name=False, act=ACT)
+        yield SqlSoftLocks(at.hot)
 
 
 def guess(number: int) -> bytes:

@@ -3,9 +3,10 @@
 import json
 from typing import Any, Final
 
-from sqlalchemy import Column, Row, ScalarSelect, Select, Table, bindparam, func, select
+from sqlalchemy import Column, Row, ScalarSelect, Select, Table, bindparam, select
 
 from lalepass_service.adapters.sql.compiled import Compiled
+from lalepass_service.adapters.sql.functions import listed_pairs
 from lalepass_service.adapters.sql.tables import passwords, user_emails, user_phones, users
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import User, UserId, UserState
@@ -14,10 +15,10 @@ from lalepass_service.core.model import User, UserId, UserState
 def _listed(table: Table, value: Column[Any]) -> ScalarSelect[str]:
     """Gather one account's addresses into a JSON array of [position, value].
 
-    One statement then reads the whole account. The order inside the array is SQLite's choice, so
-    the position comes along.
+    One statement then reads the whole account. The order inside the array is the database's
+    choice, so the position comes along.
     """
-    pairs = func.json_group_array(func.json_array(table.c.position, value))
+    pairs = listed_pairs(table.c.position, value)
     return select(pairs).where(table.c.user_id == users.c.id).scalar_subquery()
 
 

@@ -3,16 +3,16 @@
 import asyncio
 import json
 import logging
-import sqlite3
 from collections import deque
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
 from lalepass_service.adapters.sql.acts import Copy, no_copy
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.session import Session, instant, text_of
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import UserId
@@ -52,15 +52,10 @@ def row_of(entry: Entry) -> tuple[str | None, ...]:
     )
 
 
-def text_of(moment: datetime) -> str:
-    """Return a time as `tables.Instant` writes it."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
 class SqlTrail:
     """Implements `core.ports.Trail`, and reads what it has written."""
 
-    def __init__(self, hot: HotPath, *, copy: Copy = no_copy) -> None:
+    def __init__(self, hot: Hot, *, copy: Copy = no_copy) -> None:
         """Make a trail.
 
         Args:
@@ -148,8 +143,8 @@ class SqlTrail:
     async def forget(self, *, before: datetime) -> int:
         """Delete entries from before this time. Returns how many."""
 
-        def work(connection: sqlite3.Connection) -> int:
-            return connection.execute("DELETE FROM audit WHERE at < ?", (text_of(before),)).rowcount
+        def work(session: Session) -> int:
+            return session.run("DELETE FROM audit WHERE at < ?", (text_of(before),)).rowcount
 
         return await self._hot.write(work)
 
@@ -164,12 +159,12 @@ _CONDITIONS: Final[Mapping[str, str]] = {
 }
 
 
-def _insert(connection: sqlite3.Connection, *, rows: Iterable[tuple[str | None, ...]]) -> None:
-    connection.executemany(INSERT, rows)
+def _insert(session: Session, *, rows: Iterable[tuple[str | None, ...]]) -> None:
+    session.run_many(INSERT, rows)
 
 
 def _select(
-    connection: sqlite3.Connection,
+    session: Session,
     *,
     after: int,
     limit: int,
@@ -179,7 +174,7 @@ def _select(
     where = " AND ".join(["id > ?", *(_CONDITIONS[name] for name in conditions)])
     order = "DESC" if newest else "ASC"
     query = f"SELECT id, {_COLUMNS} FROM audit WHERE {where} ORDER BY id {order} LIMIT ?"  # noqa: S608 - of constants
-    found = connection.execute(query, (after, *conditions.values(), limit)).fetchall()
+    found = session.run(query, (after, *conditions.values(), limit)).fetchall()
     return [_entry(row) for row in (reversed(found) if newest else found)]
 
 
@@ -187,7 +182,7 @@ def _entry(row: tuple[Any, ...]) -> tuple[int, Entry]:
     number, at, event, outcome, actor, user_id, *rest = row
     localpart, source_ip, user_agent, request_id, details = rest
     entry = Entry(
-        at=datetime.fromisoformat(at),
+        at=instant(at),
         event=_EVENTS.get(event, event),
         outcome=outcome,
         actor=actor,

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from lalepass_service.adapters.sql.acts import Copy, no_copy, note
 from lalepass_service.adapters.sql.compiled import Compiled
 from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot import Hot
 from lalepass_service.adapters.sql.tables import tokens
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import StoreUnavailable, TooManyTokens
@@ -23,9 +23,7 @@ _HOT_BY_ID: Final = Compiled(_BY_ID)
 class SqlCallers:
     """Implements `core.ports.Callers`."""
 
-    def __init__(
-        self, database: Database, hot: HotPath | None = None, *, copy: Copy = no_copy
-    ) -> None:
+    def __init__(self, database: Database, hot: Hot | None = None, *, copy: Copy = no_copy) -> None:
         self._database = database
         self._hot = hot
         self._copy = copy

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import Column, delete, insert, literal, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,13 +25,17 @@ from lalepass_service.core.model import User, UserId
 
 _TAKEN: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "users.id": "id",
-        "users.localpart": "user name",
-        "user_emails.address": "e-mail address",
-        "user_phones.number": "phone number",
+        "UNIQUE constraint failed: users.id": "id",
+        "UNIQUE constraint failed: users.localpart": "user name",
+        "UNIQUE constraint failed: user_emails.address": "e-mail address",
+        "UNIQUE constraint failed: user_phones.number": "phone number",
+        "pk_users": "id",
+        "uq_users_localpart": "user name",
+        "uq_user_emails_address": "e-mail address",
+        "uq_user_phones_number": "phone number",
     }
 )
-"""By the column that SQLite names in "UNIQUE constraint failed: ..."."""
+"""By what SQLite says, and by the constraint that PostgreSQL names."""
 
 
 async def claim_name(connection: AsyncConnection, localpart: str, *, reuse: bool) -> bool:
@@ -112,12 +116,14 @@ async def put_password(
     owner = select(
         users.c.id, *(literal(value, passwords.c[name].type) for name, value in values.items())
     ).where(users.c.id == user_id)
-    new = sqlite.insert(passwords).from_select(["user_id", *values], owner)
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    new = dialect.insert(passwords).from_select(["user_id", *values], owner)
     upsert = new.on_conflict_do_update(
         index_elements=[passwords.c.user_id],
         set_={name: new.excluded[name] for name in values},
     )
-    return (await connection.execute(upsert)).rowcount > 0
+    written = await connection.execute(upsert.returning(passwords.c.user_id))
+    return written.first() is not None
 
 
 async def forget_guesses(connection: AsyncConnection, user_id: UserId) -> None:
@@ -130,13 +136,15 @@ async def forget_guesses(connection: AsyncConnection, user_id: UserId) -> None:
 def taken() -> Iterator[None]:
     """Say which value another account has.
 
-    SQLite checks while it writes, so there is no moment between a look and a change; and it names
-    the column but never the value.
+    A database checks while it writes, so there is no moment between a look and a change. What it
+    says is looked at for which it is, and not passed on: PostgreSQL repeats the value.
     """
     try:
         yield
     except IntegrityError as exc:
-        for column, what in _TAKEN.items():
-            if str(exc.orig).endswith(f"UNIQUE constraint failed: {column}"):
-                raise AlreadyTaken(what) from exc
+        said = getattr(getattr(exc.orig, "diag", None), "constraint_name", None) or str(exc.orig)
+        for how, what in _TAKEN.items():
+            if said.endswith(how):
+                # None of it is kept: see above.
+                raise AlreadyTaken(what) from None
         raise StoreUnavailable from exc

@@ -1,4 +1,4 @@
-"""The database file: how it is opened, read, written and waited for.
+"""The database: how it is opened, read, written and waited for.
 
 Everything that can go wrong with it becomes StoreUnavailable here, once.
 """
@@ -9,10 +9,10 @@ import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import aiosqlite
 from sqlalchemy import AsyncAdaptedQueuePool, event, literal, select
@@ -49,14 +49,23 @@ PRAGMAS: Final = (
 """What every connection is set to."""
 
 
-class Database:
-    """The SQLite file of the service."""
+class Begin(Protocol):
+    """Begins a transaction that writes."""
 
-    def __init__(self, engine: AsyncEngine, *, seconds: float) -> None:
+    async def __call__(self, connection: AsyncConnection, *, beside: bool) -> None:
+        """Take the write lock, or share it with others who are `beside` it."""
+        ...
+
+
+class Database:
+    """The database of the service: a file of SQLite's, or a server (`postgres_engine`)."""
+
+    def __init__(self, engine: AsyncEngine, *, seconds: float, begin: Begin) -> None:
         self._engine = engine
         self._seconds = seconds
+        self._begin = begin
         # Writers of this process queue here, first come, first served. SQLite's own lock is not
-        # fair, and those that wait for it would hold the connections that readers need.
+        # fair, and those that wait for one would hold the connections that readers need.
         self._writer = asyncio.Lock()
         self._closed = False
 
@@ -87,7 +96,7 @@ class Database:
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "connect", _set_pragmas)
-        return cls(engine, seconds=3 * busy_timeout)
+        return cls(engine, seconds=3 * busy_timeout, begin=_begin_immediate)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -100,24 +109,30 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self, *, beside: bool = False) -> AsyncIterator[AsyncConnection]:
         """Lend a connection within a transaction, which is committed if the body succeeds.
 
-        The write lock is taken at the start. Taken later, on the first change, it would fail at
+        There is one at a time, over all processes, so that what is read inside stays as it is. The
+        lock is taken at the start: in SQLite, taken later, on the first change, it would fail at
         once if another process had written in between, however long one is ready to wait.
+
+        Args:
+            beside: for a change that stands for itself, such as one compare-and-swap. On a server
+                it goes beside others of its kind; never beside those that are not.
 
         Raises:
             StoreUnavailable: the database did not answer, or not in time. What was to be written
                 may or may not be there.
             IntegrityError: a constraint does not hold; for the adapters to explain.
         """
-        async with self._bounded(), self._writer, self._engine.connect() as connection:
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        turn = nullcontext() if beside else self._writer
+        async with self._bounded(), turn, self._engine.connect() as connection:
+            await self._begin(connection, beside=beside)
             yield connection
             await connection.commit()
 
     async def ping(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller says how long
-        """Read from the file.
+        """Read from it.
 
         Raises:
             StoreUnavailable: that did not succeed within `timeout` seconds.
@@ -201,6 +216,12 @@ async def _connect(uri: str, busy_timeout: float) -> aiosqlite.Connection:
     # isolation_level None: the driver begins no transactions, `write` does in so many words.
     connector = partial(sqlite3.connect, uri, uri=True, timeout=busy_timeout, isolation_level=None)
     return await _Connection(connector)
+
+
+async def _begin_immediate(connection: AsyncConnection, *, beside: bool) -> None:
+    # A file has one writer in any case.
+    del beside
+    await connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:

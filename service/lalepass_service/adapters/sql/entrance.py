@@ -5,7 +5,6 @@ too, which a keyed digest of the name chooses: the same tables, the same pages t
 be in memory, the same record to unwrap. Then that is forgotten.
 """
 
-import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +13,8 @@ from sqlalchemy import BindParameter, ScalarSelect, Select, bindparam, func, sel
 
 from lalepass_service.adapters.sql.accounts import ACCOUNTS
 from lalepass_service.adapters.sql.compiled import Compiled
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.session import Session
 from lalepass_service.adapters.sql.softlocks import pay
 from lalepass_service.adapters.sql.tables import user_emails, user_phones, users
 from lalepass_service.adapters.sql.users import SqlUsers
@@ -53,7 +53,7 @@ _BY_PHONE: Final = _by(user_phones.c.user_id, user_phones.c.number)
 class SqlEntrance:
     """Implements `core.ports.Entrance`."""
 
-    def __init__(self, hot: HotPath, users: SqlUsers) -> None:
+    def __init__(self, hot: Hot, users: SqlUsers) -> None:
         self._hot = hot
         self._users = users
 
@@ -72,9 +72,9 @@ class SqlEntrance:
             StoreUnavailable: it could not be paid for.
         """
 
-        def work(connection: sqlite3.Connection) -> Ticket | Wait | None:
-            wanted = bid(_read(connection, identifier, near, self._users))
-            return None if wanted is None else pay(connection, wanted, now)
+        def work(session: Session) -> Ticket | Wait | None:
+            wanted = bid(_read(session, identifier, near, self._users))
+            return None if wanted is None else pay(session, wanted, now)
 
         paid = await self._hot.write(work)
         if isinstance(paid, Wait):
@@ -85,7 +85,7 @@ class SqlEntrance:
 class SqlLookup:
     """Implements `adapters.entrance.Lookup`: the same look-up, where another store is paid."""
 
-    def __init__(self, hot: HotPath, users: SqlUsers) -> None:
+    def __init__(self, hot: Hot, users: SqlUsers) -> None:
         self._hot = hot
         self._users = users
 
@@ -95,17 +95,15 @@ class SqlLookup:
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        return await self._hot.read(
-            lambda connection: _read(connection, identifier, near, self._users)
-        )
+        return await self._hot.read(lambda session: _read(session, identifier, near, self._users))
 
 
 def _read(
-    connection: sqlite3.Connection, identifier: Identifier, near: str, users: SqlUsers
+    session: Session, identifier: Identifier, near: str, users: SqlUsers
 ) -> Credentials | None:
     """Read the account, or another one in its place, which is opened as well and forgotten."""
     statement, value = _matching(identifier)
-    row = statement.one_or_none(connection, value=value, near=near)
+    row = statement.one_or_none(session, value=value, near=near)
     read = None if row is None else users.credentials_in(row)
     return read if row is not None and row.owner is not None else None
 

@@ -5,51 +5,56 @@ statements are written by hand, as those of the soft-lock are.
 """
 
 import json
-import sqlite3
 from datetime import datetime
 from typing import Any, Final
 
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.session import Either, Session, instant
 from lalepass_service.core.changes import Change, LockedNames, Stretch
 from lalepass_service.core.model import User, UserId, UserState
 
 _DATABASE_ID: Final = "SELECT value FROM facts WHERE name = 'database_id'"
 _HEAD: Final = "SELECT coalesce(max(seq), 0) FROM changes"
-_BEHIND: Final = """
+_BEHIND_TEXT: Final = """
     SELECT c.seq, c.user_id, c.localpart, u.state, u.display_name, u.admin, u.created_at,
-        (SELECT json_group_array(json_array(position, address))
-            FROM user_emails WHERE user_id = c.user_id),
-        (SELECT json_group_array(json_array(position, number))
-            FROM user_phones WHERE user_id = c.user_id)
+        (SELECT {0}position, address{1} FROM user_emails WHERE user_id = c.user_id),
+        (SELECT {0}position, number{1} FROM user_phones WHERE user_id = c.user_id)
     FROM changes AS c LEFT JOIN users AS u ON u.id = c.user_id
     WHERE c.seq > ? ORDER BY c.seq LIMIT ?
 """
+_BEHIND: Final = Either(
+    sqlite=_BEHIND_TEXT.format("json_group_array(json_array(", "))"),
+    postgresql=_BEHIND_TEXT.format("coalesce(json_agg(json_build_array(", "))::text, '[]')"),
+)
 # Each half comes out of an index in the order of the names, so that only the page is read. The
 # condition has to be the very one of the index.
-_LOCKED: Final = """
+_LOCKED_TEXT: Final = """
     SELECT localpart FROM (
         SELECT * FROM (
-            SELECT localpart FROM users INDEXED BY ix_users_locked
+            SELECT localpart FROM users {}
             WHERE state != 'active' AND localpart > ?1 ORDER BY localpart LIMIT ?2
-        ) UNION ALL SELECT * FROM (
+        ) AS here UNION ALL SELECT * FROM (
             SELECT localpart FROM retired_names
             WHERE localpart > ?1 ORDER BY localpart LIMIT ?2
-        )
-    ) ORDER BY localpart LIMIT ?2
+        ) AS gone
+    ) AS names ORDER BY localpart LIMIT ?2
 """
+_LOCKED: Final = Either(
+    sqlite=_LOCKED_TEXT.format("INDEXED BY ix_users_locked"), postgresql=_LOCKED_TEXT.format("")
+)
 
 
 class SqlChanges:
     """Implements `core.changes.Changes`."""
 
-    def __init__(self, lane: HotPath) -> None:
+    def __init__(self, lane: Hot) -> None:
         self._lane = lane
 
     async def database_id(self) -> str:
         """Return the name of this database."""
 
-        def work(connection: sqlite3.Connection) -> str:
-            return str(connection.execute(_DATABASE_ID).fetchone()[0])
+        def work(session: Session) -> str:
+            return str(session.run(_DATABASE_ID).fetchone()[0])
 
         return await self._lane.read(work)
 
@@ -60,10 +65,10 @@ class SqlChanges:
     async def behind(self, seq: int, *, limit: int) -> Stretch:
         """Return up to `limit` changes behind a place, the oldest first."""
 
-        def work(connection: sqlite3.Connection) -> Stretch:
-            head = _head(connection)
+        def work(session: Session) -> Stretch:
+            head = _head(session)
             # What is ahead of the head may be more than SQLite can compare with.
-            rows = connection.execute(_BEHIND, (min(seq, head), limit)) if limit else ()
+            rows = session.run(_BEHIND, (min(seq, head), limit)) if limit else ()
             return Stretch(head=head, changes=tuple(_change(*row) for row in rows))
 
         return await self._lane.read(work)
@@ -71,16 +76,16 @@ class SqlChanges:
     async def locked(self, *, after: str | None, limit: int) -> LockedNames:
         """Return up to `limit` names behind `after`: not active, or retired."""
 
-        def work(connection: sqlite3.Connection) -> LockedNames:
-            head = _head(connection)
-            rows = connection.execute(_LOCKED, (after or "", limit)).fetchall()
+        def work(session: Session) -> LockedNames:
+            head = _head(session)
+            rows = session.run(_LOCKED, (after or "", limit)).fetchall()
             return LockedNames(head=head, localparts=tuple(name for (name,) in rows))
 
         return await self._lane.read(work)
 
 
-def _head(connection: sqlite3.Connection) -> int:
-    return int(connection.execute(_HEAD).fetchone()[0])
+def _head(session: Session) -> int:
+    return int(session.run(_HEAD).fetchone()[0])
 
 
 def _change(seq: int, user_id: str, localpart: str, state: str | None, *known: Any) -> Change:  # noqa: ANN401 - a row's other cells
@@ -94,7 +99,7 @@ def _user(
     state: str,
     display_name: str | None,
     admin: int,
-    created_at: str,
+    created_at: str | datetime,
     emails: str,
     phones: str,
 ) -> User:
@@ -107,7 +112,7 @@ def _user(
         phones=_in_order(phones),
         state=UserState(state),
         admin=bool(admin),
-        created_at=datetime.fromisoformat(created_at),
+        created_at=instant(created_at),
     )
 
 

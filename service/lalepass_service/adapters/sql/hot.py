@@ -1,48 +1,41 @@
-"""The statements that every check runs: one thread, one connection, one commit for all who wait.
+"""The statements that every check runs, on a thread and a connection of their own.
 
 A check reads a token and an account, pays for its guess before it hashes, and settles after it;
 before it accepts, it reads the account once more.
 Through SQLAlchemy and a pool each of these costs a twentieth of the hash itself in processor time.
-Here a whole transaction is one function on one thread, and what has queued up during a commit goes
-into the next one together. What has returned is committed: every other process sees it, and the
-death of this one does not take it back.
+Here what is done is one function on one thread. What has returned is committed: every other process
+sees it, and the death of this one does not take it back.
 
-The price: the statements of the soft-lock are written by hand in SQLite's SQL. The others are those
-of SQLAlchemy (see `compiled`), and the contract suite of the stores runs on both ways.
+The price: the statements of the soft-lock are written by hand. The others are those of SQLAlchemy
+(see `compiled`), and the contract suite of the stores runs on both ways. How the functions are run
+is the database's: see `hot_sqlite` and `hot_postgres`.
 """
 
 import asyncio
 import logging
-import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from lalepass_service.adapters.sql.engine import PRAGMAS, translated
+from lalepass_service.adapters.sql.session import Session
 from lalepass_service.core.errors import StoreUnavailable
 
 _log: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
-
-_SYNCHRONOUS: Final = "synchronous = NORMAL"
-"""What is written here are counters. They survive the death of the process; a power cut may take
-their last moments. An fsync for each would make every login wait longer for the disk than for the
-network. Accounts and passwords are written with FULL, by `engine`."""
+S = TypeVar("S", bound=Session)
+_Runs = TypeVar("_Runs", bound=Session, covariant=True)
 
 _MAX_QUEUED: Final = 4096
 """More than the service admits: whoever is above it is told that the store is not available."""
 
 _MAX_TOGETHER: Final = 128
 """So that the first of a batch does not wait for a long one."""
-
 
 _MAX_POSTED: Final = 10_000
 """Posted work that has not been done, while the database is away. Beyond that it is dropped."""
@@ -51,80 +44,136 @@ _POSTED_SECONDS: Final = 0.02
 """How long posted work waits for other work to be done with."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Job(Generic[T]):
-    work: Work[T]
-    writes: bool
-    done: "asyncio.Future[T] | None"
-    """None for posted work, which nobody waits for."""
+class Hot(Protocol):
+    """Runs small functions on the database. They must be quick and must not keep the session."""
 
-    @property
-    def wanted(self) -> bool:
-        return self.done is None or not self.done.done()
-
-
-class HotPath:
-    """Runs small functions on the database, in the order in which they came.
-
-    Belongs to one event loop. Functions must be quick and must not keep the connection.
-    """
-
-    def __init__(self, path: Path, *, busy_timeout: float, deadline: float) -> None:
-        self._path = path
-        self._busy_timeout = busy_timeout
-        self._deadline = deadline
-        self._queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
-        self._posted: deque[_Job[Any]] = deque()
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        self._watch: asyncio.TimerHandle | None = None
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="database", daemon=True)
-
-    @classmethod
-    def open(cls, path: Path, *, busy_timeout: float = 5.0) -> Self:
-        """Start the thread. The file is opened with its first use.
-
-        Args:
-            path: an existing database with current tables.
-            busy_timeout: seconds to wait for the locks of other processes.
-        """
-        hot = cls(path, busy_timeout=busy_timeout, deadline=2 * busy_timeout)
-        hot._thread.start()
-        return hot
-
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Callable[[Session], T]) -> T:
         """Run a function that only reads.
 
         Raises:
             StoreUnavailable: the database did not answer, or not in time.
         """
-        return await self._ask(work, writes=False)
+        ...
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Callable[[Session], T]) -> T:
         """Run a function inside a transaction and return when it is committed.
 
-        The function may run twice: if another one of its batch fails, each runs again by itself.
-        So it must change nothing but the database.
+        There is one such transaction at a time, over all processes and with those of
+        `engine.Database.write`. The function may run more than once, of which the last time
+        counts. So it must change nothing but the database.
 
         Raises:
             StoreUnavailable: the database did not answer, or not in time. What was to be written
                 may or may not be there.
         """
-        return await self._ask(work, writes=True)
+        ...
 
-    def post(self, work: Work[object]) -> None:
+    async def step(self, work: Callable[[Session], T], *, key: str) -> T:
+        """Run a function whose every statement stands for itself, beside those of other keys.
+
+        Of one key they come one after the other within this process, but not within others: so a
+        statement that changes what was read has to find out whether it still is so. Otherwise as
+        `write`.
+        """
+        ...
+
+    def post(self, work: Callable[[Session], object], *, key: str) -> None:
+        """Have a function run soon, as `step` does, and do not wait for it.
+
+        It runs before whatever is stepped with the same key after this call. What can't be written
+        is lost, and logged. So it has to be something whose loss errs on the safe side.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[S, T]):
+    """A function that is to be run."""
+
+    work: Callable[[S], T]
+    writes: bool
+    done: "asyncio.Future[T] | None"
+    """None for posted work, which nobody waits for."""
+    steps: bool = False
+    """Whether each of its statements stands for itself."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still wants it."""
+        return self.done is None or not self.done.done()
+
+
+class Runner(Protocol[_Runs]):
+    """Has the connection of a thread, and runs what the thread is given."""
+
+    def run(self, jobs: "Sequence[Job[Any, Any]]") -> list[Any]:
+        """Run these and return what each returned or raised. Never raises itself."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        ...
+
+    def interrupt(self) -> None:
+        """Called on another thread: end what has been running for too long, if that is possible."""
+        ...
+
+
+class WorkThread(Generic[S]):
+    """A queue, a thread and its runner. Belongs to one event loop."""
+
+    def __init__(
+        self, runner: Runner[S], *, deadline: float, together: int = _MAX_TOGETHER
+    ) -> None:
+        """Start the thread. The database is opened with its first use.
+
+        Args:
+            runner: what the thread runs jobs with.
+            deadline: seconds after which nobody waits any longer.
+            together: how many jobs it is given at once, if so many wait.
+        """
+        self._together = together
+        self._runner = runner
+        self._deadline = deadline
+        self._queue: SimpleQueue[Job[S, Any] | None] = SimpleQueue()
+        self._posted: deque[Job[S, Any]] = deque()
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="database", daemon=True)
+        self._thread.start()
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait for the thread."""
+        return self._queue.qsize()
+
+    async def ask(self, work: Callable[[S], T], *, writes: bool, steps: bool = False) -> T:
+        """Have a function run, and return what it returns.
+
+        Raises:
+            StoreUnavailable: the database did not answer, or not in time.
+        """
+        if self._closed or self._queue.qsize() >= _MAX_QUEUED:
+            raise StoreUnavailable
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._bound(loop, done)
+        self._queue.put(Job(work, writes, done, steps))
+        return await done
+
+    def post(self, work: Callable[[S], object]) -> None:
         """Have a function run inside a transaction soon, and do not wait for it.
 
         It runs before all writes that are asked for after this call, together with the next of
         them, and after a fiftieth of a second at the latest: a commit of its own would cost as
         much again.
-        What can't be written is lost, and logged. So it has to be something whose loss errs on the
-        safe side.
         """
         if self._closed or len(self._posted) >= _MAX_POSTED:
             _log.warning("what was posted to the database is lost")
             return
-        self._posted.append(_Job(work, writes=True, done=None))
+        self._posted.append(Job(work, writes=True, done=None, steps=True))
         if len(self._posted) == 1:
             asyncio.get_running_loop().call_later(_POSTED_SECONDS, self._push)
 
@@ -137,19 +186,10 @@ class HotPath:
         if self._watch is not None:
             self._watch.cancel()
 
-    async def _ask(self, work: Work[T], *, writes: bool) -> T:
-        if self._closed or self._queue.qsize() >= _MAX_QUEUED:
-            raise StoreUnavailable
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        self._bound(loop, done)
-        self._queue.put(_Job(work, writes, done))
-        return await done
-
     def _push(self) -> None:
         """Wake the thread for what is posted, if it has not been taken along already."""
         if self._posted and not self._closed:
-            self._queue.put(_Job(_nothing, writes=True, done=None))
+            self._queue.put(Job(_nothing, writes=True, done=None))
 
     def _bound(self, loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]") -> None:
         """Give up waiting after the deadline.
@@ -169,30 +209,27 @@ class HotPath:
             _, done = self._waiting.popleft()
             if not done.done():
                 done.set_exception(StoreUnavailable())
+        self._hurry()
         self._watch = None
         if self._waiting:
             self._watch = loop.call_at(self._waiting[0][0], self._give_up, loop)
 
+    def _hurry(self) -> None:
+        """Let go of a connection that has not answered in all this time."""
+        if self._busy_since is not None and time.monotonic() - self._busy_since >= self._deadline:
+            self._runner.interrupt()
+
     def _run(self) -> None:
-        connection: sqlite3.Connection | None = None
         while jobs := self._next():
-            try:
-                with translated():
-                    connection = connection or self._connect()
-                    outcomes = _run_together(connection, jobs)
-            except Exception as exc:  # noqa: BLE001 - each caller gets it; the thread goes on
-                outcomes = [exc] * len(jobs)
-            if connection and any(isinstance(each, StoreUnavailable) for each in outcomes):
-                # It may be broken. The next batch opens a new one.
-                connection.close()
-                connection = None
+            self._busy_since = time.monotonic()
+            outcomes = self._runner.run(jobs)
+            self._busy_since = None
             _deliver(jobs, outcomes)
             # Not kept until there is more work: they may hold somebody's record.
             del jobs, outcomes
-        if connection:
-            connection.close()
+        self._runner.close()
 
-    def _next(self) -> list[_Job[Any]]:
+    def _next(self) -> list[Job[S, Any]]:
         """Wait for work and return it; nothing when closed and all is done.
 
         What nobody waits for any more is left out: its caller was told that it failed.
@@ -200,7 +237,7 @@ class HotPath:
         while (job := self._queue.get()) is not None:
             jobs = [job]
             with suppress(Empty):
-                while len(jobs) < _MAX_TOGETHER and (job := self._queue.get_nowait()) is not None:
+                while len(jobs) < self._together and (job := self._queue.get_nowait()) is not None:
                     jobs.append(job)
             if job is None:
                 self._queue.put(None)  # the end was among them: it comes after what is left
@@ -213,69 +250,12 @@ class HotPath:
                 return wanted
         return []
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode=rw",
-            uri=True,
-            timeout=self._busy_timeout,
-            isolation_level=None,
-            check_same_thread=True,
-        )
-        for pragma in (*PRAGMAS, _SYNCHRONOUS):
-            connection.execute(f"PRAGMA {pragma}")
-        return connection
 
-
-def _nothing(_: sqlite3.Connection) -> None:
+def _nothing(_: Session) -> None:
     """Be there for the sake of what is posted."""
 
 
-def _run_together(connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> list[Any]:
-    """Run a batch in one transaction, or one by one if any of them fails.
-
-    If the transaction can't even begin, the whole batch fails at once: to try again for each would
-    make all of them wait for a lock that is not to be had, and everybody behind them.
-    """
-    if not any(job.writes for job in jobs):
-        return [_outcome(job.work, connection) for job in jobs]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        outcomes = [job.work(connection) for job in jobs]
-        connection.execute("COMMIT")
-    except Exception:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if len(jobs) == 1:
-            raise
-        return _one_by_one(connection, jobs)
-    return outcomes
-
-
-def _one_by_one(connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> list[Any]:
-    outcomes: list[Any] = []
-    for job in jobs:
-        outcome = _outcome(partial(_run_alone, job), connection)
-        outcomes.append(outcome)
-        if isinstance(outcome, StoreUnavailable):
-            # What fails the store for one fails it for all behind.
-            return outcomes + [outcome] * (len(jobs) - len(outcomes))
-    return outcomes
-
-
-def _run_alone(job: _Job[Any], connection: sqlite3.Connection) -> object:
-    return _run_together(connection, [job])[0]
-
-
-def _outcome(work: Work[Any], connection: sqlite3.Connection) -> object:
-    """Return what the work returns or raises: it is its caller's, and nobody else's."""
-    try:
-        with translated():
-            return work(connection)
-    except Exception as exc:  # noqa: BLE001 - as above
-        return exc
-
-
-def _deliver(jobs: list[_Job[Any]], outcomes: list[Any]) -> None:
+def _deliver(jobs: Sequence[Job[Any, Any]], outcomes: list[Any]) -> None:
     """Hand all outcomes over with one call to the loop: waking it costs a system call."""
     asked: list[tuple[asyncio.Future[Any], Any]] = []
     lost = 0

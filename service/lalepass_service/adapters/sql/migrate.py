@@ -1,26 +1,36 @@
-"""Makes the database file and brings it up to date. Blocks; call it before the service starts."""
+"""Makes the tables and brings them up to date. Blocks; call it before the service starts."""
 
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, NullPool, create_engine
+from sqlalchemy import Connection, NullPool, create_engine, inspect
 from sqlalchemy.exc import OperationalError
 
+from lalepass_service.adapters.sql import postgres
 from lalepass_service.adapters.sql.engine import translated
+from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.core.errors import InvalidInput
+
+Store = Path | PostgresServer
+"""A file of SQLite's, or a server."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 _LOCK_SECONDS: Final = 60.0
 """How long one upgrade waits for another. It holds the lock until its last step."""
+
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
+"""A table that somebody reads for so long is not waited for, since all others would queue behind:
+then nothing is changed, and it can be tried again."""
 
 _WAL_ATTEMPTS: Final = 10
 
@@ -37,43 +47,57 @@ class SchemaState(StrEnum):
     NEWER = "newer"
 
 
-def schema_state(path: Path) -> SchemaState:
-    """Look at the file without changing it.
+def schema_state(store: Store) -> SchemaState:
+    """Look at the database without changing it.
 
     Raises:
-        StoreUnavailable: it can't be read, or is no SQLite database.
+        StoreUnavailable: it can't be read, or the file is no SQLite database.
     """
     with translated():
-        if not path.exists():
+        if isinstance(store, Path) and not store.exists():
             return SchemaState.EMPTY
-        with _connection(path) as connection:
+        with _connection(store) as connection:
             return _state(connection)
 
 
-def upgrade(path: Path) -> None:
-    """Make the file if there is none, and bring its tables up to date: all of it, or nothing.
+def upgrade(store: Store) -> None:
+    """Make the file if there is none, and bring the tables up to date: all of it, or nothing.
 
     Any number of processes may do this at the same time. One works, the others wait and then find
     nothing to do.
 
     Raises:
-        InvalidInput: the folder does not exist, or the file is not one that this version knows.
-        StoreUnavailable: the file can't be written, or is no SQLite database.
+        InvalidInput: the folder does not exist, or the database is not one that this version knows.
+        StoreUnavailable: it can't be written, or the file is no SQLite database.
     """
     with translated():
-        if not path.absolute().parent.is_dir():
-            raise InvalidInput(f"there is no folder {path.absolute().parent}")
-        _create(path)
-        with _connection(path) as connection:
-            # The lock comes first and the look second, so that what was seen stays true.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            if _state(connection) is SchemaState.NEWER:
-                raise InvalidInput(
-                    f"{path} was made by a later version of Lalepass, or by another program"
-                )
-            _run_migrations(connection)
-            connection.commit()
-            _use_wal(connection)
+        if isinstance(store, Path):
+            _upgrade_file(store)
+        else:
+            with _connection(store) as connection:
+                connection.exec_driver_sql(_LOCK_TIMEOUT)
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({postgres.MIGRATION})")
+                _upgrade(connection, store)
+
+
+def _upgrade_file(path: Path) -> None:
+    if not path.absolute().parent.is_dir():
+        raise InvalidInput(f"there is no folder {path.absolute().parent}")
+    _create(path)
+    with _connection(path) as connection:
+        # The lock comes first and the look second, so that what was seen stays true.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _upgrade(connection, path)
+        _use_wal(connection)
+
+
+def _upgrade(connection: Connection, store: Store) -> None:
+    if _state(connection) is SchemaState.NEWER:
+        raise InvalidInput(
+            f"{store} was made by a later version of Lalepass, or by another program"
+        )
+    _run_migrations(connection)
+    connection.commit()
 
 
 def _create(path: Path) -> None:
@@ -89,27 +113,29 @@ def _create(path: Path) -> None:
 
 
 @contextmanager
-def _connection(path: Path) -> Iterator[Connection]:
-    """Open an existing file, without foreign keys.
+def _connection(store: Store) -> Iterator[Connection]:
+    """Open an existing file without foreign keys, or a connection to a server.
 
-    Migrations need them off, which is SQLite's default: to change a table it is often built anew,
-    and dropping the old one would delete all that refers to it. The file is opened for writing
-    also where it is only read, since a reader could not clear away the log that it had to make.
+    Migrations of a file need them off, which is SQLite's default: to change a table it is often
+    built anew, and dropping the old one would delete all that refers to it. The file is opened for
+    writing also where it is only read, since a reader could not clear away the log that it had to
+    make.
     """
 
-    def connect() -> sqlite3.Connection:
-        uri = f"{path.absolute().as_uri()}?mode=rw"
-        return sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+    def connect() -> Any:  # noqa: ANN401 - one driver's or the other's
+        if isinstance(store, Path):
+            uri = f"{store.absolute().as_uri()}?mode=rw"
+            return sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+        return postgres.connect(replace(store, timeout=_LOCK_SECONDS), autocommit=False)
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+    kind = "sqlite://" if isinstance(store, Path) else "postgresql+psycopg://"
+    engine = create_engine(kind, creator=connect, poolclass=NullPool, hide_parameters=True)
     with closing(engine.connect()) as connection:
         yield connection
 
 
 def _state(connection: Connection) -> SchemaState:
-    tables = set(
-        connection.exec_driver_sql("SELECT name FROM sqlite_schema WHERE type = 'table'").scalars()
-    )
+    tables = set(inspect(connection).get_table_names())
     if not tables:
         return SchemaState.EMPTY
     if "alembic_version" not in tables:

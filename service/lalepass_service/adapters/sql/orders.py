@@ -1,11 +1,11 @@
 """Orders to sign out in the database, as callers see and acknowledge them."""
 
-import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.session import Session, instant, text_of
 from lalepass_service.core.changes import SignOutOrder
 from lalepass_service.core.model import UserId
 
@@ -36,7 +36,7 @@ _SWEEP: Final = "DELETE FROM sign_outs WHERE ordered_at < ?"
 class SqlSignOutOrders:
     """Implements `core.changes.SignOutOrders`."""
 
-    def __init__(self, *, lane: HotPath, hot: HotPath) -> None:
+    def __init__(self, *, lane: Hot, hot: Hot) -> None:
         """Make the store.
 
         Args:
@@ -49,9 +49,9 @@ class SqlSignOutOrders:
     async def pending(self, caller: str, *, after: int = 0, limit: int) -> tuple[SignOutOrder, ...]:
         """Return up to `limit` orders that this caller has not acknowledged, the oldest first."""
 
-        def work(connection: sqlite3.Connection) -> tuple[SignOutOrder, ...]:
-            begin = max(after, _mark(connection, caller))
-            rows = connection.execute(_PENDING, (begin, caller, limit))
+        def work(session: Session) -> tuple[SignOutOrder, ...]:
+            begin = max(after, _mark(session, caller))
+            rows = session.run(_PENDING, (begin, caller, limit))
             return tuple(_order(*row) for row in rows)
 
         return await self._lane.read(work)
@@ -59,33 +59,33 @@ class SqlSignOutOrders:
     async def acknowledge(self, ids: Sequence[str], *, caller: str) -> None:
         """Don't show these orders to this caller again. Ids that nobody knows are left out."""
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.executemany(_ACKNOWLEDGE, [(caller, each) for each in ids])
-            _move_mark(connection, caller)
+        def work(session: Session) -> None:
+            session.run_many(_ACKNOWLEDGE, [(caller, each) for each in ids])
+            _move_mark(session, caller)
 
         await self._hot.write(work)
 
     async def sweep(self, *, before: datetime) -> int:
         """Forget orders from before this time, done or not. Returns how many."""
 
-        def work(connection: sqlite3.Connection) -> int:
-            return connection.execute(_SWEEP, (_text(before),)).rowcount
+        def work(session: Session) -> int:
+            return session.run(_SWEEP, (text_of(before),)).rowcount
 
         return await self._hot.write(work)
 
 
-def _move_mark(connection: sqlite3.Connection, caller: str) -> None:
+def _move_mark(session: Session, caller: str) -> None:
     """Move the mark of a caller up to its first order that is not done, or to the end."""
-    old = _mark(connection, caller)
-    first = connection.execute(_PENDING, (old, caller, 1)).fetchone()
-    new = first[0] - 1 if first else connection.execute(_LAST).fetchone()[0]
+    old = _mark(session, caller)
+    first = session.run(_PENDING, (old, caller, 1)).fetchone()
+    new = first[0] - 1 if first else session.run(_LAST).fetchone()[0]
     if new > old:
-        connection.execute(_MOVE, (caller, new))
-        connection.execute(_TIDY, (caller, old, new))
+        session.run(_MOVE, (caller, new))
+        session.run(_TIDY, (caller, old, new))
 
 
-def _mark(connection: sqlite3.Connection, caller: str) -> int:
-    return int(connection.execute(_MARK, (caller,)).fetchone()[0])
+def _mark(session: Session, caller: str) -> int:
+    return int(session.run(_MARK, (caller,)).fetchone()[0])
 
 
 def _order(seq: int, order_id: str, user_id: str, localpart: str, at: str) -> SignOutOrder:
@@ -94,9 +94,5 @@ def _order(seq: int, order_id: str, user_id: str, localpart: str, at: str) -> Si
         id=order_id,
         user_id=UserId(user_id),
         localpart=localpart,
-        ordered_at=datetime.fromisoformat(at),
+        ordered_at=instant(at),
     )
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -4,12 +4,12 @@ There it goes into one commit with what they write. On a connection of its own i
 write lock while they wait for it, and SQLite's waiting is not fair.
 """
 
-import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.session import Session, instant, text_of
 from lalepass_service.core.model import UserId
 from lalepass_service.core.sign_ins import KEEP_PER_ACCOUNT, Report, SignIn
 
@@ -52,58 +52,54 @@ _SWEEP: Final = "DELETE FROM sign_ins WHERE reported_at < ?"
 class SqlSignIns:
     """Implements `core.sign_ins.SignIns`."""
 
-    def __init__(self, hot: HotPath) -> None:
+    def __init__(self, hot: Hot) -> None:
         self._hot = hot
 
     async def add(self, reports: Sequence[Report], *, caller: str, now: datetime) -> None:
         """Take down a batch, in one step."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(session: Session) -> None:
             touched = set()
             for report in reports:
-                row = connection.execute(_USER, (report.localpart,)).fetchone()
-                if row is None or connection.execute(_KNOWN, (report.id,)).fetchone():
+                row = session.run(_USER, (report.localpart,)).fetchone()
+                if row is None or session.run(_KNOWN, (report.id,)).fetchone():
                     continue
                 take = _begin if report.signed_in else _end
-                take(connection, report, row[0], caller, _text(now))
+                take(session, report, row[0], caller, text_of(now))
                 touched.add(row[0])
             for user_id in touched:
-                connection.execute(_PRUNE, (user_id, KEEP_PER_ACCOUNT))
+                session.run(_PRUNE, (user_id, KEEP_PER_ACCOUNT))
 
         await self._hot.write(work)
 
     async def recent(self, user_id: UserId, *, limit: int) -> tuple[SignIn, ...]:
         """Return up to `limit` sessions of an account, the newest first."""
 
-        def work(connection: sqlite3.Connection) -> tuple[SignIn, ...]:
-            return tuple(_sign_in(*row) for row in connection.execute(_RECENT, (user_id, limit)))
+        def work(session: Session) -> tuple[SignIn, ...]:
+            return tuple(_sign_in(*row) for row in session.run(_RECENT, (user_id, limit)))
 
         return await self._hot.read(work)
 
     async def sweep(self, *, before: datetime) -> int:
         """Forget sessions that nothing was reported of since. Returns how many."""
 
-        def work(connection: sqlite3.Connection) -> int:
-            return connection.execute(_SWEEP, (_text(before),)).rowcount
+        def work(session: Session) -> int:
+            return session.run(_SWEEP, (text_of(before),)).rowcount
 
         return await self._hot.write(work)
 
 
-def _begin(
-    connection: sqlite3.Connection, report: Report, user_id: str, caller: str, now: str
-) -> None:
-    at, owner = _text(report.at), (user_id, caller, report.device_id)
+def _begin(session: Session, report: Report, user_id: str, caller: str, now: str) -> None:
+    at, owner = text_of(report.at), (user_id, caller, report.device_id)
     source = (at, report.ip, report.user_agent, now)
-    if connection.execute(_ENDED, (report.id, *source, *owner, at)).rowcount == 0:
-        connection.execute(_BEGIN, (report.id, *owner, *source))
+    if session.run(_ENDED, (report.id, *source, *owner, at)).rowcount == 0:
+        session.run(_BEGIN, (report.id, *owner, *source))
 
 
-def _end(
-    connection: sqlite3.Connection, report: Report, user_id: str, caller: str, now: str
-) -> None:
-    at, owner = _text(report.at), (user_id, caller, report.device_id)
-    if connection.execute(_END, (report.id, at, now, *owner, at)).rowcount == 0:
-        connection.execute(_END_ALONE, (report.id, *owner, at, now))
+def _end(session: Session, report: Report, user_id: str, caller: str, now: str) -> None:
+    at, owner = text_of(report.at), (user_id, caller, report.device_id)
+    if session.run(_END, (report.id, at, now, *owner, at)).rowcount == 0:
+        session.run(_END_ALONE, (report.id, *owner, at, now))
 
 
 def _sign_in(
@@ -125,8 +121,4 @@ def _sign_in(
 
 
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return None if text is None else instant(text)

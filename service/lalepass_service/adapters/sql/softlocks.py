@@ -1,19 +1,20 @@
 """Lanes in the database.
 
-Each step is one transaction on the hot path: atomic across processes, so that what `core.softlock`
-decides is decided on what is really there.
+Each change is one statement that does nothing unless the lane is as it was read: atomic across
+processes, so that what `core.softlock` decides is decided on what is really there.
 """
 
-import sqlite3
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from lalepass_service.adapters.sql.acts import Copy, no_copy
 from lalepass_service.adapters.sql.audit import INSERT, row_of
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.session import Either, Session, instant, text_of
 from lalepass_service.core.audit import Entry
-from lalepass_service.core.errors import Throttled
+from lalepass_service.core.errors import StoreUnavailable, Throttled
 from lalepass_service.core.model import UserId
 from lalepass_service.core.softlock import (
     FRESH,
@@ -22,7 +23,6 @@ from lalepass_service.core.softlock import (
     Bid,
     Debited,
     Lane,
-    Repeated,
     Ticket,
     Wait,
     charge,
@@ -35,25 +35,42 @@ _SEEN_AGAIN: Final = timedelta(days=1)
 
 _EVERYBODY: Final = b""
 
-_KNOWN: Final = "SELECT seen_at FROM known_sources WHERE user_id = ? AND source = ?"
-_KNOW: Final = """
-    INSERT INTO known_sources (user_id, source, seen_at) SELECT id, ?, ? FROM users WHERE id = ?
-    ON CONFLICT (user_id, source) DO UPDATE SET seen_at = excluded.seen_at
+_ATTEMPTS: Final = 64
+"""How often others may be quicker. Each time one of them has got on, so that many do."""
+
+# A row for each of the two lanes that there is, or one row without.
+_READ: Final = """
+    SELECT k.seen_at, l.lane, l.failures, l.not_before, l.ring FROM (SELECT 1 AS one) AS here
+    LEFT JOIN known_sources AS k ON k.user_id = ?1 AND k.source = ?2
+    LEFT JOIN lanes AS l ON l.account = ?1 AND l.lane IN (?2, ?3)
 """
 _LANE: Final = "SELECT failures, not_before, ring FROM lanes WHERE account = ? AND lane = ?"
 _LANES: Final = "SELECT failures, not_before, ring FROM lanes WHERE account = ? ORDER BY lane"
-_STORE: Final = """
+_BEGIN: Final = """
     INSERT INTO lanes (account, lane, failures, not_before, ring, changed_at)
-    VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (account, lane) DO UPDATE SET failures = excluded.failures,
-        not_before = excluded.not_before, ring = excluded.ring, changed_at = excluded.changed_at
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account, lane) DO NOTHING
 """
+_SWAP: Final = """
+    UPDATE lanes SET failures = ?, not_before = ?, ring = ?, changed_at = ?
+    WHERE account = ? AND lane = ? AND failures = ? AND ring = ? AND not_before """
+_SWAP_IF_SAME: Final = Either(
+    sqlite=_SWAP + "IS ?",
+    postgresql=_SWAP + "IS NOT DISTINCT FROM ?",
+)
+_KNOW: Final = """
+    INSERT INTO known_sources (user_id, source, seen_at) SELECT id, ?, {} FROM users WHERE id = ?
+    ON CONFLICT (user_id, source) DO UPDATE SET seen_at = excluded.seen_at
+    WHERE known_sources.seen_at <= ? OR known_sources.seen_at >= ?
+"""
+_KNOW_FROM_NOW: Final = Either(
+    sqlite=_KNOW.format("?"), postgresql=_KNOW.format("CAST(? AS timestamptz)")
+)
 _FORGET: Final = "DELETE FROM lanes WHERE account = ? AND lane = ?"
 _FORGET_ALL: Final = "DELETE FROM lanes WHERE account = ?"
 _FORGET_SOURCES: Final = "DELETE FROM known_sources WHERE user_id = ?"
 _SWEEP_LANES: Final = """
     DELETE FROM lanes WHERE changed_at < ?
-    AND (lane != ? OR account NOT IN (SELECT id FROM users))
+    AND (lane != ? OR NOT EXISTS (SELECT 1 FROM users WHERE id = lanes.account))
 """
 _SWEEP_SOURCES: Final = "DELETE FROM known_sources WHERE seen_at < ?"
 
@@ -61,7 +78,7 @@ _SWEEP_SOURCES: Final = "DELETE FROM known_sources WHERE seen_at < ?"
 class SqlSoftLocks:
     """Implements `core.ports.SoftLocks`."""
 
-    def __init__(self, hot: HotPath, *, copy: Copy = no_copy) -> None:
+    def __init__(self, hot: Hot, *, copy: Copy = no_copy) -> None:
         self._hot = hot
         self._copy = copy
 
@@ -83,61 +100,67 @@ class SqlSoftLocks:
         Raises:
             StoreUnavailable: it could not be paid for.
         """
-        return await self._hot.write(partial(pay, bid=bid, now=now))
+        return await self._hot.step(partial(pay, bid=bid, now=now), key=bid.account)
 
     def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
         """The guess was right: begin anew in its lane, and know its source from now on.
 
-        Nobody waits for it: see the port, and `HotPath.post`.
+        Nobody waits for it: see the port, and `Hot.post`.
         """
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_FORGET, (ticket.account, ticket.lane))
-            if ticket.source and not _seen_lately(connection, user_id, ticket.source, now):
-                connection.execute(_KNOW, (ticket.source, _text(now), user_id))
+        def work(session: Session) -> None:
+            session.run(_FORGET, (ticket.account, ticket.lane))
+            if ticket.source:
+                lately = (text_of(now - _SEEN_AGAIN), text_of(now + _SEEN_AGAIN))
+                session.run(_KNOW_FROM_NOW, (ticket.source, text_of(now), user_id, *lately))
 
-        self._hot.post(work)
+        self._hot.post(work, key=ticket.account)
 
     async def give_back(self, ticket: Ticket, *, now: datetime) -> None:
         """The guess could not be verified: undo the debit."""
-        if not ticket.paid:
-            return
-
-        def work(connection: sqlite3.Connection) -> None:
-            lane = _read(connection, ticket.account, ticket.lane)
-            _store(
-                connection, ticket.account, ticket.lane, give_back(lane, guess=ticket.guess), now
-            )
-
-        await self._hot.write(work)
+        if ticket.paid:
+            await self._change(ticket, partial(give_back, guess=ticket.guess), now)
 
     async def charge(self, ticket: Ticket, *, now: datetime) -> None:
         """A repeated guess was wrong: debit it now if nobody's debit stands for it any more."""
+        await self._change(ticket, partial(charge, guess=ticket.guess, now=now), now)
 
-        def work(connection: sqlite3.Connection) -> None:
-            lane = _read(connection, ticket.account, ticket.lane)
-            charged = charge(lane, guess=ticket.guess, now=now)
-            if charged != lane:
-                _store(connection, ticket.account, ticket.lane, charged, now)
+    async def _change(self, ticket: Ticket, change: Callable[[Lane], Lane], now: datetime) -> None:
+        """Change a lane.
 
-        await self._hot.write(work)
+        Raises:
+            StoreUnavailable: that did not succeed.
+        """
+
+        def work(session: Session) -> None:
+            for _ in range(_ATTEMPTS):
+                row = session.run(_LANE, (ticket.account, ticket.lane)).fetchone()
+                before = None if row is None else _lane(*row)
+                after = change(before or FRESH)
+                if after == (before or FRESH) or _swap(
+                    session, ticket.account, ticket.lane, before, after, now
+                ):
+                    return
+            raise StoreUnavailable
+
+        await self._hot.step(work, key=ticket.account)
 
     async def lanes(self, account: str) -> tuple[Lane, ...]:
         """Return what is remembered of wrong passwords, for every lane that has any."""
 
-        def work(connection: sqlite3.Connection) -> tuple[Lane, ...]:
-            return tuple(_lane(*row) for row in connection.execute(_LANES, (account,)))
+        def work(session: Session) -> tuple[Lane, ...]:
+            return tuple(_lane(*row) for row in session.run(_LANES, (account,)))
 
-        # It writes nothing, but what was posted comes before a write only.
-        return await self._hot.write(work)
+        # It writes nothing, but what was posted comes before a step only.
+        return await self._hot.step(work, key=account)
 
     async def unlock(self, account: str, *, act: Entry | None) -> bool:
         """Forget all wrong passwords. Returns False if there were none."""
 
-        def work(connection: sqlite3.Connection) -> bool:
-            locked = connection.execute(_FORGET_ALL, (account,)).rowcount > 0
+        def work(session: Session) -> bool:
+            locked = session.run(_FORGET_ALL, (account,)).rowcount > 0
             if locked and act is not None:
-                connection.execute(INSERT, row_of(act))
+                session.run(INSERT, row_of(act))
             return locked
 
         unlocked = await self._hot.write(work)
@@ -148,77 +171,86 @@ class SqlSoftLocks:
     async def forget(self, account: str) -> None:
         """Forget wrong passwords and known sources, as the change of a password has done before."""
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_FORGET_ALL, (account,))
-            connection.execute(_FORGET_SOURCES, (account,))
+        def work(session: Session) -> None:
+            session.run(_FORGET_ALL, (account,))
+            session.run(_FORGET_SOURCES, (account,))
 
         await self._hot.write(work)
 
     async def sweep(self, *, before: datetime) -> int:
         """Forget sources and their lanes, and names that nobody has, unless used since."""
 
-        def work(connection: sqlite3.Connection) -> int:
-            lanes = connection.execute(_SWEEP_LANES, (_text(before), _EVERYBODY)).rowcount
-            return lanes + connection.execute(_SWEEP_SOURCES, (_text(before),)).rowcount
+        def work(session: Session) -> int:
+            lanes = session.run(_SWEEP_LANES, (text_of(before), _EVERYBODY)).rowcount
+            return lanes + session.run(_SWEEP_SOURCES, (text_of(before),)).rowcount
 
         return await self._hot.write(work)
 
 
-def pay(connection: sqlite3.Connection, bid: Bid, now: datetime) -> Ticket | Wait:
-    """Pay for a guess, if it may be made. Inside a transaction that writes."""
-    account, source, guess = bid.account, bid.source, bid.guess
-    lane = source if _is_known(connection, account, source, now) else _EVERYBODY
-    decision = debit(_read(connection, account, lane), guess=guess, now=now)
-    if isinstance(decision, Wait):
-        return decision
-    if isinstance(decision, Debited):
-        _store(connection, account, lane, decision.lane, now)
-    paid = not isinstance(decision, Repeated)
-    return Ticket(account=account, lane=lane, guess=guess, source=source, paid=paid)
+def pay(session: Session, bid: Bid, now: datetime) -> Ticket | Wait:
+    """Pay for a guess, if it may be made.
+
+    What was decided is written only if the lane still is as it was read. In a transaction on SQLite
+    it always is; elsewhere another process may have been quicker, and then it is decided anew.
+
+    Raises:
+        StoreUnavailable: others were quicker again and again.
+    """
+    for _ in range(_ATTEMPTS):
+        lane, before = _read(session, bid, now)
+        decision = debit(before or FRESH, guess=bid.guess, now=now)
+        if isinstance(decision, Wait):
+            return decision
+        ticket = Ticket(
+            account=bid.account,
+            lane=lane,
+            guess=bid.guess,
+            source=bid.source,
+            paid=isinstance(decision, Debited),
+        )
+        if not isinstance(decision, Debited) or _swap(
+            session, bid.account, lane, before, decision.lane, now
+        ):
+            return ticket
+    raise StoreUnavailable
 
 
-def _is_known(connection: sqlite3.Connection, account: str, source: bytes, now: datetime) -> bool:
-    """Whether somebody entered this account from there lately."""
-    seen_at = _seen_at(connection, account, source)
-    # Not from the future, either: the clock may have been wrong when it was written down.
-    return seen_at is not None and -_SEEN_AGAIN < now - seen_at < KNOWN_FOR
+def _read(session: Session, bid: Bid, now: datetime) -> tuple[bytes, Lane | None]:
+    """Return in which lane the guess is made, and what is remembered of it."""
+    rows = session.run(_READ, (bid.account, bid.source, _EVERYBODY)).fetchall()
+    seen_at = rows[0][0]
+    known = bid.source and seen_at is not None and _is_known(instant(seen_at), now)
+    lane = bid.source if known else _EVERYBODY
+    return lane, next((_lane(*cells) for _, name, *cells in rows if name == lane), None)
 
 
-def _seen_lately(
-    connection: sqlite3.Connection, account: str, source: bytes, now: datetime
-) -> bool:
-    seen_at = _seen_at(connection, account, source)
-    return seen_at is not None and abs(now - seen_at) < _SEEN_AGAIN
+def _is_known(seen_at: datetime, now: datetime) -> bool:
+    """Whether somebody entered from there lately.
+
+    Not in the future, either: the clock may have been wrong when it was written down.
+    """
+    return -_SEEN_AGAIN < now - seen_at < KNOWN_FOR
 
 
-def _seen_at(connection: sqlite3.Connection, account: str, source: bytes) -> datetime | None:
-    if not source:
-        return None
-    row = connection.execute(_KNOWN, (account, source)).fetchone()
-    return None if row is None else datetime.fromisoformat(row[0])
-
-
-def _read(connection: sqlite3.Connection, account: str, lane: bytes) -> Lane:
-    row = connection.execute(_LANE, (account, lane)).fetchone()
-    return FRESH if row is None else _lane(*row)
-
-
-def _lane(failures: int, not_before: str | None, ring: bytes) -> Lane:
+def _lane(failures: int, not_before: str | datetime | None, ring: bytes) -> Lane:
     return Lane(
         failures=failures,
-        not_before=None if not_before is None else datetime.fromisoformat(not_before),
+        not_before=None if not_before is None else instant(not_before),
         ring=tuple(ring[start : start + GUESS_BYTES] for start in range(0, len(ring), GUESS_BYTES)),
     )
 
 
-def _store(
-    connection: sqlite3.Connection, account: str, lane: bytes, state: Lane, now: datetime
-) -> None:
-    not_before = None if state.not_before is None else _text(state.not_before)
-    row = (account, lane, state.failures, not_before, b"".join(state.ring), _text(now))
-    connection.execute(_STORE, row)
+def _swap(
+    session: Session, account: str, name: bytes, before: Lane | None, after: Lane, now: datetime
+) -> bool:
+    """Write a lane in the place of what was read. Returns False if that is not there any more."""
+    if before is None:
+        return session.run(_BEGIN, (account, name, *_cells(after), text_of(now))).rowcount > 0
+    failures, not_before, ring = _cells(before)
+    same = (account, name, failures, ring, not_before)
+    return session.run(_SWAP_IF_SAME, (*_cells(after), text_of(now), *same)).rowcount > 0
 
 
-def _text(moment: datetime) -> str:
-    """Return a time as `tables.Instant` writes it."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+def _cells(lane: Lane) -> tuple[int, str | None, bytes]:
+    not_before = None if lane.not_before is None else text_of(lane.not_before)
+    return lane.failures, not_before, b"".join(lane.ring)

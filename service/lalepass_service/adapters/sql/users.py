@@ -22,7 +22,7 @@ from lalepass_service.adapters.sql.changes import (
 )
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.followers import mark_changed, order_sign_out
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot import Hot
 from lalepass_service.adapters.sql.tables import passwords, retired_names, users
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import UnreadableRecord
@@ -44,7 +44,7 @@ class SqlUsers:
         self,
         database: Database,
         vault: Vault | None = None,
-        hot: HotPath | None = None,
+        hot: Hot | None = None,
         *,
         copy: Copy = no_copy,
     ) -> None:
@@ -155,7 +155,7 @@ class SqlUsers:
         """Put a fresh record of the same password in the place of `old`, if that is still there."""
         unchanged = (passwords.c.user_id == user_id) & (passwords.c.phc == old.stored)
         change = update(passwords).where(unchanged)
-        async with self._database.write() as connection:
+        async with self._database.write(beside=True) as connection:
             # Sealed inside the transaction, so that no key is retired meanwhile: see `vault`.
             fresh = change.values(self._sealed(user_id, new))
             return (await connection.execute(fresh)).rowcount > 0

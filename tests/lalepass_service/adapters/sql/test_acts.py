@@ -96,7 +96,7 @@ from pathlib import Path
 from uuid import uuid4
 from lalepass_service.adapters.sql.callers import SqlCallers
 from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.audit import Actor, Event

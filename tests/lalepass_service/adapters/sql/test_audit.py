@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lalepass_service.adapters.sql.audit import SqlTrail
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import UserId

@@ -10,7 +10,7 @@ import pytest
 
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.feed import SqlChanges
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.model import UserState
 from lalepass_service.core.watch import Watch

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.core.errors import StoreUnavailable
 from tests.lalepass_service.waiting import until
 

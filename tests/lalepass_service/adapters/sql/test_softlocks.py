@@ -16,7 +16,7 @@ GUESS = """
 import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.core.errors import Throttled
 
@@ -52,7 +52,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.core.softlock import STOP_AT
 

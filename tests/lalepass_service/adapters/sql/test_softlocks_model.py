@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.hot import HotPath
+from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from lalepass_service.adapters.sql.migrations.columns import FLAG, TEXT, TIME, flag_check
+
 revision = "0001"
 down_revision = None
 
@@ -11,14 +13,14 @@ def upgrade() -> None:
     """Make the tables."""
     op.create_table(
         "users",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("localpart", sa.Text(), nullable=False),
-        sa.Column("display_name", sa.Text()),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("admin", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("localpart", TEXT, nullable=False),
+        sa.Column("display_name", TEXT),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("admin", FLAG, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.CheckConstraint("state IN ('active', 'disabled')", name=op.f("ck_users_state")),
-        sa.CheckConstraint("admin IN (0, 1)", name=op.f("ck_users_admin")),
+        flag_check(op.f("ck_users_admin"), "admin"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("localpart", name=op.f("uq_users_localpart")),
         sqlite_strict=True,
@@ -27,17 +29,17 @@ def upgrade() -> None:
     _owned_list("user_phones", "number")
     op.create_table(
         "passwords",
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("phc", sa.Text(), nullable=False),
-        sa.Column("changed_at", sa.Text(), nullable=False),
+        sa.Column("user_id", TEXT, nullable=False),
+        sa.Column("phc", TEXT, nullable=False),
+        sa.Column("changed_at", TIME, nullable=False),
         _owner("passwords"),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_passwords")),
         sqlite_strict=True,
     )
     op.create_table(
         "retired_names",
-        sa.Column("localpart", sa.Text(), nullable=False),
-        sa.Column("retired_at", sa.Text(), nullable=False),
+        sa.Column("localpart", TEXT, nullable=False),
+        sa.Column("retired_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("localpart", name=op.f("pk_retired_names")),
         sqlite_strict=True,
     )
@@ -56,9 +58,9 @@ def downgrade() -> None:
 def _owned_list(table: str, value: str) -> None:
     op.create_table(
         table,
-        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("user_id", TEXT, nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column(value, sa.Text(), nullable=False),
+        sa.Column(value, TEXT, nullable=False),
         _owner(table),
         sa.PrimaryKeyConstraint("user_id", "position", name=op.f(f"pk_{table}")),
         sa.UniqueConstraint(value, name=op.f(f"uq_{table}_{value}")),
@@ -75,12 +77,12 @@ def _owner(table: str) -> sa.ForeignKeyConstraint:
 def _tokens() -> None:
     op.create_table(
         "tokens",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("scopes", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("scopes", TEXT, nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", sa.Text(), nullable=False),
-        sa.Column("revoked_at", sa.Text()),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("revoked_at", TIME),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
         sqlite_strict=True,
     )

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from lalepass_service.adapters.sql.migrations.columns import FLAG, NUMBER, TEXT, TIME
+
 revision = "0002"
 down_revision = "0001"
 
@@ -27,15 +29,16 @@ def downgrade() -> None:
 def _passwords() -> None:
     # SQLite can't add a constraint to a table: this builds it anew, in the same transaction.
     with op.batch_alter_table("passwords", table_kwargs={"sqlite_strict": True}) as table:
-        table.add_column(sa.Column("normal_form", sa.Text(), nullable=False, server_default="nfc"))
-        table.add_column(sa.Column("key_id", sa.Text()))
-        table.add_column(sa.Column("must_change", sa.Integer(), nullable=False, server_default="0"))
-        table.add_column(sa.Column("expires_at", sa.Text()))
-        table.add_column(sa.Column("scheme", sa.Text(), nullable=False, server_default="argon2id"))
+        table.add_column(sa.Column("normal_form", TEXT, nullable=False, server_default="nfc"))
+        table.add_column(sa.Column("key_id", TEXT))
+        table.add_column(sa.Column("must_change", FLAG, nullable=False, server_default=sa.false()))
+        table.add_column(sa.Column("expires_at", TIME))
+        table.add_column(sa.Column("scheme", TEXT, nullable=False, server_default="argon2id"))
         table.create_check_constraint(
             op.f("ck_passwords_normal_form"), "normal_form IN ('nfc', 'nfkc', 'none')"
         )
-        table.create_check_constraint(op.f("ck_passwords_must_change"), "must_change IN (0, 1)")
+        if op.get_context().dialect.name == "sqlite":
+            table.create_check_constraint(op.f("ck_passwords_must_change"), "must_change IN (0, 1)")
     op.create_index(op.f("ix_passwords_key_id"), "passwords", ["key_id"])
     op.create_index(op.f("ix_passwords_scheme"), "passwords", ["scheme"])
 
@@ -43,12 +46,12 @@ def _passwords() -> None:
 def _lanes() -> None:
     op.create_table(
         "lanes",
-        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("account", TEXT, nullable=False),
         sa.Column("lane", sa.LargeBinary(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("not_before", sa.Text()),
+        sa.Column("not_before", TIME),
         sa.Column("ring", sa.LargeBinary(), nullable=False),
-        sa.Column("changed_at", sa.Text(), nullable=False),
+        sa.Column("changed_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("account", "lane", name=op.f("pk_lanes")),
         sqlite_strict=True,
     )
@@ -58,9 +61,9 @@ def _lanes() -> None:
 def _known_sources() -> None:
     op.create_table(
         "known_sources",
-        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("user_id", TEXT, nullable=False),
         sa.Column("source", sa.LargeBinary(), nullable=False),
-        sa.Column("seen_at", sa.Text(), nullable=False),
+        sa.Column("seen_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["user_id"],
             ["users.id"],
@@ -76,17 +79,17 @@ def _known_sources() -> None:
 def _audit() -> None:
     op.create_table(
         "audit",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("at", sa.Text(), nullable=False),
-        sa.Column("event", sa.Text(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("user_id", sa.Text()),
-        sa.Column("localpart", sa.Text()),
-        sa.Column("source_ip", sa.Text()),
-        sa.Column("user_agent", sa.Text()),
-        sa.Column("request_id", sa.Text()),
-        sa.Column("details", sa.Text()),
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("event", TEXT, nullable=False),
+        sa.Column("outcome", TEXT, nullable=False),
+        sa.Column("actor", TEXT, nullable=False),
+        sa.Column("user_id", TEXT),
+        sa.Column("localpart", TEXT),
+        sa.Column("source_ip", TEXT),
+        sa.Column("user_agent", TEXT),
+        sa.Column("request_id", TEXT),
+        sa.Column("details", TEXT),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
         sqlite_strict=True,
     )

@@ -1,0 +1,188 @@
+"""A PostgreSQL server: what is to be known to connect to it, and how that is done.
+
+Nothing here is particular to one connection: a pooler in transaction mode may give each transaction
+another one. So there are no prepared statements, and nothing is SET.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import DeadlockDetected, ReadOnlySqlTransaction, SerializationFailure
+from psycopg.raw_cursor import RawCursor
+from psycopg.rows import tuple_row
+
+from lalepass_service.adapters.sql.session import PostgresSession
+from lalepass_service.core.errors import StoreUnavailable
+from lalepass_service.core.model import Password
+
+# It tells of connections that were lost, with what the server said about them.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+WRITER: Final = 0x4C616C65_00000001
+"""The advisory lock of whoever writes anything but counters, one at a time over all processes.
+
+It makes PostgreSQL what the code was written for: what is read inside such a transaction stays as
+it is until its end, and numbers become visible in their order, so that who follows the feed or the
+trail by them misses none. The price is a few hundred such changes a second."""
+
+MIGRATION: Final = 0x4C616C65_00000002
+"""The advisory lock of whoever changes the tables."""
+
+LOCK: Final = f"SELECT pg_advisory_xact_lock({WRITER})"
+LOCK_SHARED: Final = f"SELECT pg_advisory_xact_lock_shared({WRITER})"
+BEGIN_WRITING: Final = f"BEGIN; {LOCK}"
+
+_REFUSED_OPTIONS: Final = "unsupported startup parameter"
+"""What PgBouncer says of `options`, unless it is told to ignore them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """Where the database is."""
+
+    url: str
+    """As libpq takes it, without the password: several hosts, `target_session_attrs`, `sslmode`."""
+    password: Password | None = field(default=None, repr=False)
+    timeout: float = 3.0
+    """Seconds that a statement, and a connection, may take."""
+    connections: int = 4
+
+    def __str__(self) -> str:
+        """Return the address: who reads it in a message needs no more."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+    def parameters(self, *, options: bool = True) -> dict[str, Any]:
+        """Return what psycopg's `connect` takes.
+
+        Args:
+            options: whether to have the server watch over time as well. What a process leaves
+                behind that is cut off from it would otherwise hold its locks for hours.
+        """
+        milliseconds = round(self.timeout * 1000)
+        known: dict[str, Any] = {
+            "application_name": "lalepass",
+            "connect_timeout": max(2, round(self.timeout)),
+            # A peer that is gone is noticed, also in the middle of an answer.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": milliseconds * 2,
+            "target_session_attrs": "read-write",
+            # the address wins
+            **_given(self.url),
+            "autocommit": True,
+            "prepare_threshold": None,
+        }
+        if self.password is not None:
+            known["password"] = self.password.reveal()
+        if options and "options" not in known:
+            known["options"] = _options(milliseconds)
+        return known
+
+
+def _given(url: str) -> dict[str, Any]:
+    return {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
+
+
+def _options(milliseconds: int) -> str:
+    settings: Mapping[str, int] = {
+        "statement_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds * 2,
+        "tcp_keepalives_idle": 5,
+        "tcp_keepalives_interval": 2,
+        "tcp_keepalives_count": 3,
+    }
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def connect(server: PostgresServer, **more: Any) -> "psycopg.Connection[Any]":  # noqa: ANN401 - as psycopg's
+    """Open a connection.
+
+    Raises:
+        psycopg.Error: that did not succeed.
+    """
+    parameters = server.parameters() | more
+    try:
+        return psycopg.connect(**parameters)
+    except psycopg.OperationalError as error:
+        if _REFUSED_OPTIONS not in str(error):
+            raise
+    return psycopg.connect(**(server.parameters(options=False) | more))
+
+
+async def connect_async(server: PostgresServer) -> "psycopg.AsyncConnection[Any]":
+    """Open a connection for the event loop.
+
+    Raises:
+        psycopg.Error: that did not succeed.
+    """
+    # SQLAlchemy begins its transactions as the driver does.
+    more = {"autocommit": False}
+    try:
+        return await psycopg.AsyncConnection.connect(**(server.parameters() | more))
+    except psycopg.OperationalError as error:
+        if _REFUSED_OPTIONS not in str(error):
+            raise
+    return await psycopg.AsyncConnection.connect(**(server.parameters(options=False) | more))
+
+
+class OpenSession:
+    """A session with the connection that it belongs to."""
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        self.connection = connection
+        self.session = PostgresSession(connection)
+
+    @classmethod
+    def to(cls, server: PostgresServer) -> Self:
+        """Connect.
+
+        Raises:
+            psycopg.Error: that did not succeed.
+        """
+        return cls(connect(server, cursor_factory=RawCursor, row_factory=tuple_row))
+
+    def cut(self) -> None:
+        """End what it waits for. May be called on another thread."""
+        with suppress(OSError, psycopg.Error):
+            twin = os.dup(self.connection.pgconn.socket)
+            with socket.socket(fileno=twin) as line:
+                line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close it, whatever state it is in."""
+        with suppress(psycopg.Error, OSError):
+            self.connection.close()
+
+
+def passing(error: Exception) -> bool:
+    """Whether the same may succeed when it is done again at once."""
+    return isinstance(error, DeadlockDetected | SerializationFailure)
+
+
+def moved(error: Exception) -> bool:
+    """Whether it says that this server is not the one that is written to, any more."""
+    return isinstance(error, ReadOnlySqlTransaction)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what psycopg and the system raise into StoreUnavailable.
+
+    Not IntegrityError, which says something about the data.
+    """
+    try:
+        yield
+    except psycopg.IntegrityError:
+        raise
+    except (psycopg.Error, OSError) as exc:
+        raise StoreUnavailable from exc

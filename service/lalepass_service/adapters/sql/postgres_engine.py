@@ -1,0 +1,53 @@
+"""The database on a server, for everything but the hot path."""
+
+from functools import partial
+from typing import Final
+
+from sqlalchemy import AsyncAdaptedQueuePool, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.postgres import (
+    LOCK,
+    LOCK_SHARED,
+    PostgresServer,
+    connect_async,
+    moved,
+)
+
+_RECYCLE_SECONDS: Final = 900
+
+
+def open_server(server: PostgresServer) -> Database:
+    """Open a database on a server. Nothing is read before the first use.
+
+    No call takes more than three times as long as `server.timeout` says, and a second.
+    """
+    engine = create_async_engine(
+        "postgresql+psycopg://",
+        async_creator=partial(connect_async, server),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=server.connections,
+        max_overflow=0,
+        pool_timeout=server.timeout,
+        # A connection that the server has closed meanwhile is replaced before it is used.
+        pool_pre_ping=True,
+        pool_recycle=_RECYCLE_SECONDS,
+        hide_parameters=True,
+    )
+    event.listen(engine.sync_engine, "handle_error", _leave_who_moved)
+    return Database(engine, seconds=3 * server.timeout, begin=_take_turns)
+
+
+async def _take_turns(connection: AsyncConnection, *, beside: bool) -> None:
+    await connection.exec_driver_sql(LOCK_SHARED if beside else LOCK)
+
+
+def _leave_who_moved(context: ExceptionContext) -> None:
+    """After a failover the old server may answer still, and refuse to write: look for the new one.
+
+    SQLAlchemy then gives up all connections of the pool.
+    """
+    if isinstance(context.original_exception, Exception) and moved(context.original_exception):
+        context.is_disconnect = True
