@@ -168,11 +168,11 @@ def raised(lane: Lane, *, seen: Lane) -> Lane:
     """Return the lane, or what was seen of it before if that counted more: it was lost since."""
     if seen.failures <= lane.failures:
         return lane
-    others = tuple(guess for guess in seen.ring if guess not in lane.ring)
+    others = tuple(guess for guess in lane.ring if guess not in seen.ring)
     return Lane(
         failures=seen.failures,
         not_before=_later(lane.not_before, seen.not_before),
-        ring=(*others, *lane.ring)[-RING_SIZE:],
+        ring=(*seen.ring, *others)[-RING_SIZE:],
     )
 
 

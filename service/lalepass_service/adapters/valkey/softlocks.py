@@ -228,7 +228,7 @@ class ValkeySoftLocks:
         self._client = client
         self._digests = digests
         self._acts = acts
-        self._memory = memory or NoMemory()
+        self._memory = NoMemory() if memory is None else memory
         self._turns = Turns()
         self._posted: dict[str, list[Callable[[], Awaitable[None]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
