@@ -12,7 +12,11 @@ from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import synapse.module_api
-from synapse.logging.context import PreserveLoggingContext, make_deferred_yieldable
+from synapse.logging.context import (
+    PreserveLoggingContext,
+    make_deferred_yieldable,
+    run_in_background,
+)
 from synapse.module_api import ModuleApi
 from twisted.internet import defer, reactor
 from twisted.internet.interfaces import IReactorTime
@@ -39,6 +43,14 @@ class Background(Protocol):
 
     def pause(self, seconds: float) -> Awaitable[None]:
         """Wait; 0 lets others have a turn."""
+        ...
+
+    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it, and give it up if it has not ended by then.
+
+        Raises:
+            twisted.internet.defer.TimeoutError: it was given up.
+        """
         ...
 
     async def in_thread(self, work: Callable[[], T]) -> T:
@@ -71,6 +83,12 @@ class SynapseBackground:
     async def pause(self, seconds: float) -> None:
         """Wait on the reactor's clock."""
         await self._homeserver.sleep(seconds)
+
+    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it in the logging context of who asks, and cancel it when its time is over."""
+        done: defer.Deferred[T] = run_in_background(work)
+        done.addTimeout(seconds, cast("IReactorTime", reactor))
+        return await make_deferred_yieldable(done)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Use a thread of its own: ten stuck calls in Synapse's pool freeze the homeserver.

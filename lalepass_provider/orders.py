@@ -29,6 +29,9 @@ _FORGET_SECONDS: Final = 600.0
 """For so long one that made room was not repeated: the service has a newer order in its place."""
 
 _MAX_REMEMBERED: Final = 1000
+_LONGEST: Final = 120.0
+"""Seconds for one order. To end a thousand sessions takes a few; what hangs for longer would keep
+all that come behind it."""
 _TICK: Final = 0.5
 """Seconds between two looks at what waits for another try: a new order waits no longer."""
 
@@ -176,7 +179,10 @@ class SignOuts:
     async def _carry_out(self, pending: _Pending) -> bool:
         order = pending.order
         try:
-            results = await self._sessions.end_older(order.localpart, than_ms=pending.given_ms)
+            results = await self._background.within(
+                _LONGEST,
+                lambda: self._sessions.end_older(order.localpart, than_ms=pending.given_ms),
+            )
         except Exception:
             seconds = pending.backoff.failed()
             pending.not_before = self._monotonic() + seconds

@@ -123,6 +123,11 @@ class FakeBackground:
             self.pauses.append(seconds)
         return task.deferLater(self.clock, seconds or _TURN, lambda: None)
 
+    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+        done = defer.ensureDeferred(_coroutine(work()))
+        done.addTimeout(seconds, self.clock)
+        return await done
+
     async def in_thread(self, work: Callable[[], T]) -> T:
         return work()
 

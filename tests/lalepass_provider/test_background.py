@@ -87,6 +87,21 @@ def test_the_end_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @on_reactor
+async def test_what_does_not_end_is_given_up() -> None:
+    it = SynapseBackground(cast("Any", Homeserver()))
+
+    async def answer() -> int:
+        return 42
+
+    async def hang() -> None:
+        await defer.Deferred()
+
+    assert await it.within(60, answer) == 42
+    with pytest.raises(defer.TimeoutError):
+        await it.within(0.01, hang)
+
+
+@on_reactor
 async def test_what_blocks_is_done_in_a_thread() -> None:
     def fail() -> None:
         raise OSError("the disk is full")

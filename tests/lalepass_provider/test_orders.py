@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 from prometheus_client import CollectorRegistry
+from twisted.internet import defer
 
 from lalepass_provider import orders
 from lalepass_provider.errors import Unreachable
@@ -23,10 +24,13 @@ class Sessions:
     def __init__(self) -> None:
         self.told: list[tuple[str, int]] = []
         self.failing: set[str] = set()
+        self.hanging: set[str] = set()
         self.unknown: set[str] = set()
 
     async def end_older(self, localpart: str, *, than_ms: int) -> Sequence[SessionsEnded]:
         self.told.append((localpart, than_ms))
+        if localpart in self.hanging:
+            await defer.Deferred()
         if localpart in self.failing:
             raise RuntimeError("the database is away")
         if localpart in self.unknown:
@@ -161,6 +165,25 @@ def test_one_that_fails_is_tried_again_and_holds_up_nobody(
     it.run(61)
     assert "o1" in it.done
     assert it.service.orders == {}
+
+
+def test_one_that_hangs_is_given_up_and_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    it = Ordering()
+    it.sessions.hanging = {"stuck"}
+    it.service.order("o1", "stuck")
+    it.service.order("o2", "bob")
+    it.deliver()
+    it.run(100)
+    assert it.done == ()
+
+    with caplog.at_level(logging.ERROR):
+        it.run(30)
+    assert "Order o1, to sign stuck out everywhere, failed" in caplog.text
+    assert it.service.acknowledged == [("o2",)]
+
+    it.sessions.hanging = set()
+    it.run(200)  # the try that hangs already is given up, too
+    assert set(it.done) == {"o1", "o2"}
 
 
 def test_a_name_that_is_not_here_is_acknowledged(caplog: pytest.LogCaptureFixture) -> None:
