@@ -5,10 +5,11 @@ import ipaddress
 import math
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -125,6 +126,11 @@ async def _serve(config: Config, listener: socket.socket, tls: ServerTls | None)
         server = _Server(uvicorn_settings(config.server, application, tls))
         server.url = f"{'https' if tls else 'http'}://{address(config.server)}"
         server.before_stop = service.followers.watch.stop
+        server.facts = {
+            "hashing": service.hasher.binding,
+            # The first one, made at the start.
+            "hash_milliseconds": round(1000 * service.hasher.load().seconds, 1),
+        }
         if tls is None:
             _warn_if_open(config.server)
         if config.keys.directory is None:
@@ -191,6 +197,8 @@ class _Server(uvicorn.Server):
     """
 
     url = ""
+    facts: Mapping[str, object] = MappingProxyType({})
+    """What else is said when it starts to answer."""
     before_stop: Callable[[], None] = staticmethod(lambda: None)
     """Lets those go who wait for something that may be long in coming."""
 
@@ -209,7 +217,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer, and say so."""
         await super().startup(sockets)
-        _log.info("ready", url=self.url)
+        _log.info("ready", url=self.url, **self.facts)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new requests, and finish the others."""
@@ -236,6 +244,8 @@ def openapi_document() -> dict[str, Any]:
 
 class _Idle:
     """Stands for the hasher."""
+
+    binding = ""
 
     def load(self) -> Any:  # noqa: ANN401 - nothing asks for it
         return None

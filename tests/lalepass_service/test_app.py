@@ -294,9 +294,11 @@ def test_json_is_for_machines(made: Service) -> None:
     with service.process() as process:
         process.wait_until_healthy()
 
-    events = [json.loads(line)["event"] for line in _log(service).splitlines()]
-    assert events[0] == "ready"
-    assert events[-1] == "stopped"
+    lines = [json.loads(line) for line in _log(service).splitlines()]
+    assert lines[0]["event"] == "ready"
+    assert lines[0]["hashing"] in {"libsodium", "avx2", "avx512"}
+    assert lines[0]["hash_milliseconds"] > 0
+    assert lines[-1]["event"] == "stopped"
 
 
 def test_the_committed_description_of_the_api_is_the_one_it_serves() -> None:

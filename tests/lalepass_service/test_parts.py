@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lalepass_service import parts
+from lalepass_service.adapters.hashing import choice
 from lalepass_service.config import Audit, Check, Config, Database, Hashing
 from lalepass_service.core.audit import document
 from lalepass_service.core.editing import NewUser
@@ -70,6 +71,18 @@ def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigFault, match="can't be read: No such file"):
         parts.check_hashing(config)
+
+
+def test_a_binding_that_is_not_there_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "LIBRARY", tmp_path / "none.so")
+    config = Config(
+        database=Database(path=tmp_path / "lalepass.db"), hashing=Hashing(binding="avx512")
+    )
+
+    with pytest.raises(ConfigFault, match=r"hashing\.binding: avx512: there is no .*none\.so"):
+        parts.choose_binding(config)
 
 
 ALICE = Attempt(identifier=ByLocalpart("alice"), password=Password(PASSWORD), caller="homeserver")

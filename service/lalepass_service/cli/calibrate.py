@@ -10,6 +10,7 @@ from lalepass_service.cli import console
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lalepass_service.adapters.hashing.bindings import Binding
     from lalepass_service.adapters.hashing.calibration import Machine, Measured, Proposal
 
 _Wanted = Annotated[
@@ -21,23 +22,38 @@ _Wanted = Annotated[
         help="The highest number that you expect, not the mean.",
     ),
 ]
+_Binding = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What hashes, as `binding` in [hashing]: auto, libsodium, avx2, avx512.",
+    ),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def calibrate(*, logins_per_second: _Wanted, as_json: _Json = False) -> None:
+def calibrate(
+    *, logins_per_second: _Wanted, binding: _Binding = "auto", as_json: _Json = False
+) -> None:
     """Measure this machine, and propose `[hashing]` for it. Changes nothing.
 
     Run it where the service is to run, with the limits of its container, while nothing else does.
     """
-    from lalepass_service.adapters.hashing import calibration, usable_cores  # noqa: PLC0415 - nacl
+    from lalepass_service.adapters.hashing import (  # noqa: PLC0415 - nacl
+        calibration,
+        usable_cores,
+    )
     from lalepass_service.adapters.hashing.available import available_memory_kib  # noqa: PLC0415
 
     machine = calibration.Machine(cores=usable_cores(), memory_kib=available_memory_kib())
-    measured = _measured(machine, logins_per_second)
+    hashing = _chosen(binding)
+    measured = _measured(machine, hashing, logins_per_second)
     proposal = calibration.propose(machine, measured, logins_per_second=logins_per_second)
     if as_json:
-        console.say_json(_document(machine, measured, proposal, logins_per_second))
+        found = _document(machine, measured, proposal, logins_per_second)
+        console.say_json({"binding": hashing.name, **found})
         return
+    console.say(f"hashing with {hashing.name}")
     _say_measured(machine, measured)
     console.say("")
     console.say(fragment(proposal, logins_per_second))
@@ -87,16 +103,31 @@ def _expectation(proposal: "Proposal", logins_per_second: float) -> list[str]:
     ]
 
 
-def _measured(machine: "Machine", logins_per_second: float) -> "list[Measured]":
+def _chosen(name: str) -> "Binding":
+    from lalepass_service.adapters.hashing import (  # noqa: PLC0415 - see above
+        NoSuchBinding,
+        calibration,
+        choose,
+    )
+
+    try:
+        # Each step is measured as if it were in the settings, when all of its memory may be kept.
+        return choose(name, memory_kib=calibration.LADDER[-1].memory_kib)
+    except NoSuchBinding as error:
+        raise typer.BadParameter(str(error), param_hint="--binding") from None
+
+
+def _measured(machine: "Machine", binding: "Binding", logins_per_second: float) -> "list[Measured]":
     """Climb the ladder as far as it can lead: each step is slower than the one before."""
     from lalepass_service.adapters.hashing import calibration  # noqa: PLC0415 - see above
 
     measured: list[Measured] = []
+    work = calibration.hashes_of(binding)
     for parameters in calibration.LADDER:
         threads = calibration.threads_that_fit(parameters, machine)
         if measured and threads < measured[0].threads:
             break
-        measured.append(calibration.measure(parameters, threads=max(1, threads)))
+        measured.append(calibration.measure(parameters, threads=max(1, threads), work=work))
         if measured[-1].rate < logins_per_second:
             break
     return measured

@@ -15,13 +15,17 @@ def group() -> None:
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Say whether the configuration is right, and whether the keys and blocklists are there."""
+    """Say whether the configuration is right, and whether the keys and blocklists are there.
+
+    Names what hashes on this machine, too.
+    """
     # The settings need pydantic, the parts need the hasher.
     from lalepass_service import config, parts  # noqa: PLC0415
 
     chosen = session(context)
     settings = chosen.load()
     parts.check_hashing(settings)
+    binding = parts.choose_binding(settings)
     parts.check_passwords(settings)
     parts.check_copy(settings)
     parts.check_valkey(settings)
@@ -30,3 +34,4 @@ def check(context: typer.Context) -> None:
     console.say(f"{file or 'the environment'}: all options are right")
     console.say(f"the database is {parts.store_of(settings)}")
     console.say(f"the keys are {where}")
+    console.say(f"hashes are made by {binding.name}")

@@ -94,6 +94,9 @@ class Hashing(Section):
     max_waiting: int = Field(256, ge=1, le=65535, description="a number from 1 to 65535")
     # Less than callers wait (the provider's default is 5 s), or they never hear our 503.
     deadline_seconds: float = Field(3.0, ge=0.1, le=60, description="seconds, from 0.1 to 60")
+    binding: Literal["auto", "libsodium", "avx2", "avx512"] = Field(
+        "auto", description="auto, libsodium, avx2 or avx512"
+    )
     synapse_pepper_path: str = Field(
         "", max_length=4096, description="the path of a file, or empty for no pepper"
     )

@@ -67,7 +67,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
         service_version: which release this is.
         counters: how those fare that replicas share, if they share any.
     """
-    counted = metrics.Metrics(load=hasher.load, trail=trail)
+    counted = metrics.Metrics(hasher=hasher, trail=trail)
     counted.count_waiting(lambda: followers.waiting)
     if counters is not None:
         counted.watch_counters(counters)

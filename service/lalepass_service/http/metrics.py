@@ -12,6 +12,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Info,
     ProcessCollector,
     generate_latest,
 )
@@ -57,9 +58,19 @@ class Load(Protocol):
         """Hashes that were done, since the start."""
         ...
 
+    @property
+    def seconds(self) -> float:
+        """What one hash takes, averaged over the last."""
+        ...
+
 
 class Hasher(Protocol):
     """The slow hash, as far as HTTP has to do with it."""
+
+    @property
+    def binding(self) -> str:
+        """The name of what hashes."""
+        ...
 
     def load(self) -> Load:
         """Return how busy it is."""
@@ -77,11 +88,16 @@ class Hasher(Protocol):
 class Metrics:
     """What is counted. Each application has its own, so that tests don't count each other."""
 
-    def __init__(self, *, load: Callable[[], Load], trail: Callable[[], Trail]) -> None:
+    def __init__(self, *, hasher: Hasher, trail: Callable[[], Trail]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.registry.register(_HasherCollector(load))
+        self.registry.register(_HasherCollector(hasher.load))
         self.registry.register(TrailCollector(trail))
+        Info(
+            "lalepass_hasher",
+            "What makes and verifies our own records",
+            registry=self.registry,
+        ).info({"binding": hasher.binding})
         self.requests = Counter(
             "lalepass_http_requests",
             "Requests by route and status",
@@ -167,6 +183,7 @@ class _HasherCollector(Collector):
             ("slots", "Hashes that can run at a time", load.slots),
             ("busy", "Hashes that run", load.busy),
             ("waiting", "Hashes that wait for a slot", load.waiting),
+            ("seconds", "What a hash takes, averaged over about the last twenty", load.seconds),
         ):
             yield GaugeMetricFamily(f"lalepass_hasher_{name}", what, value=value)
         for name, what, value in (

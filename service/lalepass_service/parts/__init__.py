@@ -16,7 +16,13 @@ from lalepass_service.parts.database import (
     store_faults,
     store_of,
 )
-from lalepass_service.parts.hashing import check_hashing, foreign_record, open_hasher, read_pepper
+from lalepass_service.parts.hashing import (
+    check_hashing,
+    choose_binding,
+    foreign_record,
+    open_hasher,
+    read_pepper,
+)
 from lalepass_service.parts.keys import key_directory, key_vault, require_keys, vault
 from lalepass_service.parts.operators import open_acts, open_directory, open_registry, open_trail
 from lalepass_service.parts.policy import check_passwords, open_policy
@@ -31,6 +37,7 @@ __all__ = [
     "check_hashing",
     "check_passwords",
     "check_valkey",
+    "choose_binding",
     "copy_of_acts",
     "file_of",
     "foreign_record",

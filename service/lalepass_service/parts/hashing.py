@@ -13,6 +13,7 @@ from lalepass_service.faults import ConfigFault
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.hashing import PasswordHasher
+    from lalepass_service.adapters.hashing.bindings import Binding
     from lalepass_service.config import Config
     from lalepass_service.core.model import NormalForm, PasswordRecord
 
@@ -59,6 +60,20 @@ def read_pepper(config: "Config") -> bytes:
     return pepper
 
 
+def choose_binding(config: "Config") -> "Binding":
+    """Return what hashes on this machine. Starts a process that tries it, and waits for that.
+
+    Raises:
+        ConfigFault: the one that the settings name can't be used.
+    """
+    from lalepass_service.adapters.hashing import NoSuchBinding, choose
+
+    try:
+        return choose(config.hashing.binding, memory_kib=config.hashing.memory_kib)
+    except NoSuchBinding as error:
+        raise ConfigFault(f"hashing.binding: {error}") from None
+
+
 def foreign_record(text: str, *, form: "NormalForm", synapse: bool) -> "PasswordRecord":
     """Return a record that another program made, once it is known and bounded.
 
@@ -77,7 +92,8 @@ async def open_hasher(
     """Start the hashing threads.
 
     Raises:
-        ConfigFault: the parameters are not acceptable, or the pepper can't be read.
+        ConfigFault: the parameters are not acceptable, the binding can't be used here, or the
+            pepper can't be read.
     """
     from lalepass_service.adapters.hashing import (
         Argon2Hasher,
@@ -87,6 +103,8 @@ async def open_hasher(
     )
 
     check_hashing(config)
+    # It waits for another process, and nothing else goes on yet.
+    binding = await asyncio.to_thread(choose_binding, config)
     own = Argon2Hasher(
         parameters=Argon2Parameters(
             memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations
@@ -94,6 +112,7 @@ async def open_hasher(
         threads=threads,
         max_waiting=config.hashing.max_waiting,
         deadline=config.hashing.deadline_seconds,
+        binding=binding,
     )
     hasher = PasswordHasher(
         own=own,

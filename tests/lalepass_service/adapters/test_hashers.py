@@ -9,18 +9,25 @@ from lalepass_service.adapters.memory import InstantHasher
 from lalepass_service.core.errors import UnreadableRecord
 from lalepass_service.core.model import Password, PasswordRecord
 from lalepass_service.core.ports import Hasher
+from tests.lalepass_service.adapters.hashing.compiling import BINDINGS, binding_of
 
 pytestmark = pytest.mark.anyio
 
 RIGHT = Password("M\u00fcller's horse")
 
 
-@pytest.fixture(params=["instant", "argon2"])
+@pytest.fixture(params=["instant", *BINDINGS])
 def hasher(request: pytest.FixtureRequest) -> Iterator[Hasher]:
     if request.param == "instant":
         yield InstantHasher()
         return
-    argon2 = Argon2Hasher(parameters=Argon2Parameters(), threads=1, max_waiting=9, deadline=60)
+    argon2 = Argon2Hasher(
+        parameters=Argon2Parameters(),
+        threads=1,
+        max_waiting=9,
+        deadline=60,
+        binding=binding_of(request.param),
+    )
     yield argon2
     argon2.close()
 

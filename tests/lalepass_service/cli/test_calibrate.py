@@ -30,7 +30,19 @@ def test_programs_read_the_same(operator: Operator) -> None:
     assert found["machines"] > 1
     assert found["machine"]["cores"] >= 1
     assert [each["parameters"]["memory_kib"] for each in found["measured"]] == [MIN_MEMORY_KIB]
-    assert set(found["hashing"]) == set(Hashing.model_fields) - {"synapse_pepper_path"}
+    assert set(found["hashing"]) == set(Hashing.model_fields) - {
+        "binding",
+        "synapse_pepper_path",
+    }
+    assert found["binding"] in {"libsodium", "avx2", "avx512"}
+
+
+def test_what_hashes_can_be_chosen(operator: Operator) -> None:
+    command = ("calibrate", "--logins-per-second", TOO_MANY)
+
+    said = operator.bare(*command, "--binding", "libsodium").done()
+    assert said.startswith("hashing with libsodium\n")
+    assert operator.bare(*command, "--binding", "md5").code == ExitCode.USAGE
 
 
 def test_a_peak_is_a_number_above_zero(operator: Operator) -> None:

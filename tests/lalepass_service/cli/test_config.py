@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from lalepass_service.adapters.hashing import choice, choose
 from lalepass_service.cli.console import ExitCode
-from tests.lalepass_service.cli.operator import Operator
+from tests.lalepass_service.cli.operator import PASSWORD, Operator
+from tools.processes import free_port
 
 
 def test_a_right_configuration_is_said_to_be_right(operator: Operator) -> None:
@@ -13,7 +15,23 @@ def test_a_right_configuration_is_said_to_be_right(operator: Operator) -> None:
         f"{operator.directory}/lalepass.toml: all options are right",
         f"the database is {operator.directory}/lalepass.db",
         f"the keys are in {operator.directory}/keys",
+        f"hashes are made by {choose('auto', memory_kib=19456).name}",
     ]
+
+
+@pytest.mark.parametrize(
+    "command", [["config", "check"], ["serve"], ["user", "add", "alice", "--password-stdin"]]
+)
+def test_what_is_to_hash_and_is_not_there_is_named_with_its_option(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("LALEPASS_HASHING__BINDING", "avx512")
+    monkeypatch.setattr(choice, "LIBRARY", operator.directory / "none.so")
+    monkeypatch.setenv("LALEPASS_SERVER__PORT", str(free_port()))
+
+    assert operator(*command, stdin=PASSWORD).refused(ExitCode.CONFIG) == (
+        f"hashing.binding: avx512: there is no {operator.directory}/none.so"
+    )
 
 
 @pytest.mark.parametrize("command", [["config", "check"], ["serve"], ["user", "list"]])

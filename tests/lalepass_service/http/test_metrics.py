@@ -61,6 +61,8 @@ async def test_the_load_of_the_hasher_is_shown_as_it_is_now(
     assert figures["lalepass_hasher_waiting"] == 3
     assert figures["lalepass_hasher_shed_total"] == 4
     assert figures["lalepass_hasher_completed_total"] == 5
+    assert figures["lalepass_hasher_seconds"] == 0.5
+    assert figures['lalepass_hasher_info{binding="avx512"}'] == 1
 
 
 async def test_it_is_shown_how_the_trail_fares(client: httpx.AsyncClient) -> None:

@@ -45,7 +45,7 @@ PASSWORD = "correct horse"
 WRONG = "battery staple"
 VERSION = "1.2.3"
 
-LOAD = HasherLoad(slots=2, busy=1, waiting=3, shed=4, completed=5)
+LOAD = HasherLoad(slots=2, busy=1, waiting=3, shed=4, completed=5, seconds=0.5)
 
 TRAIL = TrailState(waiting=6, lost=7, copy_failures=8, copy_lost=9)
 
@@ -166,6 +166,8 @@ class World:
 
 class Room:
     """The hasher, as HTTP sees it."""
+
+    binding = "avx512"
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,20 +1,16 @@
-"""Argon2id by libsodium, through PyNaCl, which releases the GIL while it hashes.
+"""Argon2id on threads of its own, by whichever binding was chosen: see `choice`.
 
-Measured against the argon2-cffi wheel it is 1.9 times as fast, since libsodium chooses AVX2 when it
-runs. It makes records with one lane only (p=1) and verifies those of others with any number.
+New records have one lane (p=1), which is what one core can do; those of others have any number.
 """
 
-import errno
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Final
 
-from nacl import bindings
-from nacl._sodium import ffi  # type: ignore[import-not-found]  # a compiled module without types
-from nacl.exceptions import CryptoError, InvalidkeyError
-
+from lalepass_service.adapters.hashing.bindings import Binding, Sodium
 from lalepass_service.adapters.hashing.formats import Known, identify
 from lalepass_service.adapters.hashing.kinds import (
     MAX_ARGON2_ITERATIONS,
@@ -22,12 +18,7 @@ from lalepass_service.adapters.hashing.kinds import (
 )
 from lalepass_service.adapters.hashing.octets import octets_of
 from lalepass_service.adapters.hashing.slots import HasherLoad, Slots
-from lalepass_service.core.errors import (
-    InvalidInput,
-    Overloaded,
-    PasswordRejected,
-    UnreadableRecord,
-)
+from lalepass_service.core.errors import InvalidInput, PasswordRejected, UnreadableRecord
 from lalepass_service.core.model import NormalForm, Password, PasswordRecord
 
 MIN_MEMORY_KIB: Final = 19456
@@ -36,8 +27,6 @@ MIN_ITERATIONS: Final = 2
 
 MAX_MEMORY_KIB: Final = MAX_ARGON2_MEMORY_KIB
 MAX_ITERATIONS: Final = MAX_ARGON2_ITERATIONS
-
-_NO_MEMORY_RETRY_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +61,20 @@ class Argon2Hasher:
     """
 
     def __init__(
-        self, *, parameters: Argon2Parameters, threads: int, max_waiting: int, deadline: float
+        self,
+        *,
+        parameters: Argon2Parameters,
+        threads: int,
+        max_waiting: int,
+        deadline: float,
+        binding: Binding | None = None,
     ) -> None:
         self._parameters = parameters
+        self._binding = binding or Sodium()
         started = perf_counter()
-        phc = hash_once(secrets.token_bytes(32), parameters).decode("ascii")
+        # On a thread that ends: one that goes on may keep the memory of its last hash.
+        with ThreadPoolExecutor(1) as pool:
+            phc = pool.submit(self._make, secrets.token_bytes(32)).result().decode("ascii")
         self.decoy = PasswordRecord(phc, scheme=self.scheme)
         """A record that no password is right for."""
         self.head = phc[: phc.index("p=1$") + len("p=1$")]
@@ -98,7 +96,7 @@ class Argon2Hasher:
         octets = octets_of(password, NormalForm.NFC)
         if octets is None:
             raise PasswordRejected("a password is made of characters that can be typed")
-        phc = await self._slots.run(lambda: hash_once(octets, self._parameters))
+        phc = await self._slots.run(partial(self._make, octets))
         return PasswordRecord(phc.decode("ascii"), scheme=self.scheme)
 
     async def verify(
@@ -123,13 +121,13 @@ class Argon2Hasher:
 
         Raises:
             Overloaded: more hashes wait than can be done in time, or there is no memory for it.
-            UnreadableRecord: libsodium does not accept it.
+            UnreadableRecord: the binding does not accept it.
         """
         phc, octets = known.text.encode("ascii"), octets_of(password, form)
         if octets is not None:
-            return await self._slots.run(partial(_verify, phc, octets))
+            return await self._slots.run(partial(self._binding.verify, phc, octets))
         # It can't be anybody's password, and must not be told from a wrong one by its time.
-        await self._slots.run(partial(_verify, phc, b""))
+        await self._slots.run(partial(self._binding.verify, phc, b""))
         return False
 
     def outdated(self, record: PasswordRecord) -> bool:
@@ -141,6 +139,11 @@ class Argon2Hasher:
     def scheme(self) -> str:
         """What new records are of."""
         return f"argon2id,m={self._parameters.memory_kib},t={self._parameters.iterations},p=1"
+
+    @property
+    def binding(self) -> str:
+        """The name of what hashes."""
+        return self._binding.name
 
     @property
     def slots(self) -> Slots:
@@ -160,9 +163,13 @@ class Argon2Hasher:
         """Finish what runs, refuse what waits, and stop the threads."""
         self._slots.close()
 
+    def _make(self, octets: bytes) -> bytes:
+        costs = self._parameters
+        return self._binding.make(octets, memory_kib=costs.memory_kib, iterations=costs.iterations)
+
 
 def _affordable(record: PasswordRecord) -> Known:
-    """Return the record once it is known to be one that libsodium takes, within the bounds.
+    """Return the record once it is known to be argon2id as we write it, within the bounds.
 
     Raises:
         UnreadableRecord: it is not.
@@ -171,42 +178,3 @@ def _affordable(record: PasswordRecord) -> Known:
     if known.format.name != "argon2id" or known.text != record.phc:
         raise UnreadableRecord("it is no argon2id record of version 19")
     return known
-
-
-def hash_once(octets: bytes, parameters: Argon2Parameters) -> bytes:
-    """Make a record on this thread.
-
-    Raises:
-        Overloaded: there is no memory for it.
-    """
-    try:
-        return bindings.crypto_pwhash_str_alg(
-            octets,
-            parameters.iterations,
-            parameters.memory_kib * 1024,
-            bindings.crypto_pwhash_ALG_ARGON2ID13,
-        )
-    except CryptoError as exc:
-        # The parameters are valid, so all that can be missing is memory.
-        raise Overloaded(retry_after=_NO_MEMORY_RETRY_SECONDS) from exc
-
-
-def _verify(phc: bytes, octets: bytes) -> bool:
-    """Compare on a thread.
-
-    libsodium has one return value for a wrong password, a record that it can't read and a lack of
-    memory; PyNaCl calls all three "Wrong password". Only errno tells them apart: EINVAL for the
-    first, which is set on purpose. Without a look at it, a machine out of memory would tell
-    people that their password is wrong. cffi keeps errno for each thread.
-    """
-    ffi.errno = 0
-    try:
-        return bindings.crypto_pwhash_str_verify(phc, octets)
-    except InvalidkeyError as exc:
-        if ffi.errno == errno.EINVAL:
-            return False
-        if ffi.errno == errno.ENOMEM:
-            raise Overloaded(retry_after=_NO_MEMORY_RETRY_SECONDS) from exc
-        raise UnreadableRecord("libsodium does not accept it") from exc
-    except CryptoError as exc:
-        raise UnreadableRecord("libsodium does not accept it") from exc

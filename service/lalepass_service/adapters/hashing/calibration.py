@@ -17,8 +17,8 @@ from lalepass_service.adapters.hashing.argon2 import (
     MIN_ITERATIONS,
     MIN_MEMORY_KIB,
     Argon2Parameters,
-    hash_once,
 )
+from lalepass_service.adapters.hashing.bindings import Binding
 
 LADDER: Final = tuple(
     Argon2Parameters(memory_kib=memory_kib, iterations=iterations)
@@ -127,23 +127,31 @@ def threads_that_fit(parameters: Argon2Parameters, machine: Machine) -> int:
     return min(machine.cores, int(machine.memory_kib * _MEMORY_USE) // parameters.memory_kib)
 
 
+def hashes_of(binding: Binding) -> Callable[[Argon2Parameters], object]:
+    """Return what makes one hash."""
+    octets = secrets.token_bytes(16)
+
+    def make(costs: Argon2Parameters) -> object:
+        return binding.make(octets, memory_kib=costs.memory_kib, iterations=costs.iterations)
+
+    return make
+
+
 def measure(
     parameters: Argon2Parameters,
     *,
     threads: int,
+    work: Callable[[Argon2Parameters], object],
     seconds: float = _SECONDS,
-    work: Callable[[Argon2Parameters], object] | None = None,
 ) -> Measured:
     """Hash on all threads for a while and at least thrice each, and say how long it took."""
-    octets = secrets.token_bytes(16)
-    run = work or (lambda each: hash_once(octets, each))
     began = perf_counter()
 
     def one_thread(_: int) -> list[float]:
         durations: list[float] = []
         while len(durations) < _ROUNDS or perf_counter() - began < seconds:
             before = perf_counter()
-            run(parameters)
+            work(parameters)
             durations.append(perf_counter() - before)
         return durations
 

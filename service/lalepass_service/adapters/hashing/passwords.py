@@ -16,7 +16,7 @@ from lalepass_service.core.model import NormalForm, Password, PasswordRecord
 class PasswordHasher:
     """Implements `core.ports.Hasher` for all formats.
 
-    argon2id, whoever made it, is verified by libsodium on a thread of ours; all else in processes
+    argon2id, whoever made it, is verified on a thread of ours; all else in processes
     that can be killed. Both take a slot, so what a machine does at once is bounded once.
     """
 
@@ -86,6 +86,11 @@ class PasswordHasher:
     def set_mix(self, counts: Mapping[str, int]) -> None:
         """Say how many records there are of each scheme, so that decoys are spread like them."""
         self._decoys.set_mix(counts)
+
+    @property
+    def binding(self) -> str:
+        """The name of what makes and verifies our own records."""
+        return self._own.binding
 
     def load(self) -> HasherLoad:
         """Return how busy the hasher is."""

@@ -41,6 +41,8 @@ class HasherLoad:
     """Refused since the start, at the door or after the longest wait."""
     completed: int
     """Work that ran to its end since the start, whether or not its caller was still there."""
+    seconds: float
+    """What one takes, averaged over the last twenty or so."""
 
 
 class _Job:
@@ -148,6 +150,7 @@ class Slots:
             waiting=self._inside - busy,
             shed=self._shed,
             completed=self._completed,
+            seconds=self._average,
         )
 
     def close(self) -> None:

@@ -212,4 +212,4 @@ VERIFIERS: Final[Mapping[str, _Verifier]] = MappingProxyType(
         },
     }
 )
-"""By the maker. argon2id is not here: libsodium verifies it in the service itself."""
+"""By the maker. argon2id is not here: the service verifies it itself."""

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from lalepass_service.adapters.hashing import Argon2Hasher, Argon2Parameters
 from lalepass_service.core.errors import InvalidInput, PasswordRejected, UnreadableRecord
 from lalepass_service.core.model import Password, PasswordRecord
+from tests.lalepass_service.adapters.hashing.compiling import BINDINGS, binding_of
 from tests.lalepass_service.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -91,9 +93,23 @@ HOSTILE = {
 }
 
 
+@pytest.fixture(scope="module", params=BINDINGS)
+def hasher(request: pytest.FixtureRequest) -> Iterator[Argon2Hasher]:
+    hasher = Argon2Hasher(
+        parameters=Argon2Parameters(),
+        threads=2,
+        max_waiting=100,
+        deadline=60,
+        binding=binding_of(request.param),
+    )
+    yield hasher
+    hasher.close()
+
+
 @pytest.fixture(scope="module")
-def hasher() -> Iterator[Argon2Hasher]:
-    hasher = Argon2Hasher(parameters=Argon2Parameters(), threads=2, max_waiting=100, deadline=60)
+def by_libsodium() -> Iterator[Argon2Hasher]:
+    """For what is found out before any binding is asked."""
+    hasher = Argon2Hasher(parameters=Argon2Parameters(), threads=1, max_waiting=100, deadline=60)
     yield hasher
     hasher.close()
 
@@ -156,10 +172,10 @@ async def test_a_hostile_record_is_an_error_and_not_a_refusal(
 
 
 @given(st.text(alphabet="$argon2id=v19mtp,0+/\0\n ", max_size=60))
-def test_no_text_is_a_record_by_accident(hasher: Argon2Hasher, text: str) -> None:
+def test_no_text_is_a_record_by_accident(by_libsodium: Argon2Hasher, text: str) -> None:
     with pytest.raises(UnreadableRecord):
         asyncio.run(
-            hasher.verify(
+            by_libsodium.verify(
                 Password("correct horse"), PasswordRecord("$argon2id$" + text), account="alice"
             )
         )
@@ -217,6 +233,7 @@ async def test_higher_parameters_are_taken(hasher: Argon2Hasher) -> None:
 
 _WITHOUT_MEMORY = """
 import asyncio, json, resource, sys
+from tests.lalepass_service.adapters.hashing.compiling import binding_of
 from lalepass_service.adapters.hashing import Argon2Hasher, Argon2Parameters
 from lalepass_service.core.model import Password, PasswordRecord
 
@@ -227,7 +244,10 @@ async def ask(hasher, phc):
         return type(exc).__name__
 
 async def main():
-    hasher = Argon2Hasher(parameters=Argon2Parameters(), threads=1, max_waiting=0, deadline=60)
+    hasher = Argon2Hasher(
+        parameters=Argon2Parameters(), threads=1, max_waiting=0, deadline=60,
+        binding=binding_of(sys.argv[2]),
+    )
     phc = sys.argv[1]
     answers = [await ask(hasher, phc)]
     pages = int(open("/proc/self/statm").read().split()[0])
@@ -243,13 +263,16 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory in Linux's way")
-def test_a_lack_of_memory_is_not_called_a_wrong_password() -> None:
+@pytest.mark.parametrize("name", BINDINGS)
+def test_a_lack_of_memory_is_not_called_a_wrong_password(name: str) -> None:
+    binding_of(name)
     done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_MEMORY, OURS],
+        [sys.executable, "-c", _WITHOUT_MEMORY, OURS, name],
         check=True,
         capture_output=True,
         text=True,
         timeout=60,
+        env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
 
     assert json.loads(done.stdout) == ["False", "Overloaded", "False"]

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lalepass_service.adapters.hashing.argon2 import MIN_ITERATIONS, MIN_MEMORY_KIB
+from lalepass_service.adapters.hashing.bindings import Sodium
 from lalepass_service.adapters.hashing.calibration import (
     LADDER,
     Machine,
     Measured,
     Proposal,
+    hashes_of,
     measure,
     propose,
     threads_that_fit,
@@ -134,4 +136,6 @@ def test_a_measurement_hashes_on_every_thread() -> None:
 
 
 def test_a_measurement_is_of_the_real_hash() -> None:
-    assert measure(LADDER[0], threads=1, seconds=0).seconds > 0
+    found = measure(LADDER[0], threads=1, seconds=0, work=hashes_of(Sodium()))
+
+    assert found.seconds > 0

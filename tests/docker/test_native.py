@@ -1,0 +1,80 @@
+"""What hashes in the image: compiled for processors like this one, or libsodium."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docker.stack import CommandFailed, Stack, docker
+
+# What x86-64-v3 and v4 are, by the kernel's names: only where all are set may it be used.
+AVX2 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
+AVX512 = AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+# Makes a record, and says what becomes of those on standard input.
+WORK = """
+import json, sys
+from lalepass_service.adapters.hashing import choose
+name, *records = json.loads(sys.argv[1])
+binding = choose(name, memory_kib=19456)
+print(json.dumps({
+    "name": binding.name,
+    "made": binding.make(b"correct horse", memory_kib=19456, iterations=2).decode(),
+    "right": [binding.verify(each.encode(), b"correct horse") for each in records],
+    "wrong": [binding.verify(each.encode(), b"correct house") for each in records],
+}))
+"""
+
+
+def possible() -> list[str]:
+    """Return what this machine can do, the fastest first."""
+    flags: set[str] = set()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            flags = set(line.split())
+            break
+    named = {"avx512": AVX512, "avx2": AVX2}
+    return [*(name for name, needed in named.items() if needed <= flags), "libsodium"]
+
+
+def work(stack: Stack, *arguments: str, options: tuple[str, ...] = ()) -> Any:
+    image = f"lalepass:{stack.tag}"
+    run = ["run", "--rm", "--network=none", "--read-only", "--cap-drop=ALL", *options]
+    command = ["--entrypoint=python", image, "-c", WORK, json.dumps(arguments)]
+    return json.loads(docker(*run, *command).splitlines()[-1])
+
+
+def test_the_service_hashes_with_the_best_that_this_machine_can_do(stack: Stack) -> None:
+    log = docker("logs", stack.container("lalepass"), errors=True)
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+
+    said = [line for line in lines if line["event"] == "ready"]
+    assert {line["hashing"] for line in said} == {possible()[0]}
+    assert all(line["hash_milliseconds"] > 0 for line in said)
+    assert not [line for line in lines if line["event"] == "a compiled Argon2 is not used"]
+
+
+def test_a_record_of_any_is_right_for_every_other(stack: Stack) -> None:
+    made = {name: work(stack, name) for name in possible()}
+    records = [each["made"] for each in made.values()]
+
+    assert [each["name"] for each in made.values()] == possible()
+    assert len(set(records)) == len(records)
+    for name in possible():
+        said = work(stack, name, *records)
+        assert said["right"] == [True] * len(records)
+        assert said["wrong"] == [False] * len(records)
+
+
+@pytest.mark.parametrize("content", ["", "rubbish"])
+def test_with_a_broken_library_it_is_libsodium(stack: Stack, tmp_path: Path, content: str) -> None:
+    library = tmp_path / "libargon2.so"
+    library.write_text(content)
+    tmp_path.chmod(0o755)
+    library.chmod(0o644)
+    mount = f"--volume={library}:/opt/app/lib/lalepass/libargon2.so:ro"
+
+    assert work(stack, "auto", options=(mount,))["name"] == "libsodium"
+    with pytest.raises(CommandFailed, match="avx2: it can't be loaded"):
+        work(stack, "avx2", options=(mount,))
