@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 
 from tests.docker.stack import CommandFailed, Stack, docker
-
-# What x86-64-v3 and v4 are, by the kernel's names: only where all are set may it be used.
-AVX2 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
-AVX512 = AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+from tests.lalepass_service.adapters.hashing.compiling import BINDINGS
 
 # Makes a record, and says what becomes of those on standard input.
 WORK = """
@@ -27,17 +24,6 @@ print(json.dumps({
 """
 
 
-def possible() -> list[str]:
-    """Return what this machine can do, the fastest first."""
-    flags: set[str] = set()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("flags"):
-            flags = set(line.split())
-            break
-    named = {"avx512": AVX512, "avx2": AVX2}
-    return [*(name for name, needed in named.items() if needed <= flags), "libsodium"]
-
-
 def work(stack: Stack, *arguments: str, options: tuple[str, ...] = ()) -> Any:
     image = f"lalepass:{stack.tag}"
     run = ["run", "--rm", "--network=none", "--read-only", "--cap-drop=ALL", *options]
@@ -50,18 +36,18 @@ def test_the_service_hashes_with_the_best_that_this_machine_can_do(stack: Stack)
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
 
     said = [line for line in lines if line["event"] == "ready"]
-    assert {line["hashing"] for line in said} == {possible()[0]}
+    assert {line["hashing"] for line in said} == {BINDINGS[0]}
     assert all(line["hash_milliseconds"] > 0 for line in said)
     assert not [line for line in lines if line["event"] == "a compiled Argon2 is not used"]
 
 
 def test_a_record_of_any_is_right_for_every_other(stack: Stack) -> None:
-    made = {name: work(stack, name) for name in possible()}
+    made = {name: work(stack, name) for name in BINDINGS}
     records = [each["made"] for each in made.values()]
 
-    assert [each["name"] for each in made.values()] == possible()
+    assert [each["name"] for each in made.values()] == list(BINDINGS)
     assert len(set(records)) == len(records)
-    for name in possible():
+    for name in BINDINGS:
         said = work(stack, name, *records)
         assert said["right"] == [True] * len(records)
         assert said["wrong"] == [False] * len(records)
