@@ -38,6 +38,11 @@ class Pair:
         """Return the URL that names both, and finds the primary unless `options` say otherwise."""
         return url_of(*(server.port for server in self.both), database=database, options=options)
 
+    def settings(self, database: str) -> dict[str, dict[str, str]]:
+        """Return the same as settings of the service."""
+        password_path = str(self.primary.password_path)
+        return {"database": {"url": self.url(database), "password_path": password_path}}
+
     def fail_over(self) -> None:
         """Kill the primary and promote the standby. The old primary is left down."""
         self.primary.kill()

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,8 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Final
 
+from tests.servers.leftovers import remove_segment
 from tests.servers.psql import ROLE, Refused, installed, quoted, run_as_account, run_sql, url_of
-from tests.servers.server import FENCE, Server, program, unprivileged
+from tests.servers.server import FENCE, Server, unprivileged
 from tools.processes import LOOPBACK
 
 SUPERUSER: Final = "postgres"
@@ -209,25 +209,13 @@ class Postgres(Server):
     def kill(self) -> None:
         """See `Server`."""
         super().kill()
-        self._remove_shared_memory()
+        remove_segment(self.data)
 
     def _state_of(self, standby: "Postgres") -> tuple[str, str]:
         its_name = f"application_name = {quoted(standby.name)}"
         row = self.sql(f"SELECT state, sync_state FROM pg_stat_replication WHERE {its_name}")
         state, _, sync = row.partition("\t")
         return state, sync
-
-    def _remove_shared_memory(self) -> None:
-        """After SIGKILL, what the next start would find and remove."""
-        with suppress(FileNotFoundError, IndexError):
-            # the seventh line has its key and its id (miscadmin.h)
-            lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-            subprocess.run(
-                [program("ipcrm"), "-m", lines[6].split()[1]],
-                check=False,
-                capture_output=True,
-                timeout=_TIMEOUT,
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Self
 
 from tests.servers.family import Ice, kill_all
+from tests.servers.leftovers import folder_prefix, tidy
 from tools.processes import NotHealthyInTime, Process, free_port
 
 FENCE: Final = 60.0
@@ -177,18 +178,19 @@ def folder(name: str, *, private: bool = False, on_disk: bool = True) -> Iterato
     A `private` one is for who runs PostgreSQL, who may enter no other folder of ours. One that need
     not be `on_disk` is in memory if there is plenty: a busy disk takes seconds for a database.
     """
-    place = None if on_disk else _memory()
-    with tempfile.TemporaryDirectory(prefix=f"lalepass-{name}-", dir=place) as made:
+    place = Path(tempfile.gettempdir()) if on_disk or not _has_memory() else _MEMORY
+    tidy(place)
+    prefix = folder_prefix(name, owner=os.getpid())
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place) as made:
         if private and os.getuid() == 0:
             account = _account()
             os.chown(made, account.pw_uid, account.pw_gid)
         yield Path(made)
 
 
-def _memory() -> Path | None:
-    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK):
-        return _MEMORY if shutil.disk_usage(_MEMORY).free > _PLENTY else None
-    return None
+def _has_memory() -> bool:
+    usable = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK)
+    return usable and shutil.disk_usage(_MEMORY).free > _PLENTY
 
 
 def unprivileged() -> tuple[str, ...]:

@@ -226,8 +226,8 @@ def test_one_that_cuts_the_answer_to_a_certain_question(link: Link, client: sock
 
 
 def test_a_server_that_is_not_there_is_a_reset() -> None:
-    with Link(1) as link, connect(link) as client, pytest.raises(ConnectionResetError):
-        client.recv(4096)
+    with Link(1) as link, pytest.raises(ConnectionResetError):
+        connect_and_read(link)
 
 
 def test_it_leaves_nothing_open(echo: Echo) -> None:

@@ -63,3 +63,7 @@ def test_its_url_names_both_wherever_the_primary_is(postgres_pair: Pair) -> None
     assert postgres_pair.url("x") == before
     ports = ",".join(f"127.0.0.1:{server.port}" for server in postgres_pair.both)
     assert before == f"postgresql://lalepass@{ports}/x?target_session_attrs=read-write"
+    assert postgres_pair.settings("x")["database"] == {
+        "url": before,
+        "password_path": str(postgres_pair.standby.password_path),
+    }
