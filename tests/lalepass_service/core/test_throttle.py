@@ -92,3 +92,54 @@ def test_a_source_and_a_caller_have_budgets_of_their_own() -> None:
 
     seconds.now += 10
     throttle.hit(source="192.0.2.1", caller="synapse")
+
+
+def test_processes_that_divide_a_budget_take_no_more_than_it() -> None:
+    shares = [Buckets(Rate(burst=10, per_second=1)) for _ in range(4)]
+
+    taken = [sum(share.hit("a", now=0, among=4) == 0 for _ in range(10)) for share in shares]
+
+    assert taken == [2, 2, 2, 2]
+    # A fourth of one a second each.
+    for share in shares:
+        times = [second for second in range(1, 41) if share.hit("a", now=second, among=4) == 0]
+        assert len(times) == 10
+
+
+def test_a_share_of_less_than_one_is_one() -> None:
+    share = Buckets(Rate(burst=2, per_second=1))
+
+    assert share.hit("a", now=0, among=8) == 0
+    assert share.hit("a", now=0, among=8) == 8
+
+
+def test_what_others_took_lifts_a_count_and_never_lowers_it() -> None:
+    buckets = Buckets(Rate(burst=3, per_second=1), max_keys=2)
+    buckets.hit("a", now=0)
+
+    buckets.lift("a", full_at=3)
+    assert buckets.hit("a", now=0) == 1
+    buckets.lift("a", full_at=1)
+    assert buckets.hit("a", now=0) == 1
+    buckets.lift("b", full_at=2)
+    assert buckets.hit("b", now=0) == 0
+    assert buckets.hit("b", now=0) == 1
+    buckets.lift("c", full_at=2)
+    assert len(buckets) == 2
+
+
+def test_a_throttle_asks_each_time_how_many_divide_its_budgets() -> None:
+    among = 1
+    rate = Rate(burst=4, per_second=0.001)
+    throttle = LocalThrottle(
+        source=rate, caller=Rate(burst=9, per_second=0.001), seconds=Seconds(), among=lambda: among
+    )
+    throttle.hit(source="here", caller="synapse")
+
+    among = 3
+    throttle.hit(source="here", caller="synapse")
+    with pytest.raises(Throttled):
+        throttle.hit(source="here", caller="synapse")
+    throttle.hit(source=None, caller="synapse")
+    with pytest.raises(Throttled):
+        throttle.hit(source=None, caller="synapse")

@@ -208,8 +208,8 @@ class Client:
                 except exceptions.NoScriptError:
                     raise
                 except exceptions.ConnectionError as error:
-                    if type(error) is not exceptions.ConnectionError:
-                        raise  # such as a wrong password
+                    if type(error) is not exceptions.ConnectionError or _is_of_tls(error):
+                        raise  # such as a wrong password: it will not be another one
                     # It was open when it was last used. All that is asked here may be asked twice.
                     return await self._trip(commands)
         except exceptions.NoScriptError:
@@ -287,12 +287,19 @@ _REASONS: Final[Sequence[tuple[type[Exception], str]]] = (
 
 def _reason(error: Exception) -> str:
     """Say why in our words: an error's own text may repeat what was sent."""
-    if isinstance(error.__cause__ or error.__context__, ssl.SSLError):
+    if _is_of_tls(error):
         return "its certificate is not trusted"
     for kind, why in _REASONS:
         if isinstance(error, kind):
             return why
     return f"it can't be understood ({type(error).__name__})"
+
+
+def _is_of_tls(error: BaseException | None) -> bool:
+    """Whether it comes of the encryption: the library wraps that in an error of its own."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 class _CappedParser(_AsyncRESP2Parser):
