@@ -14,7 +14,6 @@ is the database's: see `hot_sqlite` and `hot_postgres`.
 import asyncio
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -39,6 +38,9 @@ _MAX_TOGETHER: Final = 128
 
 _MAX_POSTED: Final = 10_000
 """Posted work that has not been done, while the database is away. Beyond that it is dropped."""
+
+_LAST_SECONDS: Final = 1.0
+"""For a thread whose connection was cut because it did not end."""
 
 _POSTED_SECONDS: Final = 0.02
 """How long posted work waits for other work to be done with."""
@@ -114,8 +116,8 @@ class Runner(Protocol[_Runs]):
         """Close the connection, if there is one."""
         ...
 
-    def interrupt(self) -> None:
-        """Called on another thread: end what has been running for too long, if that is possible."""
+    def interrupt(self, *, older: float) -> None:
+        """Called on another thread: end a job that has run for so many seconds, if possible."""
         ...
 
 
@@ -140,14 +142,14 @@ class WorkThread(Generic[S]):
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
-        self._busy_since: float | None = None
+        self._busy = False
         self._thread = threading.Thread(target=self._run, name="database", daemon=True)
         self._thread.start()
 
     @property
     def queued(self) -> int:
-        """How many jobs wait for the thread."""
-        return self._queue.qsize()
+        """How many jobs there are for the thread, with what it is doing."""
+        return self._queue.qsize() + self._busy
 
     async def ask(self, work: Callable[[S], T], *, writes: bool, steps: bool = False) -> T:
         """Have a function run, and return what it returns.
@@ -178,11 +180,14 @@ class WorkThread(Generic[S]):
             asyncio.get_running_loop().call_later(_POSTED_SECONDS, self._push)
 
     async def close(self) -> None:
-        """Finish what is queued and end the thread."""
+        """Finish what is queued and end the thread; leave it behind if it hangs."""
         self._push()
         self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, self._deadline)
+        if self._thread.is_alive():
+            self._runner.interrupt(older=0)
+            await asyncio.to_thread(self._thread.join, _LAST_SECONDS)
         if self._watch is not None:
             self._watch.cancel()
 
@@ -190,6 +195,7 @@ class WorkThread(Generic[S]):
         """Wake the thread for what is posted, if it has not been taken along already."""
         if self._posted and not self._closed:
             self._queue.put(Job(_nothing, writes=True, done=None))
+            self._watch_over(asyncio.get_running_loop())
 
     def _bound(self, loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]") -> None:
         """Give up waiting after the deadline.
@@ -200,6 +206,9 @@ class WorkThread(Generic[S]):
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
         self._waiting.append((loop.time() + self._deadline, done))
+        self._watch_over(loop)
+
+    def _watch_over(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._watch is None:
             self._watch = loop.call_later(self._deadline, self._give_up, loop)
 
@@ -209,21 +218,20 @@ class WorkThread(Generic[S]):
             _, done = self._waiting.popleft()
             if not done.done():
                 done.set_exception(StoreUnavailable())
-        self._hurry()
+        # Let go of what has not answered in all this time.
+        self._runner.interrupt(older=self._deadline)
         self._watch = None
         if self._waiting:
             self._watch = loop.call_at(self._waiting[0][0], self._give_up, loop)
-
-    def _hurry(self) -> None:
-        """Let go of a connection that has not answered in all this time."""
-        if self._busy_since is not None and time.monotonic() - self._busy_since >= self._deadline:
-            self._runner.interrupt()
+        elif self._busy:
+            # With what nobody waits for any more, or with what was posted.
+            self._watch_over(loop)
 
     def _run(self) -> None:
         while jobs := self._next():
-            self._busy_since = time.monotonic()
+            self._busy = True
             outcomes = self._runner.run(jobs)
-            self._busy_since = None
+            self._busy = False
             _deliver(jobs, outcomes)
             # Not kept until there is more work: they may hold somebody's record.
             del jobs, outcomes

@@ -5,6 +5,8 @@ the same one. Statements of a step are committed one by one: what they hold on t
 and processes can't get into each other's way for longer than a statement takes.
 """
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 from zlib import crc32
@@ -24,6 +26,7 @@ from lalepass_service.adapters.sql.session import PostgresSession
 from lalepass_service.core.errors import StoreUnavailable
 
 _ATTEMPTS: Final = 3
+_STEP_ASIDE_SECONDS: Final = 0.02
 
 Work = Callable[[PostgresSession], T]
 
@@ -50,6 +53,11 @@ class PostgresPaths:
                 for _ in range(threads or server.connections)
             ]
         )
+
+    @property
+    def busy(self) -> bool:
+        """Whether any of the threads has something to do."""
+        return any(each.queued for each in (self._writer, *self._others))
 
     async def read(self, work: Work[T]) -> T:
         """Run a function that only reads.
@@ -82,8 +90,7 @@ class PostgresPaths:
 
     async def close(self) -> None:
         """Finish what is queued and end the threads."""
-        for thread in {self._writer, *self._others}:
-            await thread.close()
+        await asyncio.gather(*(each.close() for each in {self._writer, *self._others}))
 
     def _of(self, key: str) -> WorkThread[PostgresSession]:
         return self._others[crc32(key.encode(errors="surrogatepass")) % len(self._others)]
@@ -95,6 +102,8 @@ class _Runner:
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
         self._open: OpenSession | None = None
+        self._since: float | None = None
+        """When the job was begun that runs now."""
 
     def run(self, jobs: Sequence[Job[Any, Any]]) -> list[Any]:
         """Run each by itself; if the database is away, the others need not try."""
@@ -111,9 +120,10 @@ class _Runner:
             self._open.close()
             self._open = None
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, older: float) -> None:
         """Cut the connection: a server that has stopped would never answer."""
-        if (opened := self._open) is not None:
+        opened, since = self._open, self._since
+        if opened is not None and since is not None and time.monotonic() - since >= older:
             opened.cut()
 
     def _until_done(self, job: Job[Any, Any]) -> object:
@@ -125,14 +135,18 @@ class _Runner:
             had_one = self._open is not None
             done = self._once(job)
             cause = done.__cause__ if isinstance(done, StoreUnavailable) else None
-            again = isinstance(cause, Exception) and (
-                passing(cause) or moved(cause) or (had_one and self._open is None)
-            )
+            if not isinstance(cause, Exception):
+                return done
+            again = passing(cause) or moved(cause) or (had_one and self._open is None)
             if attempt == _ATTEMPTS or not again or not job.wanted:
                 return done
+            if passing(cause):
+                # Those in whose way it was have to get ahead of it now.
+                time.sleep(attempt * _STEP_ASIDE_SECONDS)  # noqa: TID251 - a thread of ours
         raise AssertionError("there is a last attempt")
 
     def _once(self, job: Job[Any, Any]) -> object:
+        self._since = time.monotonic()
         try:
             with translated():
                 if self._open is None:
@@ -140,6 +154,7 @@ class _Runner:
                 done = _done(job, self._open)
         except Exception as exc:  # noqa: BLE001 - its caller gets it; the thread goes on
             done = exc
+        self._since = None
         if isinstance(done, StoreUnavailable) and self._is_of_no_use(done.__cause__):
             self.close()
         return done

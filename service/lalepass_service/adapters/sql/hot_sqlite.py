@@ -99,8 +99,9 @@ class _Runner:
             self._connection.close()
             self._connection = None
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, older: float) -> None:
         """Do nothing: a disk that hangs can't be interrupted, and locks are waited for in time."""
+        del older
 
     def _connect(self) -> SqliteSession:
         connection = sqlite3.connect(

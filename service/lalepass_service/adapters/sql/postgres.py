@@ -44,6 +44,12 @@ _REFUSED_OPTIONS: Final = "unsupported startup parameter"
 """What PgBouncer says of `options`, unless it is told to ignore them."""
 
 
+class _Learned:
+    """What was found out about a server while connecting."""
+
+    refuses_options = False
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
     """Where the database is."""
@@ -54,18 +60,18 @@ class PostgresServer:
     timeout: float = 3.0
     """Seconds that a statement, and a connection, may take."""
     connections: int = 4
+    learned: _Learned = field(default_factory=_Learned, repr=False, compare=False)
 
     def __str__(self) -> str:
         """Return the address: who reads it in a message needs no more."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
-    def parameters(self, *, options: bool = True) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """Return what psycopg's `connect` takes.
 
-        Args:
-            options: whether to have the server watch over time as well. What a process leaves
-                behind that is cut off from it would otherwise hold its locks for hours.
+        The server watches over time as well, unless it is a pooler that refuses to be told: what a
+        process leaves behind that is cut off from it would otherwise hold its locks for hours.
         """
         milliseconds = round(self.timeout * 1000)
         known: dict[str, Any] = {
@@ -84,7 +90,7 @@ class PostgresServer:
         }
         if self.password is not None:
             known["password"] = self.password.reveal()
-        if options and "options" not in known:
+        if not self.learned.refuses_options and "options" not in known:
             known["options"] = _options(milliseconds)
         return known
 
@@ -110,13 +116,11 @@ def connect(server: PostgresServer, **more: Any) -> "psycopg.Connection[Any]":  
     Raises:
         psycopg.Error: that did not succeed.
     """
-    parameters = server.parameters() | more
     try:
-        return psycopg.connect(**parameters)
+        return psycopg.connect(**(server.parameters() | more))
     except psycopg.OperationalError as error:
-        if _REFUSED_OPTIONS not in str(error):
-            raise
-    return psycopg.connect(**(server.parameters(options=False) | more))
+        _learn(server, error)
+    return psycopg.connect(**(server.parameters() | more))
 
 
 async def connect_async(server: PostgresServer) -> "psycopg.AsyncConnection[Any]":
@@ -130,9 +134,19 @@ async def connect_async(server: PostgresServer) -> "psycopg.AsyncConnection[Any]
     try:
         return await psycopg.AsyncConnection.connect(**(server.parameters() | more))
     except psycopg.OperationalError as error:
-        if _REFUSED_OPTIONS not in str(error):
-            raise
-    return await psycopg.AsyncConnection.connect(**(server.parameters(options=False) | more))
+        _learn(server, error)
+    return await psycopg.AsyncConnection.connect(**(server.parameters() | more))
+
+
+def _learn(server: PostgresServer, error: psycopg.OperationalError) -> None:
+    """Remember what it does not take, so that it is tried once and not with each connection.
+
+    Raises:
+        psycopg.OperationalError: it says nothing of that.
+    """
+    if _REFUSED_OPTIONS not in str(error):
+        raise error
+    server.learned.refuses_options = True
 
 
 class OpenSession:
