@@ -16,7 +16,8 @@ from lalepass_service.parts.background import in_background
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.keys import Vault
-    from lalepass_service.adapters.valkey.client import Client, Target
+    from lalepass_service.adapters.valkey.client import Client
+    from lalepass_service.adapters.valkey.connections import Target
     from lalepass_service.adapters.valkey.shared import SharedSoftLocks
     from lalepass_service.adapters.valkey.softlocks import Acts, ValkeySoftLocks
     from lalepass_service.adapters.valkey.throttle import SharedThrottle
@@ -171,7 +172,7 @@ async def _client(config: "Config") -> AsyncIterator["Client"]:
 
 
 def _target(config: "Config") -> "Target":
-    from lalepass_service.adapters.valkey.client import Target
+    from lalepass_service.adapters.valkey.connections import Target
 
     section = config.valkey
     if config.keys.directory is None:

@@ -25,6 +25,7 @@ from lalepass_service.core.ports import Entrance, SoftLocks, Users
 from lalepass_service.core.softlock import Bid, Lane
 from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 from tests.lalepass_service.adapters.databases import fresh, opened
+from tests.lalepass_service.adapters.valkey.house import in_shared_valkey
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +69,9 @@ class House:
         return read[-1], ticket.paid if ticket else None
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite, staged", "postgresql, staged"])
+@pytest.fixture(
+    params=["memory", "sqlite", "sqlite, staged", "postgresql, staged", "sqlite, valkey"]
+)
 async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
     if request.param == "memory":
         memory, lanes = MemoryUsers(), MemorySoftLocks()
@@ -77,8 +80,13 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         return
     kind, _, staged = request.param.partition(", ")
     async with opened(fresh(kind, request, tmp_path)) as at:
-        users, locks = SqlUsers(at.database, hot=at.hot), SqlSoftLocks(at.hot)
+        users = SqlUsers(at.database, hot=at.hot)
         await _settle(users)
+        if staged == "valkey":
+            async with in_shared_valkey(request.getfixturevalue("valkey_url")) as shared:
+                yield House(StagedEntrance(SqlLookup(at.hot, users), shared), users, shared)
+            return
+        locks = SqlSoftLocks(at.hot)
         lookup = SqlLookup(at.hot, users)
         entrance = StagedEntrance(lookup, locks) if staged else SqlEntrance(at.hot, users)
         yield House(entrance, users, locks)

@@ -10,29 +10,25 @@ import secrets
 import ssl
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from valkey import exceptions
-from valkey._parsers import _AsyncRESP2Parser
-from valkey.asyncio import BlockingConnectionPool, Connection
-from valkey.credentials import CredentialProvider
+from valkey.asyncio import Connection
 
+from lalepass_service.adapters.valkey.connections import (
+    Reply,
+    Target,
+    Word,
+    answers,
+    open_pool,
+)
 from lalepass_service.core.errors import LalepassError, StoreUnavailable
 
 _log: Final = logging.getLogger(__name__)
 
-Word = bytes | str | int
-Reply = Any
-"""What a server may answer: bytes, a number, None, or a list of these."""
-
-_MAX_CONNECTIONS: Final = 32
-_MAX_ANSWER: Final = 4 * 1024 * 1024
-"""Bytes. The longest that is asked for is an account with thousands of sources."""
-_MAX_PASSWORD: Final = 4096
 
 _LOOK_SECONDS: Final = 1.0
 _LOOK_AGAIN_SECONDS: Final = 0.5
@@ -48,20 +44,6 @@ class Lost(StoreUnavailable):
     def __init__(self, why: str) -> None:
         LalepassError.__init__(self, f"Valkey gives no answer: {why}")
         self.why = why
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where Valkey is, and how to get in."""
-
-    host: str
-    port: int
-    database: int = 0
-    user: str = ""
-    """Empty for the default user."""
-    password_path: Path | None = None
-    """Read for each connection, so that a new password needs no restart."""
-    tls: ssl.SSLContext | None = None
 
 
 class Script:
@@ -111,7 +93,7 @@ class Client:
         """Set when it has come back, or come back empty."""
         self._timeout = timeout
         self._epoch_key = f"{prefix}:1:epoch"
-        self._pool = _pool(target, timeout=timeout, greet=self._greet)
+        self._pool = open_pool(target, timeout=timeout, greet=self._greet)
 
     async def ask(self, *commands: Sequence[Word]) -> list[Reply]:
         """Send commands in one trip and return their answers.
@@ -223,7 +205,7 @@ class Client:
         connection = await self._pool.get_connection("")  # type: ignore[no-untyped-call]
         try:
             await connection.send_packed_command(connection.pack_commands(commands))
-            return await _answers(connection, len(commands))
+            return await answers(connection, len(commands))
         finally:
             await self._pool.release(connection)
 
@@ -231,7 +213,7 @@ class Client:
         """Log in, and see which data there are before anything is asked of them."""
         await connection.on_connect()
         await connection.send_packed_command(connection.pack_commands(self._epoch_commands()))
-        _, epoch = await _answers(connection, 2)
+        _, epoch = await answers(connection, 2)
         self._met(epoch)
 
     def _epoch_commands(self) -> Sequence[Sequence[Word]]:
@@ -249,19 +231,6 @@ class Client:
             )
             self.changed.set()
         self.epoch = epoch
-
-
-async def _answers(connection: Connection, count: int) -> list[Reply]:
-    """Read all answers, also behind an error, or the connection could not be used again."""
-    replies, failure = [], None
-    for _ in range(count):
-        try:
-            replies.append(await connection.read_response())
-        except exceptions.ResponseError as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
-    return replies
 
 
 def _facts(info: Reply) -> dict[str, str]:
@@ -300,72 +269,3 @@ def _is_of_tls(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-class _CappedParser(_AsyncRESP2Parser):
-    """Reads answers, and not without end."""
-
-    _left = _MAX_ANSWER
-
-    async def read_response(self, disable_decoding: bool = False) -> Reply:  # noqa: FBT001, FBT002 - of its base
-        self._left = _MAX_ANSWER
-        return await super().read_response(disable_decoding)
-
-    async def _read(self, length: int) -> bytes:
-        self._count(length)
-        return await super()._read(length)
-
-    async def _readline(self) -> bytes:
-        line = await super()._readline()
-        self._count(len(line) + 1)
-        return line
-
-    def _count(self, octets: int) -> None:
-        self._left -= octets
-        if self._left < 0:
-            raise exceptions.InvalidResponse("the answer is too long")
-
-
-class _TlsConnection(Connection):
-    """A connection with our own context, which trusts nobody but whom it was told to."""
-
-    def __init__(self, *, tls: ssl.SSLContext, **settings: Any) -> None:  # noqa: ANN401 - passed on
-        super().__init__(**settings)
-        self._tls = tls
-
-    def _connection_arguments(self) -> dict[str, Any]:
-        return {**super()._connection_arguments(), "ssl": self._tls}
-
-
-class _PasswordFile(CredentialProvider):
-    """Reads the password when it is needed, and keeps it nowhere."""
-
-    def __init__(self, user: str, path: Path) -> None:
-        self._user = user
-        self._path = path
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        with self._path.open(encoding="utf-8") as file:
-            password = file.read(_MAX_PASSWORD).strip()
-        return (self._user, password) if self._user else (password,)
-
-
-def _pool(target: Target, *, timeout: float, greet: Callable[..., Any]) -> BlockingConnectionPool:
-    settings: dict[str, Any] = {
-        "host": target.host,
-        "port": target.port,
-        "db": target.database,
-        "timeout": timeout,
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "socket_keepalive": True,
-        "parser_class": _CappedParser,
-        "lib_name": None,
-        "lib_version": None,
-        "valkey_connect_func": greet,
-    }
-    if target.password_path is not None:
-        settings["credential_provider"] = _PasswordFile(target.user, target.password_path)
-    if target.tls is not None:
-        settings |= {"connection_class": _TlsConnection, "tls": target.tls}
-    return BlockingConnectionPool(_MAX_CONNECTIONS, **settings)

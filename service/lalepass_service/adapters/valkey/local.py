@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-from lalepass_service.adapters.valkey.softlocks import View
+from lalepass_service.adapters.valkey.state import View
 from lalepass_service.core.softlock import (
     FRESH,
     KNOWN_FOR,
@@ -49,7 +49,7 @@ class _Known:
 
 
 class LocalLanes:
-    """Keeps lanes in this process. Implements `softlocks.Memory`."""
+    """Keeps lanes in this process. Implements `state.Memory`."""
 
     def __init__(self, *, shares: int, most: int = _MOST) -> None:
         """Keep nothing yet.

@@ -9,21 +9,20 @@ most: each time, one of them has won.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from lalepass_service.adapters.valkey import names
-from lalepass_service.adapters.valkey.client import Client, Script
+from lalepass_service.adapters.valkey import names, scripts
+from lalepass_service.adapters.valkey.client import Client
+from lalepass_service.adapters.valkey.state import Memory, NoMemory, State
 from lalepass_service.adapters.valkey.turns import Turns
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.digests import Digests
 from lalepass_service.core.errors import StoreUnavailable, Throttled
 from lalepass_service.core.model import UserId
 from lalepass_service.core.softlock import (
-    FRESH,
     KNOWN_FOR,
     Bid,
     Debited,
@@ -48,65 +47,6 @@ _FOREVER: Final = 0
 _SCANNED: Final = 500
 _MAX_POSTED: Final = 10_000
 
-_SWAP: Final = Script("""
-local at = redis.call('HMGET', KEYS[1], 'p', ARGV[3])
-if (at[1] or '') ~= ARGV[1] or (at[2] or '') ~= ARGV[4] then return 0 end
-if ARGV[1] ~= ARGV[2] then
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'p', ARGV[2])
-end
-redis.call('HSET', KEYS[1], ARGV[3], ARGV[5])
-if ARGV[6] == '0' then
-  redis.call('PERSIST', KEYS[1])
-elseif ARGV[3] == 'e' or redis.call('HEXISTS', KEYS[1], 'e') == 0
-    or redis.call('PTTL', KEYS[1]) ~= -1 then
-  redis.call('PEXPIRE', KEYS[1], ARGV[6])
-end
-return 1
-""")
-"""Put a field in the place of what was read. Arguments: the `p` that was read, the new `p` (if it
-is another one, all the rest is void), the field, its value that was read, its new one, and how long
-to keep the key. Returns 1, or 0 if something else is there."""
-
-_SETTLE: Final = Script("""
-local p = redis.call('HGET', KEYS[1], 'p') or ''
-if ARGV[1] ~= '' and p ~= '' and p ~= ARGV[1] then return 0 end
-redis.call('HDEL', KEYS[1], ARGV[2])
-if ARGV[3] ~= '' then
-  local seen = redis.call('HGET', KEYS[1], ARGV[3])
-  if not seen or math.abs(tonumber(ARGV[4]) - tonumber(seen)) >= tonumber(ARGV[5]) then
-    redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
-  end
-  if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], 'p', ARGV[1]) end
-end
-if redis.call('HEXISTS', KEYS[1], 'e') == 0 or redis.call('PTTL', KEYS[1]) ~= -1 then
-  redis.call('PEXPIRE', KEYS[1], ARGV[6])
-end
-return 1
-""")
-"""A right password. Arguments: the `p` that it was right for, or empty; the field of the lane; the
-field of the source, or empty; the time; how long a source is not written down again; how long to
-keep the key. Returns 0 if there is another password by now."""
-
-_UNLOCK: Final = Script("""
-local gone = 0
-for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if field == 'e' or string.sub(field, 1, 1) == 'l' then
-    gone = gone + redis.call('HDEL', KEYS[1], field)
-  end
-end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return gone
-""")
-"""Forget all lanes. Argument: how long to keep the key. Returns how many there were."""
-
-_DROP: Final = Script("""
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HDEL', KEYS[1], ARGV[1])
-return 1
-""")
-"""Forget a field if it is still what was read."""
-
 
 class Acts(Protocol):
     """Writes what operators do into the trail."""
@@ -118,88 +58,6 @@ class Acts(Protocol):
             StoreUnavailable: it could not be written.
         """
         ...
-
-
-class Memory(Protocol):
-    """What this process knows of lanes, and Valkey perhaps does not: see `local`."""
-
-    def merged(self, account: str, lane: bytes, there: Lane, view: "View") -> Lane:
-        """Return what is there, with what is missing of it."""
-        ...
-
-    def saw(self, account: str, lane: bytes, there: Lane, view: "View") -> None:
-        """Take down what is there now."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """As of when something is known."""
-
-    epoch: bytes | None
-    """Of the data."""
-    since: datetime | None
-    """Of the password."""
-    known_at: datetime | None = None
-    """When the source of the lane was known."""
-
-
-class NoMemory:
-    """Knows nothing. Implements `Memory`."""
-
-    def merged(self, account: str, lane: bytes, there: Lane, view: View) -> Lane:
-        """Return what is there."""
-        del account, lane, view
-        return there
-
-    def saw(self, account: str, lane: bytes, there: Lane, view: View) -> None:
-        """Forget it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What was read of an account."""
-
-    key: str
-    fields: Mapping[bytes, bytes]
-    """Those that were asked for and are there."""
-    since: datetime | None
-    """The password that a guess is about, as far as that is known."""
-
-    @property
-    def set_at(self) -> datetime | None:
-        """When the password was set that all of it is of."""
-        return names.digits(self.fields.get(names.PASSWORD_SET))
-
-    @property
-    def void(self) -> bool:
-        """Whether all of it is of an older password."""
-        return self.since is not None and (self.set_at is None or self.set_at < self.since)
-
-    @property
-    def ahead(self) -> bool:
-        """Whether all of it is of a newer password."""
-        return self.since is not None and self.set_at is not None and self.since < self.set_at
-
-    @property
-    def password_set(self) -> bytes:
-        """What `p` is to be."""
-        if self.void and self.since is not None:
-            return b"%d" % names.micros(self.since)
-        return self.fields.get(names.PASSWORD_SET, b"")
-
-    def view(self, *, epoch: bytes | None, known_at: datetime | None) -> View:
-        since = self.since if self.void else self.set_at
-        return View(epoch=epoch, since=since, known_at=known_at)
-
-    def lane(self, lane: bytes) -> Lane:
-        value = self.fields.get(names.lane_field(lane))
-        return FRESH if value is None or self.void else names.unpack(value)[0]
-
-    def known_at(self, source: bytes) -> datetime | None:
-        if not source or self.void:
-            return None
-        return names.digits(self.fields.get(names.known_field(source)))
 
 
 class ValkeySoftLocks:
@@ -326,12 +184,14 @@ class ValkeySoftLocks:
         The act is written first, and in another store: who forgets without a trace is worse than
         an entry of something that then failed, and was said to have failed.
         """
-        if not await self.lanes(account):
-            return False
-        if act is not None and self._acts is not None:
-            await self._acts.record(act)
         async with self._turn(account):
-            await self._client.run(_UNLOCK, self._key(account), _KEEP_MILLIS)
+            # Also those that nobody can read: this is what helps then.
+            (fields,) = await self._client.ask(("HKEYS", self._key(account)))
+            if all(names.lane_of(name) is None for name in fields):
+                return False
+            if act is not None and self._acts is not None:
+                await self._acts.record(act)
+            await self._client.run(scripts.UNLOCK, self._key(account), _KEEP_MILLIS)
         return True
 
     async def forget(self, account: str) -> None:
@@ -372,7 +232,7 @@ class ValkeySoftLocks:
                     return
         raise StoreUnavailable
 
-    async def _read(self, account: str, *, source: bytes, since: datetime | None) -> _State:
+    async def _read(self, account: str, *, source: bytes, since: datetime | None) -> State:
         key = self._key(account)
         wanted = [names.PASSWORD_SET, names.lane_field(b"")]
         if source:
@@ -381,10 +241,10 @@ class ValkeySoftLocks:
         fields = {
             name: value for name, value in zip(wanted, values, strict=True) if value is not None
         }
-        return _State(key, fields, since)
+        return State(key, fields, since)
 
     async def _put(
-        self, account: str, lane: bytes, wanted: Lane, state: _State, now: datetime
+        self, account: str, lane: bytes, wanted: Lane, state: State, now: datetime
     ) -> bool:
         """Store a lane in the place of what was read. Returns False if that has changed."""
         if wanted == state.lane(lane):
@@ -392,7 +252,7 @@ class ValkeySoftLocks:
         field = names.lane_field(lane)
         stays = not lane and wanted.failures > 0 and not names.is_name(account)
         swapped = await self._client.run(
-            _SWAP,
+            scripts.SWAP,
             state.key,
             state.fields.get(names.PASSWORD_SET, b""),
             state.password_set,
@@ -406,7 +266,7 @@ class ValkeySoftLocks:
 
     async def _settle(self, ticket: Ticket, now: datetime) -> None:
         await self._client.run(
-            _SETTLE,
+            scripts.SETTLE,
             self._key(ticket.account),
             b"" if ticket.since is None else names.micros(ticket.since),
             names.lane_field(ticket.lane),
@@ -444,7 +304,7 @@ class ValkeySoftLocks:
             else:
                 continue
             if used_at is not None and used_at < before:
-                swept += await self._client.run(_DROP, key.decode(), name, value)
+                swept += await self._client.run(scripts.DROP, key.decode(), name, value)
         return swept
 
     def _is_name(self, key: bytes) -> bool:

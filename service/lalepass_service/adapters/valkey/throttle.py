@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from lalepass_service.adapters.valkey.client import Client, Lost, Script, Word
+from lalepass_service.adapters.valkey.client import Client, Lost, Script
+from lalepass_service.adapters.valkey.connections import Word
 from lalepass_service.core.digests import Digests
 from lalepass_service.core.throttle import Buckets, LocalThrottle
 

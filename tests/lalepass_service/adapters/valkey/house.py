@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from lalepass_service.adapters.memory import FixedClock
-from lalepass_service.adapters.valkey.client import Client, Reply, Target, Word
+from lalepass_service.adapters.valkey.client import Client
+from lalepass_service.adapters.valkey.connections import Reply, Target, Word
 from lalepass_service.adapters.valkey.local import LocalLanes
 from lalepass_service.adapters.valkey.shared import SharedSoftLocks
 from lalepass_service.adapters.valkey.softlocks import ValkeySoftLocks

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from lalepass_service.adapters.valkey.client import Client, Lost, Script, Target
+from lalepass_service.adapters.valkey.client import Client, Lost, Script
+from lalepass_service.adapters.valkey.connections import Target
 from lalepass_service.adapters.valkey.softlocks import ValkeySoftLocks
 from lalepass_service.adapters.valkey.throttle import SharedThrottle
 from lalepass_service.core.softlock import Bid, Ticket

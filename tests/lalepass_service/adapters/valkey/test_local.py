@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from lalepass_service.adapters.valkey.local import LocalLanes
-from lalepass_service.adapters.valkey.softlocks import View
+from lalepass_service.adapters.valkey.state import View
 from lalepass_service.core.softlock import FRESH, KNOWN_FOR, Bid, Lane, Ticket, Wait
 from tests.lalepass_service.accounts import NOW
 

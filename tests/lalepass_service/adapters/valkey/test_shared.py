@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from lalepass_service.adapters.valkey.client import Client, Lost, Reply, Word
+from lalepass_service.adapters.valkey.client import Client, Lost
+from lalepass_service.adapters.valkey.connections import Reply, Word
 from lalepass_service.core.softlock import STOP_AT, Bid, Lane, Ticket, Wait
 from tests.lalepass_service.accounts import ACT, NOW
 from tests.lalepass_service.adapters.valkey.house import Replica, a_replica
