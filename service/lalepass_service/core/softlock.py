@@ -27,6 +27,9 @@ RING_SIZE: Final = 8
 KNOWN_FOR: Final = timedelta(days=30)
 """How long a source has a lane of its own after a right password came from it."""
 
+SEEN_AGAIN: Final = timedelta(days=1)
+"""A source is written down anew at most this often: most logins come from where the last came."""
+
 GUESS_BYTES: Final = 16
 """The length of a remembered guess: a keyed digest, which says nothing without its key."""
 
@@ -152,16 +155,17 @@ def charge(lane: Lane, *, guess: bytes, now: datetime, among: int = 1) -> Lane:
 def give_back(lane: Lane, *, guess: bytes, among: int = 1) -> Lane:
     """Undo a debit whose guess could not be verified. Others may have been made meanwhile.
 
-    The wait stays if there were others: it belongs to the newest of them.
+    If there were, the wait belongs to the newest of them, and is what it would be without this one.
     """
     if guess not in lane.ring:
         return lane
     failures = max(0, lane.failures - among)
-    newest = bool(lane.ring) and lane.ring[-1] == guess
     ring = tuple(remembered for remembered in lane.ring if remembered != guess)
-    if newest:
+    wait = seconds_after(failures, among=among)
+    if lane.ring[-1] == guess or lane.not_before is None or not wait:
         return Lane(failures=failures, not_before=None, ring=ring)
-    return replace(lane, failures=failures, ring=ring)
+    less = timedelta(seconds=seconds_after(lane.failures, among=among) - wait)
+    return Lane(failures=failures, not_before=lane.not_before - less, ring=ring)
 
 
 def raised(lane: Lane, *, seen: Lane) -> Lane:

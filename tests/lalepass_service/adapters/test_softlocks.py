@@ -191,11 +191,32 @@ async def test_a_name_that_nobody_has_is_held_up_alike(locks: SoftLocks) -> None
 async def test_old_lanes_and_sources_are_swept(locks: SoftLocks) -> None:
     ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    assert await locks.lanes(ALICE.id) == ()
     await guess_wrong(locks, 5, account="name:nobody")
 
     assert await locks.sweep(before=NOW + timedelta(days=365)) == 2
 
     assert await locks.lanes("name:nobody") == ()
+
+
+async def test_what_was_used_at_the_very_moment_is_not_swept(locks: SoftLocks) -> None:
+    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    locks.settle(ticket, user_id=ALICE.id, now=NOW)
+    assert await locks.lanes(ALICE.id) == ()
+    await locks.debit("name:nobody", source=HOME, guess=guess(1), now=NOW)
+
+    assert await locks.sweep(before=NOW) == 0
+    assert await locks.sweep(before=NOW + timedelta(microseconds=1)) == 2
+
+
+async def test_what_is_given_back_after_an_unlock_leaves_nothing(locks: SoftLocks) -> None:
+    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    await locks.unlock(ALICE.id, act=ACT)
+
+    await locks.give_back(ticket, now=NOW)
+
+    assert await locks.lanes(ALICE.id) == ()
+    assert not await locks.unlock(ALICE.id, act=ACT)
 
 
 async def test_wrong_passwords_in_a_row_are_not_forgotten_by_waiting(locks: SoftLocks) -> None:

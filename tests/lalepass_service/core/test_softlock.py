@@ -134,13 +134,22 @@ def test_a_guess_that_rode_on_anothers_debit_is_charged_if_that_was_given_back()
     assert guess(1) in charged.ring
 
 
-def test_a_debit_that_is_given_back_after_others_leaves_theirs() -> None:
-    lane, _ = after(5)
+@pytest.mark.parametrize("failures", [2, 3, 4, 5, 6, 7, 25, 26, 30, 99])
+def test_a_debit_that_is_given_back_after_others_leaves_theirs(failures: int) -> None:
+    """As if the newest had been made without it, also in how long it waits."""
+    lane, now = after(failures)
     oldest, *others = lane.ring
 
-    assert give_back(lane, guess=oldest) == Lane(
-        failures=4, not_before=lane.not_before, ring=tuple(others)
-    )
+    back = give_back(lane, guess=oldest)
+
+    wait = seconds_after(failures - 1)
+    until = now + timedelta(seconds=wait) if wait else None
+    assert back == Lane(failures=failures - 1, not_before=until, ring=tuple(others))
+    # What is said is what it takes.
+    decision = debit(back, guess=guess(10_000), now=now)
+    assert decision == Wait(wait) if wait else isinstance(decision, Debited)
+    later = now + timedelta(seconds=wait)
+    assert isinstance(debit(back, guess=guess(10_000), now=later), Debited)
 
 
 def test_what_was_never_debited_can_not_be_given_back() -> None:

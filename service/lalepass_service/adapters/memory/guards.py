@@ -13,6 +13,7 @@ from lalepass_service.core.model import (
 from lalepass_service.core.softlock import (
     FRESH,
     KNOWN_FOR,
+    SEEN_AGAIN,
     Bid,
     Debited,
     Lane,
@@ -65,21 +66,22 @@ class MemorySoftLocks:
         if self.failure is not None:
             return
         self._lanes.pop((ticket.account, ticket.lane), None)
-        if ticket.source:
+        seen_at = self._known.get((user_id, ticket.source))
+        if ticket.source and (seen_at is None or now - seen_at >= SEEN_AGAIN):
             self._known[user_id, ticket.source] = now
 
     async def give_back(self, ticket: Ticket, *, now: datetime) -> None:
         """The guess could not be verified: undo the debit."""
         self._answer()
         if ticket.paid:
-            lane = give_back(self._lane(ticket.account, ticket.lane), guess=ticket.guess)
-            self._lanes[ticket.account, ticket.lane] = lane, now
+            lane = self._lane(ticket.account, ticket.lane)
+            self._change(ticket, lane, give_back(lane, guess=ticket.guess), now)
 
     async def charge(self, ticket: Ticket, *, now: datetime) -> None:
         """A repeated guess was wrong: debit it now if nobody's debit stands for it any more."""
         self._answer()
-        lane = charge(self._lane(ticket.account, ticket.lane), guess=ticket.guess, now=now)
-        self._lanes[ticket.account, ticket.lane] = lane, now
+        lane = self._lane(ticket.account, ticket.lane)
+        self._change(ticket, lane, charge(lane, guess=ticket.guess, now=now), now)
 
     async def lanes(self, account: str) -> tuple[Lane, ...]:
         """Return what is remembered of wrong passwords, for every lane that has any."""
@@ -123,6 +125,10 @@ class MemorySoftLocks:
     def _lane(self, account: str, lane: bytes) -> Lane:
         state, _ = self._lanes.get((account, lane), (FRESH, None))
         return state
+
+    def _change(self, ticket: Ticket, lane: Lane, changed: Lane, now: datetime) -> None:
+        if changed != lane:
+            self._lanes[ticket.account, ticket.lane] = changed, now
 
     def _answer(self) -> None:
         if self.failure is not None:

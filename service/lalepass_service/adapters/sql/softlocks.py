@@ -5,7 +5,7 @@ processes, so that what `core.softlock` decides is decided on what is really the
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -20,6 +20,7 @@ from lalepass_service.core.softlock import (
     FRESH,
     GUESS_BYTES,
     KNOWN_FOR,
+    SEEN_AGAIN,
     Bid,
     Debited,
     Lane,
@@ -29,9 +30,6 @@ from lalepass_service.core.softlock import (
     debit,
     give_back,
 )
-
-_SEEN_AGAIN: Final = timedelta(days=1)
-"""A source is written down anew at most this often: most logins come from where the last came."""
 
 _EVERYBODY: Final = b""
 
@@ -111,7 +109,7 @@ class SqlSoftLocks:
         def work(session: Session) -> None:
             session.run(_FORGET, (ticket.account, ticket.lane))
             if ticket.source:
-                lately = (text_of(now - _SEEN_AGAIN), text_of(now + _SEEN_AGAIN))
+                lately = (text_of(now - SEEN_AGAIN), text_of(now + SEEN_AGAIN))
                 session.run(_KNOW_FROM_NOW, (ticket.source, text_of(now), user_id, *lately))
 
         self._hot.post(work, key=ticket.account)
@@ -229,7 +227,7 @@ def _is_known(seen_at: datetime, now: datetime) -> bool:
 
     Not in the future, either: the clock may have been wrong when it was written down.
     """
-    return -_SEEN_AGAIN < now - seen_at < KNOWN_FOR
+    return -SEEN_AGAIN < now - seen_at < KNOWN_FOR
 
 
 def _lane(failures: int, not_before: str | datetime | None, ring: bytes) -> Lane:

@@ -24,6 +24,7 @@ from lalepass_service.core.errors import StoreUnavailable, Throttled
 from lalepass_service.core.model import UserId
 from lalepass_service.core.softlock import (
     KNOWN_FOR,
+    SEEN_AGAIN,
     Bid,
     Debited,
     Lane,
@@ -37,8 +38,6 @@ from lalepass_service.core.softlock import (
 _log: Final = logging.getLogger(__name__)
 
 _TRIES: Final = 64
-_SEEN_AGAIN: Final = timedelta(days=1)
-"""A source is written down anew at most this often."""
 _KEEP: Final = KNOWN_FOR + timedelta(days=1)
 """How long an account's key stays that nobody touches: longer than anything in it is good for.
 One that holds guesses of everybody at an account stays for ever: see `ports.SoftLocks.sweep`."""
@@ -272,7 +271,7 @@ class ValkeySoftLocks:
             names.lane_field(ticket.lane),
             names.known_field(ticket.source) if ticket.source else b"",
             names.micros(now),
-            _SEEN_AGAIN // timedelta(microseconds=1),
+            SEEN_AGAIN // timedelta(microseconds=1),
             _KEEP_MILLIS,
         )
 
@@ -320,7 +319,7 @@ class ValkeySoftLocks:
 
 def _is_known(seen_at: datetime | None, now: datetime) -> bool:
     """Whether somebody entered from there lately, and not in the future: a clock may be wrong."""
-    return seen_at is not None and -_SEEN_AGAIN < now - seen_at < KNOWN_FOR
+    return seen_at is not None and -SEEN_AGAIN < now - seen_at < KNOWN_FOR
 
 
 def _escaped(text: str) -> str:

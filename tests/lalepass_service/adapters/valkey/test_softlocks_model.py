@@ -1,7 +1,7 @@
-"""Lanes in Valkey against the same dictionary as those in SQLite, in whatever order."""
+"""Lanes in Valkey against the same model as the others, in whatever order."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -9,12 +9,12 @@ from hypothesis.stateful import initialize
 
 from lalepass_service.adapters.valkey.client import Client
 from lalepass_service.adapters.valkey.softlocks import ValkeySoftLocks
-from tests.lalepass_service.adapters.sql import test_softlocks_model as sqlite
+from tests.lalepass_service.adapters import test_softlocks_model as model
 from tests.lalepass_service.adapters.valkey.house import DIGESTS, PATIENT, PREFIX, target
 from tests.servers.valkey import Valkey
 
 
-class SoftLocks(sqlite.SoftLocks):
+class SoftLocks(model.SoftLocks):
     server: ClassVar[Valkey]
 
     @initialize()
@@ -25,13 +25,16 @@ class SoftLocks(sqlite.SoftLocks):
     def open(self) -> None:
         self.clients = [Client(target(self.url), prefix=PREFIX, timeout=PATIENT) for _ in range(2)]
         # Two replicas, in the place of two connections.
-        replicas: Any = [ValkeySoftLocks(client, DIGESTS) for client in self.clients]
-        self.paths = replicas
-        self.one, self.other = replicas
+        self.replicas = [ValkeySoftLocks(client, DIGESTS) for client in self.clients]
+        self.one, self.other = self.replicas
+
+    def restarted(self) -> None:
+        self.close()
+        self.open()
 
     def close(self) -> None:
-        for path, client in zip(self.paths, self.clients, strict=True):
-            self.run(path.close())
+        for replica, client in zip(self.replicas, self.clients, strict=True):
+            self.run(replica.close())
             self.run(client.close())
 
 

@@ -1,4 +1,4 @@
-"""SqlSoftLocks against a dictionary, in whatever order Hypothesis thinks of.
+"""Every keeper of lanes against a model, in whatever order Hypothesis thinks of.
 
 The model states the rules anew, in plain Python: it uses nothing of `core.softlock`.
 """
@@ -16,12 +16,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from lalepass_service.adapters.memory import MemorySoftLocks
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import Throttled
+from lalepass_service.core.ports import SoftLocks as Keeper
 from lalepass_service.core.softlock import Ticket
 from tests.lalepass_service.accounts import ACT, NOW, a_user
 
@@ -54,53 +56,65 @@ class Lane:
     until: datetime = NOW
     ring: list[bytes] = field(default_factory=list)
     stored: bool = False
-    """Whether there is anything of it in the database."""
+    """Whether anything of it is kept."""
+    changed: datetime = NOW
 
     def wait(self, now: datetime) -> float:
         return 3600 if self.failures >= 100 else max(0, (self.until - now).total_seconds())
 
     def pay(self, made: bytes, now: datetime) -> None:
-        self.stored = True
+        self.stored, self.changed = True, now
         self.failures += 1
         self.until = now + timedelta(seconds=wait_after(self.failures))
         self.ring = [*self.ring, made][-8:]
 
+    def refund(self, made: bytes, now: datetime) -> None:
+        if made not in self.ring:
+            return
+        self.changed = now
+        self.until -= timedelta(seconds=wait_after(self.failures) - wait_after(self.failures - 1))
+        self.failures -= 1
+        if self.ring[-1] == made:
+            self.until = now
+        self.ring.remove(made)
+
 
 class SoftLocks(RuleBasedStateMachine):
+    """In memory."""
+
+    one: Keeper
+    other: Keeper
+    """Another way to the same lanes."""
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.folder = tempfile.TemporaryDirectory()
-        self.paths: list[HotPath] = []
         self.now = NOW
         self.fresh = 1000
         self.lanes: dict[tuple[str, bytes], Lane] = {}
         self.seen: dict[bytes, datetime] = {}
+        self.tickets: list[Ticket] = []
+        """Those of guesses of which it is not known yet what came of them."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
     @initialize()
     def begin(self) -> None:
-        self.path = Path(self.folder.name) / "lalepass.db"
-        upgrade(self.path)
-        database = Database.open(self.path)
-        self.run(SqlUsers(database).add(ALICE, None, reuse_name=False, act=ACT))
-        self.run(database.close())
         self.open()
 
     def open(self) -> None:
-        self.paths = [HotPath.open(self.path) for _ in range(2)]
-        self.one, self.other = (SqlSoftLocks(path) for path in self.paths)
+        self.one = self.other = MemorySoftLocks()
+
+    def restarted(self) -> None:
+        """What is in memory does not outlive it."""
 
     def close(self) -> None:
-        for path in self.paths:
-            self.run(path.close())
+        pass
 
     def teardown(self) -> None:
         self.close()
         self.runner.close()
-        self.folder.cleanup()
 
     def lane_of(self, account: str, source: bytes) -> bytes:
         seen = self.seen.get(source) if account == ALICE.id else None
@@ -126,13 +140,67 @@ class SoftLocks(RuleBasedStateMachine):
         return ticket
 
     @rule(account=accounts, source=sources, number=st.integers(0, 12))
-    def guess_wrong(self, account: str, source: bytes, number: int) -> None:
-        self.debit(account, source, guess(number))
+    def guess(self, account: str, source: bytes, number: int) -> None:
+        if ticket := self.debit(account, source, guess(number)):
+            self.tickets.append(ticket)
 
-    @rule(account=accounts, source=sources)
-    def guess_the_same_again(self, account: str, source: bytes) -> None:
-        if ring := self.lane(account, source).ring:
-            self.debit(account, source, ring[-1])
+    @rule(account=accounts, source=sources, which=st.integers(-8, -1))
+    def guess_the_same_again(self, account: str, source: bytes, which: int) -> None:
+        lane = self.lane(account, source)
+        self.now = max(self.now, lane.until)
+        if len(lane.ring) + which < 0 or lane.failures >= 100:
+            return
+        if ticket := self.debit(account, source, lane.ring[which]):
+            assert not ticket.paid
+            self.tickets.append(ticket)
+
+    @rule(which=st.integers(0, 9))
+    def it_was_wrong(self, which: int) -> None:
+        """A guess that was not paid for is charged, unless somebody's debit stands for it."""
+        if not self.tickets:
+            return
+        ticket = self.tickets.pop(which % len(self.tickets))
+        if not ticket.paid:
+            self.charge(ticket)
+
+    def charge(self, ticket: Ticket) -> None:
+        self.run(self.other.charge(ticket, now=self.now))
+        lane = self.lanes.setdefault((ticket.account, ticket.lane), Lane())
+        if ticket.guess not in lane.ring:
+            lane.pay(ticket.guess, self.now)
+
+    def give_back(self, ticket: Ticket) -> None:
+        self.run(self.other.give_back(ticket, now=self.now))
+        if ticket.paid and (lane := self.lanes.get((ticket.account, ticket.lane))):
+            lane.refund(ticket.guess, self.now)
+
+    @rule(account=accounts, source=sources, verified=st.booleans())
+    def it_rode_on_the_debit_of_another(
+        self,
+        account: str,
+        source: bytes,
+        verified: bool,  # noqa: FBT001 - Hypothesis passes it by name
+    ) -> None:
+        self.fresh += 1
+        lane = self.lane(account, source)
+        self.now = max(self.now, lane.until)
+        payer = self.debit(account, source, guess(self.fresh))
+        self.now = max(self.now, lane.until)
+        rider = self.debit(account, source, guess(self.fresh))
+        if payer and rider:
+            if not verified:
+                self.give_back(payer)
+            self.now += timedelta(seconds=1)
+            self.charge(rider)
+
+    @rule(which=st.integers(0, 9))
+    def it_could_not_be_verified(self, which: int) -> None:
+        if not self.tickets:
+            return
+        ticket = self.tickets.pop(which % len(self.tickets))
+        self.run(self.other.give_back(ticket, now=self.now))
+        if ticket.paid and (lane := self.lanes.get((ticket.account, ticket.lane))):
+            lane.refund(ticket.guess, self.now)
 
     @rule(account=accounts, source=sources, times=st.integers(10, 60))
     def guess_on_and_on(self, account: str, source: bytes, times: int) -> None:
@@ -156,17 +224,6 @@ class SoftLocks(RuleBasedStateMachine):
         self.one.settle(ticket, user_id=ALICE.id, now=self.now)
         # Nobody waits for it, but it comes before whatever is written next on this connection.
         await self.one.lanes(ticket.account)
-
-    @rule(account=accounts, source=sources)
-    def a_guess_that_is_given_back(self, account: str, source: bytes) -> None:
-        self.fresh += 1
-        lane = self.lane(account, source)
-        if (ticket := self.debit(account, source, guess(self.fresh))) is None:
-            return
-        self.run(self.other.give_back(ticket, now=self.now))
-        lane.failures -= 1
-        lane.ring.pop()
-        lane.until = self.now
 
     @rule(account=accounts, source=sources, count=st.integers(2, 12))
     def guess_in_parallel(self, account: str, source: bytes, count: int) -> None:
@@ -212,10 +269,29 @@ class SoftLocks(RuleBasedStateMachine):
         assert self.run(self.other.unlock(account, act=None)) == had
         self.lanes = {key: lane for key, lane in self.lanes.items() if key[0] != account}
 
+    @rule(which=st.integers(-3, -1), later=st.booleans())
+    def sweep(self, which: int, later: bool) -> None:  # noqa: FBT001 - Hypothesis passes it by name
+        """Whatever was not used since goes, but the lane that all share at an account.
+
+        Since a moment at which something was used, or just after it.
+        """
+        used = [lane.changed for lane in self.lanes.values() if lane.stored]
+        used = [NOW, NOW, NOW, *sorted([*used, *self.seen.values()])]
+        before = used[which] + timedelta(microseconds=later)
+        lanes = {
+            key: lane
+            for key, lane in self.lanes.items()
+            if lane.stored and lane.changed < before and key != (ALICE.id, EVERYBODY)
+        }
+        sources = {source for source, seen in self.seen.items() if seen < before}
+
+        assert self.run(self.other.sweep(before=before)) == len(lanes) + len(sources)
+        self.lanes = {key: lane for key, lane in self.lanes.items() if key not in lanes}
+        self.seen = {source: seen for source, seen in self.seen.items() if source not in sources}
+
     @rule()
     def restart(self) -> None:
-        self.close()
-        self.open()
+        self.restarted()
 
     def stored(self, account: str) -> dict[bytes, Lane]:
         """Read the lanes as they are, in the order of their names."""
@@ -229,8 +305,6 @@ class SoftLocks(RuleBasedStateMachine):
 
     @invariant()
     def it_remembers_what_it_should(self) -> None:
-        if not self.paths:
-            return
         for account in (ALICE.id, NOBODY):
             for name, lane in self.stored(account).items():
                 expected = self.lanes[account, name]
@@ -238,10 +312,41 @@ class SoftLocks(RuleBasedStateMachine):
                 assert max(lane.until, self.now) == max(expected.until, self.now)
 
 
+class SqlSoftLocksOverTwoPaths(SoftLocks):
+    """On SQLite, over two connections, which are closed and opened again at a restart."""
+
+    def open(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "lalepass.db"
+        upgrade(self.path)
+        database = Database.open(self.path)
+        self.run(SqlUsers(database).add(ALICE, None, reuse_name=False, act=ACT))
+        self.run(database.close())
+        self.connect()
+
+    def connect(self) -> None:
+        self.paths = [HotPath.open(self.path) for _ in range(2)]
+        self.one, self.other = (SqlSoftLocks(path) for path in self.paths)
+
+    def disconnect(self) -> None:
+        for path in self.paths:
+            self.run(path.close())
+
+    def restarted(self) -> None:
+        self.disconnect()
+        self.connect()
+
+    def close(self) -> None:
+        self.disconnect()
+        self.folder.cleanup()
+
+
 TestSoftLocks = SoftLocks.TestCase
-TestSoftLocks.settings = settings(
-    max_examples=25,
-    stateful_step_count=25,
+TestSoftLocks.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestSqlSoftLocks = SqlSoftLocksOverTwoPaths.TestCase
+TestSqlSoftLocks.settings = settings(
+    max_examples=40,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
