@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lalepass_service.adapters.keys import KeyVault
+    from lalepass_service.adapters.sql.acts import Copy
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.rewrap import Progress
     from lalepass_service.config import Config
@@ -72,7 +73,10 @@ def rewrap(context: typer.Context) -> None:
     record = operate.acts_on_files(config)
     active, counts = vault.ring.active, _Counts()
     try:
-        done, left = operate.on_database(config, lambda database: _rewrap(database, vault, counts))
+        with parts.copy_of_acts(config, uncopied=operate.warn_of_no_copy) as copy:
+            done, left = operate.on_database(
+                config, lambda database: _rewrap(database, vault, counts, copy)
+            )
     finally:
         # Also when it was interrupted: what was moved is moved.
         if counts.moved:
@@ -177,13 +181,15 @@ class _Counts:
 
 
 async def _rewrap(
-    database: "Database", vault: "KeyVault", counts: _Counts
+    database: "Database", vault: "KeyVault", counts: _Counts, copy: "Copy"
 ) -> "tuple[Progress, int]":
     """Return what was done, and how many records need another key all the same."""
-    from lalepass_service.adapters.sql.rewrap import Rewrap  # noqa: PLC0415
+    from lalepass_service.adapters.sql.rewrap import Rewrap, pending  # noqa: PLC0415
 
-    work = Rewrap(database=database, vault=vault)
-    total = await work.pending()
+    active = vault.ring.active
+    total = await pending(database, active=active)
+    act = operate.act_now(Event.KEYS_REWRAP_BEGUN, {"key_id": active, "pending": total})
+    work = Rewrap(database=database, vault=vault, act=act, copy=copy)
 
     def report(progress: "Progress") -> None:
         counts.moved = progress.moved

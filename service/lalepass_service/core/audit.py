@@ -33,6 +33,8 @@ class Event(StrEnum):
     KEY_PROMOTED = "key_promoted"
     KEY_RETIRED = "key_retired"
     DATABASE_RESTORED = "database_restored"
+    # with the first record that moves; so it is there also when the run was killed
+    KEYS_REWRAP_BEGUN = "keys_rewrap_begun"
     KEYS_REWRAPPED = "keys_rewrapped"
 
 

@@ -103,7 +103,9 @@ class Keys(RuleBasedStateMachine):
                 raise Interrupted
 
         pending = [name for name in PEOPLE if self.wrapped[name] != self.active]
-        work = Rewrap(database=self.database, vault=KeyVault(self.directory), batch=batch, pause=0)
+        work = Rewrap(
+            database=self.database, vault=KeyVault(self.directory), act=ACT, batch=batch, pause=0
+        )
         assert self.run(work.pending()) == len(pending)
         try:
             assert self.run(work.run(report)).moved == len(pending)

@@ -234,7 +234,7 @@ class RememberingOverSql(Remembering):
     @rule()
     def rewrap(self) -> None:
         self.directory.promote(self.directory.add())
-        work = Rewrap(database=self.writing, vault=KeyVault(self.directory), pause=0)
+        work = Rewrap(database=self.writing, vault=KeyVault(self.directory), act=ACT, pause=0)
         self.run(work.run(lambda _: None))
         for name in self.model:
             self.changed(name, wrapped=self.seconds)

@@ -188,7 +188,11 @@ def test_keys_by_their_ids(operator: Operator) -> None:
     operator("keys", "retire", old, "--yes").done()
 
     assert newest(operator) == ("key_retired", None, {"key_id": old})
-    assert [entry["event"] for entry in entries(operator)].count("keys_rewrapped") == 1
+    events = [entry["event"] for entry in entries(operator)]
+    assert events[-3:] == ["keys_rewrap_begun", "keys_rewrapped", "key_retired"]
+    begun = entries(operator)[-3]
+    assert begun["details"] == {"key_id": new, "pending": 1}
+    assert events.count("keys_rewrap_begun") == events.count("keys_rewrapped") == 1
     assert copy.read_text() == operator("audit", "export").done()
 
 

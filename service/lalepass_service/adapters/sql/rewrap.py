@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lalepass_service.adapters.keys import KeyDirectory, KeyVault
 from lalepass_service.adapters.keys.ring import head_of
-from lalepass_service.adapters.sql.acts import note
+from lalepass_service.adapters.sql.acts import Copy, no_copy, note
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.core.audit import Entry
@@ -63,6 +63,16 @@ async def key_usage(database: Database) -> Mapping[str | None, int]:
     query = select(passwords.c.key_id, func.count()).group_by(passwords.c.key_id)
     async with database.read() as connection:
         return dict(map(tuple, await connection.execute(query)))
+
+
+async def pending(database: Database, *, active: str) -> int:
+    """Count the records that are not wrapped with the active key.
+
+    Raises:
+        StoreUnavailable: the database did not answer, or not in time.
+    """
+    usage = await key_usage(database)
+    return sum(count for key_id, count in usage.items() if key_id != active)
 
 
 async def retire(database: Database, directory: KeyDirectory, key_id: str, *, act: Entry) -> None:
@@ -122,11 +132,26 @@ class Rewrap:
         *,
         database: Database,
         vault: KeyVault,
+        act: Entry,
+        copy: Copy = no_copy,
         batch: int = _BATCH,
         pause: float = _PAUSE_SECONDS,
     ) -> None:
+        """Prepare a run.
+
+        Args:
+            database: where the records are.
+            vault: wraps and unwraps them.
+            act: that it has begun. Written in the transaction in which the first record moves: so
+                nothing is ever moved without an entry, also if the run is killed.
+            copy: gets the act then.
+            batch: how many records move in a transaction.
+            pause: seconds between two of them.
+        """
         self._database = database
         self._vault = vault
+        self._act: Entry | None = act
+        self._copy = copy
         self._batch = batch
         self._pause = pause
 
@@ -136,9 +161,7 @@ class Rewrap:
         Raises:
             StoreUnavailable: the database did not answer, or not in time.
         """
-        usage = await key_usage(self._database)
-        active = self._vault.ring.active
-        return sum(count for key_id, count in usage.items() if key_id != active)
+        return await pending(self._database, active=self._vault.ring.active)
 
     async def run(self, report: Callable[[Progress], None]) -> Progress:
         """Go through all records once, and report after each batch.
@@ -175,6 +198,12 @@ class Rewrap:
         async with self._database.write() as connection:
             swaps = [swap for row in rows if (swap := self._swap_of(row)) is not None]
             moved = await _swap(connection, swaps)
+            begun = self._act if moved else None
+            if begun is not None:
+                await note(connection, begun)
+        if begun is not None:
+            self._act = None
+            self._copy(begun)
         return replace(
             progress,
             moved=progress.moved + moved,

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from lalepass_service.adapters.keys import KeyDirectory, KeyVault, Vault, key_of
+from lalepass_service.adapters.sql.acts import Copy, no_copy
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.rewrap import Rewrap
 from lalepass_service.adapters.sql.tables import audit, passwords
 from lalepass_service.adapters.sql.users import SqlUsers
+from lalepass_service.core.audit import Event
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import PasswordRecord
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
 
 PEOPLE = [f"user-{number:03}" for number in range(60)]
+
+BEGUN = BY.act(Event.KEYS_REWRAP_BEGUN, at=NOW)
 
 UNCHANGED = {name: f"${name}$" for name in PEOPLE}
 
@@ -45,8 +49,10 @@ class Site:
         self.directory.promote(new)
         return old, new
 
-    def rewrap(self, *, batch: int = 7) -> Rewrap:
-        return Rewrap(database=self.database, vault=self.vault, batch=batch, pause=0)
+    def rewrap(self, *, batch: int = 7, copy: Copy = no_copy) -> Rewrap:
+        return Rewrap(
+            database=self.database, vault=self.vault, act=BEGUN, copy=copy, batch=batch, pause=0
+        )
 
     async def records(self) -> dict[str, str]:
         """Read everybody's record as a check does."""
@@ -77,3 +83,7 @@ class Site:
         async with self.database.read() as connection:
             query = select(audit.c.event).order_by(audit.c.id)
             return list((await connection.execute(query)).scalars())
+
+    async def begun(self) -> int:
+        """Say how many runs have begun to move records."""
+        return (await self.events()).count(Event.KEYS_REWRAP_BEGUN)

@@ -13,10 +13,11 @@ from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.rewrap import Progress, Rewrap, retire
 from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.adapters.sql.users import SqlUsers
+from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.model import PasswordRecord, UserId
 from tests.lalepass_service.accounts import ACT, NOW, a_user
 from tests.lalepass_service.adapters.killing import Nursery, rounds
-from tests.lalepass_service.adapters.sql.site import PEOPLE, UNCHANGED, Site
+from tests.lalepass_service.adapters.sql.site import BEGUN, PEOPLE, UNCHANGED, Site
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +74,39 @@ async def test_there_is_nothing_to_do_twice(site: Site) -> None:
     assert await site.rewrap().run(lambda _: None) == Progress()
 
 
+async def test_that_it_has_begun_is_written_with_the_first_record_that_moves(site: Site) -> None:
+    await site.settle()
+    already = len(await site.events())
+    copies: list[Entry] = []
+    await site.rewrap(copy=copies.append).run(lambda _: None)
+    assert (await site.events())[already:] == []
+    assert copies == []
+
+    site.rotate()
+    seen: list[list[str]] = []
+
+    async def run() -> None:
+        work = site.rewrap(copy=copies.append)
+        await work.run(lambda _: seen.append([entry.event for entry in copies]))
+
+    await run()
+    await run()
+    assert (await site.events())[already:] == [Event.KEYS_REWRAP_BEGUN]
+    assert copies == [BEGUN]
+    assert seen == [[Event.KEYS_REWRAP_BEGUN]] * 9
+
+
+async def test_where_nothing_could_be_moved_nothing_has_begun(site: Site) -> None:
+    await site.settle()
+    site.rotate()
+    already = await site.events()
+    async with site.database.write() as connection:
+        await connection.execute(text("UPDATE passwords SET phc = phc || 'AAAA'"))
+
+    assert await site.rewrap().run(lambda _: None) == Progress(unreadable=60)
+    assert await site.events() == already
+
+
 class Interrupted(Exception):
     """Somebody presses Ctrl-C."""
 
@@ -119,7 +153,7 @@ async def test_a_password_that_is_changed_meanwhile_stays_changed(site: Site) ->
                 await site.users.set_password(UserId(row.user_id), record, changed_at=NOW, act=ACT)
             return rows
 
-    work = Meddled(database=site.database, vault=site.vault, batch=7, pause=0)
+    work = Meddled(database=site.database, vault=site.vault, act=BEGUN, batch=7, pause=0)
 
     assert await work.run(lambda _: None) == Progress(changed=60)
     assert await site.records() == dict.fromkeys(PEOPLE, "$new$")
@@ -165,6 +199,7 @@ from pathlib import Path
 from lalepass_service.adapters.keys import KeyDirectory, KeyVault
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.rewrap import Rewrap
+from tests.lalepass_service.adapters.sql.site import BEGUN
 
 def work(path):
     asyncio.run(rewrap(Path(path)))
@@ -172,21 +207,28 @@ def work(path):
 async def rewrap(path):
     database = Database.open(path)
     vault = KeyVault(KeyDirectory(path.parent / "keys"))
-    await Rewrap(database=database, vault=vault, batch=3, pause=0).run(lambda _: None)
+    work = Rewrap(database=database, vault=vault, act=BEGUN, batch=3, pause=0)
+    await work.run(lambda _: None)
     await database.close()
 """
 
 
 @pytest.mark.timeout(600)
-async def test_kill_9_leaves_no_half_wrapped_record(site: Site, path: Path) -> None:
+async def test_kill_9_leaves_no_half_wrapped_record_and_no_run_without_an_entry(
+    site: Site, path: Path
+) -> None:
     await site.settle()
     with Nursery(_REWRAP, path) as nursery:
         site.rotate()
         for delay in rounds(longest=await asyncio.to_thread(nursery.whole)):
             if not await site.rewrap().pending():
                 site.rotate()
+            before, begun = await site.rewrap().pending(), await site.begun()
             await asyncio.to_thread(nursery.kill_after, delay)
             assert await site.opened() == UNCHANGED
+            # Each run that has moved anything stands in the trail, and no other does.
+            moved = await site.rewrap().pending() < before
+            assert await site.begun() == begun + moved
             assert await site.keys_in_use() <= site.directory.load().ids
         site.rotate()
         await asyncio.to_thread(nursery.whole)
