@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lalepass_provider.config import ProfileOptions, ProviderConfig
 from lalepass_provider.policy import LinkExisting, Unavailable
 from lalepass_service.cli import keys
 from lalepass_service.config import Config
+from lalepass_service.http.counters import CountersCollector
 from lalepass_wire import ErrorCode, RefusalReason
 
 ROOT = Path(__file__).parent.parent
@@ -189,3 +191,21 @@ def _text_of(path: Path, name: str) -> str:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
             return f"{name} {ast.get_docstring(node)}"
     raise AssertionError(f"{path} has no {name}")
+
+
+class _Counters:
+    """Counters that count nothing."""
+
+    up = True
+    losses = emptied = fallbacks = conflicts = put_back = 0
+    trips: tuple[tuple[tuple[float, int], ...], float] = (((inf, 0),), 0.0)
+
+
+def test_the_document_on_valkey_has_every_figure_and_every_option() -> None:
+    text = (ROOT / "docs" / "valkey.md").read_text()
+    shown = {metric.name for metric in CountersCollector(_Counters()).collect()}
+
+    named = set(re.findall(r"`(lalepass_valkey_[a-z_]+)`", text))
+    assert {name.removesuffix("_total") for name in named} == shown
+    for option in type(Config().valkey).model_fields:
+        assert f"`{option}`" in text or f"{option} =" in text
