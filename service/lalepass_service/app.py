@@ -3,13 +3,11 @@
 import asyncio
 import ipaddress
 import math
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -18,11 +16,14 @@ import uvloop
 from fastapi import FastAPI
 
 from lalepass_service import parts
+from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.migrate import SchemaState
 from lalepass_service.config import Config, Server
 from lalepass_service.faults import ConfigFault, OutsideFault
 from lalepass_service.http import api
 from lalepass_service.http.protocol import BoundedProtocol
+from lalepass_service.http.server import Ending
+from lalepass_service.http.server import Server as HttpServer
 from lalepass_service.http.tls import CertificateFiles, CertificateUnusable, ServerTls
 from lalepass_service.version import installed_version
 
@@ -110,12 +111,13 @@ def tls_of(server: Server) -> ServerTls | None:
 
 
 async def _serve(config: Config, listener: socket.socket, tls: ServerTls | None) -> None:
+    ending = Ending()
     async with parts.open_service(config) as service:
         application = api.build(
             check=service.check,
             followers=service.followers,
             registry=service.registry,
-            ping=partial(service.database.ping, _PING_SECONDS),
+            ready=partial(_ready, ending, service.database),
             hasher=service.hasher,
             trail=service.trail,
             counters=service.counters,
@@ -123,8 +125,13 @@ async def _serve(config: Config, listener: socket.socket, tls: ServerTls | None)
             clock=service.clock,
             service_version=installed_version(),
         )
-        server = _Server(uvicorn_settings(config.server, application, tls))
+        server = HttpServer(
+            uvicorn_settings(config.server, application, tls),
+            ending=ending,
+            drain_seconds=config.server.drain_seconds,
+        )
         server.url = f"{'https' if tls else 'http'}://{address(config.server)}"
+        server.release = service.followers.watch.release
         server.before_stop = service.followers.watch.stop
         server.facts = {
             "hashing": service.hasher.binding,
@@ -138,6 +145,17 @@ async def _serve(config: Config, listener: socket.socket, tls: ServerTls | None)
         async with _following(tls):
             await server.serve([listener])
     _log.info("stopped")
+
+
+async def _ready(ending: Ending, database: Database) -> None:
+    """Find out whether this replica should be asked.
+
+    Raises:
+        Leaving: not any more.
+        StoreUnavailable: it could not answer.
+    """
+    ending.check()
+    await database.ping(_PING_SECONDS)
 
 
 @asynccontextmanager
@@ -189,50 +207,13 @@ def _warn_if_open(server: Server) -> None:
         )
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, except that a signal it has obeyed is the end of the matter.
-
-    uvicorn raises the signal again once it has drained, and so ends with the status of a process
-    that was killed: every planned stop would look like a crash to a supervisor.
-    """
-
-    url = ""
-    facts: Mapping[str, object] = MappingProxyType({})
-    """What else is said when it starts to answer."""
-    before_stop: Callable[[], None] = staticmethod(lambda: None)
-    """Lets those go who wait for something that may be long in coming."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Listen to the signals as long as requests are answered."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to answer, and say so."""
-        await super().startup(sockets)
-        _log.info("ready", url=self.url, **self.facts)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no new requests, and finish the others."""
-        _log.info("stopping", connections=len(self.server_state.connections))
-        self.before_stop()
-        await super().shutdown(sockets)
-
-
 def openapi_document() -> dict[str, Any]:
     """Return the description of the API, without opening anything."""
     application = api.build(
         check=_absent(),
         followers=_absent(),
         registry=_absent(),
-        ping=_absent(),
+        ready=_absent(),
         hasher=_Idle(),
         trail=_absent(),
         request_timeout=1,

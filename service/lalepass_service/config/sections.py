@@ -42,6 +42,8 @@ class Server(Section):
     request_timeout: float = Field(15.0, ge=1, le=300, description="seconds, from 1 to 300")
     max_connections: int = Field(1024, ge=8, le=65535, description="a number from 8 to 65535")
     backlog: int = Field(512, ge=1, le=65535, description="a number from 1 to 65535")
+    # How long a balancer may need to notice that this replica is not ready any more.
+    drain_seconds: float = Field(0.0, ge=0, le=300, description="seconds, from 0 to 300")
     tls_certificate: str = Field("", max_length=4096, description=_FILE_OR_NONE)
     tls_key: str = Field("", max_length=4096, description=_FILE_OR_NONE)
     tls_client_ca: str = Field("", max_length=4096, description=_FILE_OR_NONE)

@@ -25,6 +25,7 @@ holds a secret. What a caller over HTTP learns is decided in one table, `http/pr
     └── NoAnswer                the service could not find out
         ├── Overloaded
         ├── Throttled           the guess may be made, but not yet
+        ├── Leaving             another replica should be asked
         ├── StoreUnavailable
         ├── UnreadableRecord
         ├── BlocklistUnavailable
@@ -179,6 +180,13 @@ class Throttled(NoAnswer):
         super().__init__("too many tries")
         self.retry_after = retry_after
         """Seconds."""
+
+
+class Leaving(NoAnswer):
+    """The service is about to end."""
+
+    def __init__(self) -> None:
+        super().__init__("the service is about to end")
 
 
 class StoreUnavailable(NoAnswer):

@@ -76,10 +76,15 @@ class Watch:
         """Look at once: this process has changed something."""
         self._noticed.set()
 
+    def release(self) -> None:
+        """Let everybody go who waits now."""
+        for waiter in self._waiting:
+            waiter.wake()
+
     def stop(self) -> None:
         """Let everybody go, and keep nobody any more."""
         self._stopped = True
-        self._release()
+        self.release()
 
     async def close(self) -> None:
         """Stop, and end what runs."""
@@ -95,7 +100,7 @@ class Watch:
             with suppress(Exception):
                 await self._look_on()
         finally:
-            self._release()
+            self.release()
 
     async def _look_on(self) -> None:
         while self._waiting:
@@ -111,7 +116,3 @@ class Watch:
         for waiter in self._waiting:
             if waiter.seq < head:
                 waiter.wake()
-
-    def _release(self) -> None:
-        for waiter in self._waiting:
-            waiter.wake()

@@ -44,7 +44,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
     check: GuardedCheck,
     followers: feed_routes.Followers,
     registry: CallerRegistry,
-    ping: Callable[[], Awaitable[None]],
+    ready: Callable[[], Awaitable[None]],
     hasher: metrics.Hasher,
     trail: Callable[[], Trail],
     request_timeout: float,
@@ -58,7 +58,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
         check: decides about passwords.
         followers: tells homeservers what has changed, and takes what they report.
         registry: knows the callers.
-        ping: asks the database, within a time limit; raises StoreUnavailable.
+        ready: finds out whether the service can do its work, within a time limit; raises NoAnswer.
         hasher: how busy it is, and whether it takes one more.
         trail: how the trail fares.
         request_timeout: seconds for one request, from its head to its answer. Who waits for
@@ -80,7 +80,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
     )
     allowed = caller_with(Scope.FEED, registry=registry)
     app.include_router(feed_routes.router(followers=followers, authenticate=allowed))
-    app.include_router(health.router(ping=ping))
+    app.include_router(health.router(check=ready))
     app.include_router(metrics.router(counted))
     for error in problems.HANDLED:
         app.add_exception_handler(error, problems.handle)

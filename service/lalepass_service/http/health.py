@@ -8,11 +8,11 @@ from lalepass_service.http import openapi
 from lalepass_wire import ErrorCode, paths
 
 
-def router(*, ping: Callable[[], Awaitable[None]]) -> APIRouter:
+def router(*, check: Callable[[], Awaitable[None]]) -> APIRouter:
     """Return the two routes.
 
     Args:
-        ping: asks the database, within a time limit; raises StoreUnavailable.
+        check: finds out whether it can, within a time limit; raises NoAnswer.
     """
     routes = APIRouter(tags=["health"])
 
@@ -28,7 +28,7 @@ def router(*, ping: Callable[[], Awaitable[None]]) -> APIRouter:
         responses=openapi.problems(ErrorCode.UNAVAILABLE),
     )
     async def ready() -> dict[str, str]:
-        await ping()
+        await check()
         return {"status": "ready"}
 
     return routes

@@ -130,7 +130,7 @@ class World:
             ),
             followers=self,
             registry=self.registry,
-            ping=self._ping,
+            ready=self._ping,
             hasher=Room(self),
             trail=lambda: TRAIL,
             request_timeout=request_timeout,

@@ -1,0 +1,112 @@
+"""How a server ends: it says so first, then it takes nothing more, then it finishes what it has."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+import structlog
+import uvicorn
+
+from lalepass_service.core.errors import Leaving
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+_CLOSE: Final = (b"connection", b"close")
+
+
+class Ending:
+    """Whether a server has been told to end; for those who are asked before there is one."""
+
+    begun = False
+
+    def check(self) -> None:
+        """Say whether more should be sent here.
+
+        Raises:
+            Leaving: it should not.
+        """
+        if self.begun:
+            raise Leaving
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, with an end in good order.
+
+    A signal begins the drain: the service is not ready any more and says so, but answers as
+    before. Balancers turn away meanwhile, and each answer closes its connection, so that at the end
+    hardly any is left on which a request might just be coming. After that no connection is taken,
+    and what is under way is finished. A second signal cuts the drain short.
+
+    A signal that was obeyed is the end of the matter: uvicorn raises it again once it is done, and
+    so ends with the status of a process that was killed. Every planned stop would look like a crash
+    to a supervisor.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, ending: Ending, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._ending = ending
+        self._drain_seconds = drain_seconds
+        self.url = ""
+        self.facts: Mapping[str, object] = {}
+        """What else is said when it starts to answer."""
+        self.release: Callable[[], None] = _nothing
+        """Lets those go who wait for something that may be long in coming."""
+        self.before_stop: Callable[[], None] = _nothing
+        """Does the same, and sees to it that nobody waits any more."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Listen to the signals as long as requests are answered."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; end if that has been begun already, or takes no time."""
+        cut_short, self._ending.begun = self._ending.begun, True
+        if cut_short or not self._drain_seconds:
+            super().handle_exit(sig, frame)
+            return
+        _log.info("draining", seconds=self._drain_seconds)
+        self._close_after_answers()
+        self.release()
+        asyncio.get_running_loop().call_later(self._drain_seconds, self._end)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Renew the headers of all answers, and say whether it is over."""
+        over = await super().on_tick(counter)
+        if self._ending.begun:
+            self._close_after_answers()
+        return over
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer, and say so."""
+        await super().startup(sockets)
+        _log.info("ready", url=self.url, **self.facts)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new requests, and finish the others."""
+        _log.info("stopping", connections=len(self.server_state.connections))
+        self.before_stop()
+        await super().shutdown(sockets)
+
+    def _end(self) -> None:
+        self.should_exit = True
+
+    def _close_after_answers(self) -> None:
+        headers = self.server_state.default_headers
+        if _CLOSE not in headers:
+            self.server_state.default_headers = [*headers, _CLOSE]
+
+
+def _nothing() -> None:
+    pass
