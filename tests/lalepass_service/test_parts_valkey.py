@@ -55,27 +55,29 @@ class Site:
             return await directory.failures("alice")
 
 
-@pytest.fixture
-async def site(tmp_path: Path, valkey_url: str) -> Site:
-    site = made(tmp_path, valkey_url)
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def site(request: pytest.FixtureRequest, tmp_path: Path, valkey_url: str) -> Site:
+    database = Database(path=tmp_path / "lalepass.db")
+    if request.param == "postgresql":
+        settings = request.getfixturevalue("postgres_database").settings["database"]
+        database = Database(**settings, timeout=30)
+    site = made(tmp_path, valkey_url, database=database)
     async with parts.open_directory(site.config, by=BY) as directory:
         await directory.add(NewUser(localpart="alice"), Password(RIGHT))
     return site
 
 
-def made(folder: Path, url: str, *, seconds: float = 5, replicas: int = 2) -> Site:
+def made(folder: Path, url: str, *, seconds: float = 5, database: Database | None = None) -> Site:
     keys = KeyDirectory(folder / "keys")
-    if not keys.path.exists():
-        keys.ensure()
-        parts.migrate(folder / "lalepass.db")
-    return Site(
-        Config(
-            database=Database(path=folder / "lalepass.db"),
-            keys=Keys(directory=keys.path),
-            hashing=Hashing(threads=1, deadline_seconds=30),
-            valkey=Valkey(url=url, prefix="site", replicas=replicas, timeout=seconds),
-        )
+    keys.ensure()
+    config = Config(
+        database=database or Database(path=folder / "lalepass.db"),
+        keys=Keys(directory=keys.path),
+        hashing=Hashing(threads=1, deadline_seconds=30),
+        valkey=Valkey(url=url, prefix="site", replicas=2, timeout=seconds),
     )
+    parts.migrate(parts.store_of(config))
+    return Site(config)
 
 
 async def check(service: parts.Service, password: str, *, ip: str | None = None) -> Outcome:
