@@ -47,6 +47,7 @@ def serve(config: Config) -> None:
     parts.check_passwords(config)
     parts.check_copy(config)
     parts.check_valkey(config)
+    parts.check_replicas(config)
     tls = tls_of(config.server)
     # The port comes first: a second instance, started by mistake, must not touch the database.
     with listen(config.server) as listener:
@@ -121,6 +122,7 @@ async def _serve(config: Config, listener: socket.socket, tls: ServerTls | None)
             hasher=service.hasher,
             trail=service.trail,
             counters=service.counters,
+            replicas=service.replicas,
             request_timeout=config.server.request_timeout,
             clock=service.clock,
             service_version=installed_version(),

@@ -275,6 +275,20 @@ def test_a_valkey_that_is_none_is_refused(url: str) -> None:
     assert SECRET not in refusal
 
 
+def test_standbys_are_those_of_a_server() -> None:
+    url = "postgresql://lalepass@localhost/lalepass"
+    _write(f'[database]\nurl = "{url}"\nreplica_url = "{url}"')
+    assert config.load().database.replica_url == url
+
+    _write(f'[database]\nreplica_url = "{url}"')
+    assert "replica_url is of no use without url" in _refusal()
+
+    _write(f'[database]\nurl = "{url}"\nreplica_url = "postgresql://a@db.example.org/{SECRET}"')
+    refusal = _refusal()
+    assert "database.replica_url: should be an address of standbys" in refusal
+    assert SECRET not in refusal
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -29,6 +29,7 @@ def check(context: typer.Context) -> None:
     parts.check_passwords(settings)
     parts.check_copy(settings)
     parts.check_valkey(settings)
+    parts.check_replicas(settings)
     where = operate.check_keys(settings)
     file = config.find(chosen.config_path)
     console.say(f"{file or 'the environment'}: all options are right")

@@ -70,10 +70,22 @@ class Database(Section):
         'this machine, such as "postgresql://lalepass@db.example.org/lalepass?sslmode=verify-full"'
         ', or "" for the file',
     )
+    # Standbys of it, which checks are read from.
+    replica_url: Annotated[str, AfterValidator(server_url)] = Field(
+        "",
+        max_length=4096,
+        description='an address of standbys, as url is one of their primary, or "" for none',
+    )
     password_path: str = Field("", max_length=4096, description=_FILE_OR_NONE)
     # Less than callers wait (the provider's default is 5 s), or they never hear our 503.
     timeout: float = Field(3.0, ge=0.2, le=60, description="seconds, from 0.2 to 60")
     connections: int = Field(4, ge=2, le=64, description="a number from 2 to 64")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.replica_url and not self.url:
+            raise ValueError("replica_url is of no use without url")
+        return self
 
 
 class Keys(Section):

@@ -20,6 +20,7 @@ from lalepass_service.http.callers import any_caller, caller_with
 from lalepass_service.http.counters import Counters
 from lalepass_service.http.direct import DirectCheck
 from lalepass_service.http.limits import Limits
+from lalepass_service.http.replicas import Replicas
 from lalepass_service.http.request_id import RequestId
 from lalepass_service.http.trail import Trail
 from lalepass_service.http.unforeseen import Unforeseen
@@ -51,6 +52,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
     clock: Clock,
     service_version: str,
     counters: Counters | None = None,
+    replicas: Replicas | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -66,11 +68,14 @@ def build(  # noqa: PLR0913 - the ports, each by its name
         clock: says what time it is here.
         service_version: which release this is.
         counters: how those fare that replicas share, if they share any.
+        replicas: how reads from standbys fare, if there are any.
     """
     counted = metrics.Metrics(hasher=hasher, trail=trail)
     counted.count_waiting(lambda: followers.waiting)
     if counters is not None:
         counted.watch_counters(counters)
+    if replicas is not None:
+        counted.watch_replicas(replicas)
     app = _bare()
     asking = caller_with(Scope.CHECK, registry=registry)
     app.include_router(check_route.router(authenticate=asking))

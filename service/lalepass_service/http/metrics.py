@@ -24,6 +24,7 @@ from lalepass_service.core.check import Accepted, Outcome
 from lalepass_service.core.errors import NoAnswer
 from lalepass_service.http.counters import Counters, CountersCollector
 from lalepass_service.http.problems import code_of
+from lalepass_service.http.replicas import Replicas, ReplicasCollector
 from lalepass_service.http.trail import Trail, TrailCollector
 from lalepass_wire import ErrorCode, paths
 
@@ -129,6 +130,10 @@ class Metrics:
     def watch_counters(self, counters: Counters) -> None:
         """Show how the counters fare that replicas share."""
         self.registry.register(CountersCollector(counters))
+
+    def watch_replicas(self, replicas: Replicas) -> None:
+        """Show how reads from standbys fare."""
+        self.registry.register(ReplicasCollector(replicas))
 
     def count_waiting(self, waiting: Callable[[], int]) -> None:
         """Show how many homeservers' processes wait for a change."""

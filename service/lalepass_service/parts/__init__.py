@@ -26,6 +26,7 @@ from lalepass_service.parts.hashing import (
 from lalepass_service.parts.keys import key_directory, key_vault, require_keys, vault
 from lalepass_service.parts.operators import open_acts, open_directory, open_registry, open_trail
 from lalepass_service.parts.policy import check_passwords, open_policy
+from lalepass_service.parts.replicas import check_replicas
 from lalepass_service.parts.service import Service, open_service
 from lalepass_service.parts.trail import check_copy, copy_of_acts
 from lalepass_service.parts.valkey import check_valkey
@@ -36,6 +37,7 @@ __all__ = [
     "check_copy",
     "check_hashing",
     "check_passwords",
+    "check_replicas",
     "check_valkey",
     "choose_binding",
     "copy_of_acts",

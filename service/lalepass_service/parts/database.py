@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.hot_postgres import PostgresPaths
     from lalepass_service.adapters.sql.hot_sqlite import HotPath
     from lalepass_service.adapters.sql.migrate import SchemaState, Store
+    from lalepass_service.adapters.sql.postgres import PostgresServer
     from lalepass_service.config import Config
     from lalepass_service.core.model import Password
 
@@ -155,20 +156,33 @@ def store_of(config: "Config") -> "Store":
     settings = config.database
     if not settings.url:
         return settings.path
+    return server_at(settings.url, config, option="database.url")
+
+
+def server_at(
+    url: str, config: "Config", *, option: str, standby: bool = False
+) -> "PostgresServer":
+    """Return the server at an address, which is that of an option.
+
+    Raises:
+        ConfigFault: the address is none, or there is no password where it should be.
+    """
     from psycopg import ProgrammingError
 
     from lalepass_service.adapters.sql.postgres import PostgresServer
 
+    settings = config.database
     server = PostgresServer(
-        url=settings.url,
+        url=url,
         password=_password(settings.password_path),
         timeout=settings.timeout,
         connections=settings.connections,
+        standby=standby,
     )
     try:
         server.parameters()
     except ProgrammingError as error:
-        raise ConfigFault(f"database.url: {error}".strip()) from None
+        raise ConfigFault(f"{option}: {error}".strip()) from None
     return server
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.acts import Copy, SqlActs
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
-    from lalepass_service.adapters.sql.hot import Hot
+    from lalepass_service.adapters.sql.hot import Reads
     from lalepass_service.config import Config
     from lalepass_service.core.audit import Actor
     from lalepass_service.core.callers import CallerRegistry
@@ -105,13 +105,13 @@ async def open_trail(config: "Config") -> AsyncIterator["SqlTrail"]:
 
 
 def registry(
-    database: "Database", hot: "Hot | None" = None, *, copy: "Copy | None" = None
+    database: "Database", reads: "Reads | None" = None, *, copy: "Copy | None" = None
 ) -> "CallerRegistry":
-    """Return what knows the tokens; with `hot`, on the way that checks take."""
+    """Return what knows the tokens; with `reads`, on the way that checks take."""
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.sql.acts import no_copy
     from lalepass_service.adapters.sql.callers import SqlCallers
     from lalepass_service.core.callers import CallerRegistry
 
-    callers = SqlCallers(database, hot, copy=copy or no_copy)
+    callers = SqlCallers(database, reads, copy=copy or no_copy)
     return CallerRegistry(callers=callers, clock=SystemClock())

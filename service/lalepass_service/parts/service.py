@@ -16,6 +16,7 @@ from lalepass_service.parts.feed import Followers, open_followers
 from lalepass_service.parts.hashing import open_hasher
 from lalepass_service.parts.keys import require_keys, vault
 from lalepass_service.parts.operators import registry
+from lalepass_service.parts.replicas import open_replicas
 from lalepass_service.parts.trail import TrailState, open_copy, state_of
 from lalepass_service.parts.valkey import Counters, local_throttle, open_counters
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.keys import Vault
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
-    from lalepass_service.adapters.sql.hot import Hot
+    from lalepass_service.adapters.sql.hot import Hot, Reads
+    from lalepass_service.adapters.sql.replica import ReplicaReads
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.config import Config
     from lalepass_service.core.callers import CallerRegistry
@@ -57,6 +59,8 @@ class Service:
     """Says how the trail fares."""
     counters: Counters | None
     """What replicas share, where a Valkey is configured."""
+    replicas: "ReplicaReads | None"
+    """Reads from standbys, where there are any."""
 
 
 @asynccontextmanager
@@ -76,6 +80,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
     async with (
         open_database(config) as database,
         open_hot(config) as hot,
+        open_replicas(config, hot) as replicas,
         open_hasher(config, threads=threads, decoy_key=keys.derive("decoys")) as hasher,
         open_followers(config, hot) as followers,
         open_copy(config) as copy,
@@ -83,7 +88,8 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
     ):
         await require_keys(config, database)
         # What this process changes itself, those who wait hear of at once.
-        users = SqlUsers(database, keys, hot, copy=lambda _: followers.watch.notice())
+        reads = replicas or hot
+        users = SqlUsers(database, keys, reads, copy=lambda _: followers.watch.notice())
         locks = SqlSoftLocks(hot)
         await _mix(users, hasher)
         trail = SqlTrail(hot, copy=copy or no_copy)
@@ -92,7 +98,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         paid = counters.locks if counters else locks
         guard = _guard(
             check=check,
-            entrance=_entrance(config, hot=hot, users=users, locks=paid),
+            entrance=_entrance(config, hot=hot, reads=reads, users=users, locks=paid),
             throttle=counters.throttle if counters else local_throttle(config),
             keys=keys,
             locks=paid,
@@ -109,16 +115,19 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
             yield Service(
                 check=guard,
                 followers=followers,
-                registry=registry(database, hot),
+                registry=registry(database, reads),
                 hasher=hasher,
                 database=database,
                 clock=SystemClock(),
                 trail=partial(state_of, trail, copy),
                 counters=counters,
+                replicas=replicas,
             )
 
 
-def _entrance(config: "Config", *, hot: "Hot", users: "SqlUsers", locks: "Paying") -> "Entrance":
+def _entrance(
+    config: "Config", *, hot: "Hot", reads: "Reads", users: "SqlUsers", locks: "Paying"
+) -> "Entrance":
     """Return the way in: one transaction on a file with its lanes; a trip to each otherwise."""
     from lalepass_service.adapters.entrance import StagedEntrance
     from lalepass_service.adapters.sql.entrance import SqlEntrance, SqlLookup
@@ -126,7 +135,7 @@ def _entrance(config: "Config", *, hot: "Hot", users: "SqlUsers", locks: "Paying
 
     if isinstance(locks, SqlSoftLocks) and not config.database.url:
         return SqlEntrance(hot, users)
-    return StagedEntrance(SqlLookup(hot, users), locks)
+    return StagedEntrance(SqlLookup(reads, users), locks)
 
 
 def _guard(

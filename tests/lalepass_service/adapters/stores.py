@@ -85,7 +85,7 @@ async def in_database(store: Store, *, hot: bool) -> AsyncIterator[Stores]:
 
         way = at.hot if hot else None
         yield Stores(
-            users=SqlUsers(at.database, hot=way, copy=copy),
+            users=SqlUsers(at.database, reads=way, copy=copy),
             callers=SqlCallers(at.database, way, copy=copy),
             locks=SqlSoftLocks(at.hot, copy=copy),
             acts=acts,

@@ -80,7 +80,7 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         return
     kind, _, staged = request.param.partition(", ")
     async with opened(fresh(kind, request, tmp_path)) as at:
-        users = SqlUsers(at.database, hot=at.hot)
+        users = SqlUsers(at.database, reads=at.hot)
         await _settle(users)
         if staged == "valkey":
             async with in_shared_valkey(request.getfixturevalue("valkey_url")) as shared:
@@ -170,7 +170,7 @@ async def test_a_record_that_does_not_open_is_told_and_not_raised(
     path = tmp_path / "lalepass.db"
     upgrade(path)
     database, hot = Database.open(path), HotPath.open(path)
-    users = SqlUsers(database, hot=hot)
+    users = SqlUsers(database, reads=hot)
     await _settle(users)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE passwords SET phc = '$lpw$v=1,k=gone$AAAA'")

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from math import inf
 
 import httpx
@@ -117,4 +118,27 @@ async def test_it_is_shown_how_the_counters_fare_that_replicas_share(world: Worl
         'lalepass_valkey_trip_seconds_bucket{le="+Inf"}': 8,
         "lalepass_valkey_trip_seconds_count": 8,
         "lalepass_valkey_trip_seconds_sum": 1.5,
+    }
+
+
+class Standbys:
+    """Reads of which some went to the primary."""
+
+    up, used, fences = 2, 30, 7
+    passed: Mapping[str, int] = {"lagging": 4, "away": 0}
+
+
+async def test_it_is_shown_how_reads_from_standbys_fare(world: World) -> None:
+    async with world.client() as client:
+        assert not any("replica" in name for name in await _figures(client))
+    world.replicas = Standbys()
+    async with world.client() as client:
+        figures = await _figures(client)
+
+    assert {name: value for name, value in figures.items() if "replica" in name} == {
+        "lalepass_replica_connections": 2,
+        "lalepass_replica_reads_total": 30,
+        'lalepass_replica_passed_total{why="lagging"}': 4,
+        'lalepass_replica_passed_total{why="away"}': 0,
+        "lalepass_replica_fences_total": 7,
     }

@@ -37,6 +37,7 @@ from lalepass_service.core.sign_ins import Reporting
 from lalepass_service.core.watch import Watch
 from lalepass_service.http import api
 from lalepass_service.http.counters import Counters
+from lalepass_service.http.replicas import Replicas
 from lalepass_service.parts.trail import TrailState
 from lalepass_wire import paths
 from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
@@ -65,6 +66,7 @@ class World:
     feed_token: str = ""
     recent: RecentChecks = field(default_factory=lambda: RecentChecks(seconds=0))
     counters: Counters | None = None
+    replicas: Replicas | None = None
     full: Overloaded | None = None
     """What checks are turned away with, for want of room."""
 
@@ -137,6 +139,7 @@ class World:
             clock=FixedClock(NOW),
             service_version=VERSION,
             counters=self.counters,
+            replicas=self.replicas,
         )
 
     async def _ping(self) -> None:

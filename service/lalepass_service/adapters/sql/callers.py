@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from lalepass_service.adapters.sql.acts import Copy, no_copy, note
 from lalepass_service.adapters.sql.compiled import Compiled
 from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.hot import Reads
 from lalepass_service.adapters.sql.tables import tokens
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import StoreUnavailable, TooManyTokens
@@ -23,9 +23,11 @@ _HOT_BY_ID: Final = Compiled(_BY_ID)
 class SqlCallers:
     """Implements `core.ports.Callers`."""
 
-    def __init__(self, database: Database, hot: Hot | None = None, *, copy: Copy = no_copy) -> None:
+    def __init__(
+        self, database: Database, reads: Reads | None = None, *, copy: Copy = no_copy
+    ) -> None:
         self._database = database
-        self._hot = hot
+        self._reads = reads
         self._copy = copy
 
     async def add(self, caller: Caller, digest: bytes, *, limit: int, act: Entry) -> None:
@@ -59,8 +61,8 @@ class SqlCallers:
 
     async def find(self, token_id: str) -> tuple[Caller, bytes] | None:
         """Return a token and its digest, also when it is revoked."""
-        if self._hot is not None:
-            row = await self._hot.read(partial(_HOT_BY_ID.one_or_none, value=token_id))
+        if self._reads is not None:
+            row = await self._reads.read(partial(_HOT_BY_ID.one_or_none, value=token_id))
         else:
             async with self._database.read() as connection:
                 row = (await connection.execute(_BY_ID, {"value": token_id})).one_or_none()

@@ -13,7 +13,7 @@ from sqlalchemy import BindParameter, ScalarSelect, Select, bindparam, func, sel
 
 from lalepass_service.adapters.sql.accounts import ACCOUNTS
 from lalepass_service.adapters.sql.compiled import Compiled
-from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.hot import Hot, Reads
 from lalepass_service.adapters.sql.session import Session
 from lalepass_service.adapters.sql.softlocks import pay
 from lalepass_service.adapters.sql.tables import user_emails, user_phones, users
@@ -85,8 +85,8 @@ class SqlEntrance:
 class SqlLookup:
     """Implements `adapters.entrance.Lookup`: the same look-up, where another store is paid."""
 
-    def __init__(self, hot: Hot, users: SqlUsers) -> None:
-        self._hot = hot
+    def __init__(self, reads: Reads, users: SqlUsers) -> None:
+        self._reads = reads
         self._users = users
 
     async def look_up(self, identifier: Identifier, *, near: str) -> Credentials | None:
@@ -95,7 +95,7 @@ class SqlLookup:
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        return await self._hot.read(lambda session: _read(session, identifier, near, self._users))
+        return await self._reads.read(lambda session: _read(session, identifier, near, self._users))
 
 
 def _read(

@@ -46,16 +46,22 @@ _POSTED_SECONDS: Final = 0.02
 """How long posted work waits for other work to be done with."""
 
 
-class Hot(Protocol):
-    """Runs small functions on the database. They must be quick and must not keep the session."""
+class Reads(Protocol):
+    """Runs small functions that only read."""
 
     async def read(self, work: Callable[[Session], T]) -> T:
-        """Run a function that only reads.
+        """Run a function that only reads. It sees all that was acknowledged before this call.
+
+        It may run more than once, of which the last time counts.
 
         Raises:
             StoreUnavailable: the database did not answer, or not in time.
         """
         ...
+
+
+class Hot(Reads, Protocol):
+    """Runs small functions on the database. They must be quick and must not keep the session."""
 
     async def write(self, work: Callable[[Session], T]) -> T:
         """Run a function inside a transaction and return when it is committed.

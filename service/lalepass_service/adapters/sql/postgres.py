@@ -40,6 +40,14 @@ LOCK: Final = f"SELECT pg_advisory_xact_lock({WRITER})"
 LOCK_SHARED: Final = f"SELECT pg_advisory_xact_lock_shared({WRITER})"
 BEGIN_WRITING: Final = f"BEGIN; {LOCK}"
 
+_PRIMARY: Final = {"target_session_attrs": "read-write"}
+_STANDBY: Final = {
+    "target_session_attrs": "standby",
+    # since libpq 16
+    **({"load_balance_hosts": "random"} if psycopg.pq.version() >= 160000 else {}),  # noqa: PLR2004
+}
+"""What libpq looks for among several hosts (PostgreSQL, "Parameter Key Words" of libpq)."""
+
 _REFUSED_OPTIONS: Final = "unsupported startup parameter"
 """What PgBouncer says of `options`, unless it is told to ignore them."""
 
@@ -60,6 +68,8 @@ class PostgresServer:
     timeout: float = 3.0
     """Seconds that a statement, and a connection, may take."""
     connections: int = 4
+    standby: bool = False
+    """Whether a server is wanted that is read from only, any of those in the address."""
     learned: _Learned = field(default_factory=_Learned, repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -82,7 +92,7 @@ class PostgresServer:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": milliseconds * 2,
-            "target_session_attrs": "read-write",
+            **(_STANDBY if self.standby else _PRIMARY),
             # the address wins
             **_given(self.url),
             "autocommit": True,

@@ -22,7 +22,7 @@ from lalepass_service.adapters.sql.changes import (
 )
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.followers import mark_changed, order_sign_out
-from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.hot import Reads
 from lalepass_service.adapters.sql.tables import passwords, retired_names, users
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import UnreadableRecord
@@ -44,13 +44,21 @@ class SqlUsers:
         self,
         database: Database,
         vault: Vault | None = None,
-        hot: Hot | None = None,
+        reads: Reads | None = None,
         *,
         copy: Copy = no_copy,
     ) -> None:
+        """Take the parts.
+
+        Args:
+            database: where all of it is, and is written to.
+            vault: wraps the records.
+            reads: the way that checks take, where there is one.
+            copy: takes down what was done.
+        """
         self._database = database
         self._vault = vault or NullVault()
-        self._hot = hot
+        self._reads = reads
         self._copy = copy
 
     async def add(
@@ -234,8 +242,8 @@ class SqlUsers:
         """Look the account up: on the hot path where there is one, since every check does it."""
         statement, value = matching(identifier)
         row: Row[Any] | None
-        if self._hot is not None:
-            row = await self._hot.read(partial(HOT[statement].one_or_none, value=value))
+        if self._reads is not None:
+            row = await self._reads.read(partial(HOT[statement].one_or_none, value=value))
             return row
         async with self._database.read() as connection:
             row = (await connection.execute(statement, {"value": value})).one_or_none()

@@ -131,7 +131,7 @@ async def everything(users, locks, callers, note):
 
 async def main(path, note):
     database, hot = Database.open(path), HotPath.open(path)
-    stores = SqlUsers(database, hot=hot), SqlSoftLocks(hot), SqlCallers(database, hot)
+    stores = SqlUsers(database, reads=hot), SqlSoftLocks(hot), SqlCallers(database, hot)
     for _ in range(4):
         await everything(*stores, note)
 

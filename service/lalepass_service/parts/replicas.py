@@ -1,0 +1,54 @@
+"""Read replicas, where there are any."""
+
+# ruff: noqa: PLC0415 - see the package
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lalepass_service.parts.database import server_at, store_of
+
+if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.hot import Hot
+    from lalepass_service.adapters.sql.postgres import PostgresServer
+    from lalepass_service.adapters.sql.replica import ReplicaReads
+    from lalepass_service.config import Config
+
+
+def check_replicas(config: "Config") -> None:
+    """Refuse an address of read replicas that can't be one. Whether they answer does not matter.
+
+    Raises:
+        ConfigFault: it is none.
+    """
+    _standbys(config)
+
+
+@asynccontextmanager
+async def open_replicas(config: "Config", primary: "Hot") -> AsyncIterator["ReplicaReads | None"]:
+    """Open the way to the read replicas, if there are any, which leads on to the primary.
+
+    Raises:
+        ConfigFault: their address is none.
+    """
+    standbys, of = _standbys(config), store_of(config)
+    if standbys is None or isinstance(of, Path):
+        yield None
+        return
+    from lalepass_service.adapters.sql.replica import ReplicaReads
+
+    reads = ReplicaReads(primary, of=of, standbys=standbys)
+    try:
+        yield reads
+    finally:
+        await reads.close()
+
+
+def _standbys(config: "Config") -> "PostgresServer | None":
+    url = config.database.replica_url
+    if not url:
+        return None
+    server = server_at(url, config, option="database.replica_url", standby=True)
+    return replace(server, connections=server.connections // 2)
