@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 
 from lalepass_service.adapters.memory import FixedClock, MemoryCallers
+from lalepass_service.core.audit import Event
 from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.errors import (
     CallerUnknown,
@@ -13,7 +14,7 @@ from lalepass_service.core.errors import (
     TokenNotFound,
     TooManyTokens,
 )
-from lalepass_service.core.model import Scope
+from lalepass_service.core.model import Caller, Scope
 from tests.lalepass_service.accounts import ACT, BY, NOW
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +39,71 @@ async def test_a_token_is_recognised(registry: CallerRegistry) -> None:
     made, token = await registry.create("synapse", [Scope.CHECK], by=BY)
 
     assert made == await registry.authenticate(token, Scope.CHECK)
+
+
+async def test_a_new_token_is_what_was_asked_for(
+    registry: CallerRegistry, callers: MemoryCallers, clock: FixedClock
+) -> None:
+    clock.time += timedelta(hours=1)
+    made, token = await registry.create("synapse", [Scope.FEED, Scope.CHECK], by=BY)
+
+    scopes = frozenset({Scope.CHECK, Scope.FEED})
+    assert made == Caller(
+        token_id=token.split("_")[1], name="synapse", scopes=scopes, created_at=clock.time
+    )
+    assert (await registry.all()) == (made,)
+    details = {"token_id": made.token_id, "name": "synapse", "scopes": "check feed"}
+    assert callers.acts == [BY.act(Event.TOKEN_CREATED, at=clock.time, details=details)]
+
+
+async def test_that_a_token_was_revoked_stands_in_the_trail(
+    registry: CallerRegistry, callers: MemoryCallers, clock: FixedClock
+) -> None:
+    made, _ = await registry.create("synapse", [Scope.CHECK], by=BY)
+    clock.time += timedelta(hours=1)
+    await registry.revoke(made.token_id, by=BY)
+
+    details = {"token_id": made.token_id}
+    assert callers.acts[1:] == [BY.act(Event.TOKEN_REVOKED, at=clock.time, details=details)]
+
+
+async def test_the_random_bytes_are_enough_and_in_the_token(callers: MemoryCallers) -> None:
+    asked: list[int] = []
+
+    def random_bytes(count: int) -> bytes:
+        asked.append(count)
+        return bytes(range(count))
+
+    registry = CallerRegistry(callers=callers, clock=FixedClock(NOW), random_bytes=random_bytes)
+    _, token = await registry.create("synapse", [Scope.CHECK], by=BY)
+
+    # 256 bits that nobody can guess; the id is only to be another one each time.
+    assert asked == [6, 32]
+    assert token == "lalepass_000102030405_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+    assert callers.acts[0].details["token_id"] == "000102030405"
+
+
+async def test_no_more_tokens_are_remembered_than_there_is_room_for(
+    callers: MemoryCallers, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lalepass_service.core.callers._MAX_REMEMBERED", 2)
+    seconds = Seconds()
+    registry = CallerRegistry(callers=callers, clock=clock, seconds=seconds)
+    tokens = [(await registry.create(f"hs-{n}", [Scope.CHECK], by=BY))[1] for n in range(3)]
+    for token in tokens:
+        await registry.authenticate(token, Scope.CHECK)
+    callers.failure = StoreUnavailable()
+
+    for token in tokens[:2]:
+        await registry.authenticate(token, Scope.CHECK)
+    with pytest.raises(StoreUnavailable):
+        await registry.authenticate(tokens[2], Scope.CHECK)
+    # And room is made again for who is there already.
+    seconds.now += 1
+    callers.failure = None
+    await registry.authenticate(tokens[0], Scope.CHECK)
+    callers.failure = StoreUnavailable()
+    await registry.authenticate(tokens[0], Scope.CHECK)
 
 
 async def test_the_token_itself_is_not_stored(
