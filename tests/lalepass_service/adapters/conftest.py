@@ -6,6 +6,7 @@ import pytest
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.core.ports import Callers, Users
 from tests.lalepass_service.adapters.databases import fresh, server_of
+from tests.lalepass_service.adapters.followed import Followed, following
 from tests.lalepass_service.adapters.stores import Stores, in_database, in_memory
 from tests.servers.postgres import Postgres
 
@@ -38,3 +39,9 @@ def users(stores: Stores) -> Users:
 @pytest.fixture
 def callers(stores: Stores) -> Callers:
     return stores.callers
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def followed(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Followed]:
+    async with following(request.param, request, tmp_path) as followed:
+        yield followed

@@ -1,46 +1,19 @@
 """The feed as a homeserver asks for it. What the stores do is in `adapters/test_feed.py`."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 import pytest
 
-from lalepass_service.core.errors import StoreUnavailable, Throttled
-from lalepass_service.core.model import Scope, UserId, UserState
+from lalepass_service.core.model import UserId, UserState
 from lalepass_wire import limits, paths
-from lalepass_wire.feed import AccountState, Changes, LockedPage
-from tests.lalepass_service.accounts import ACT, BY, NOW, a_user, standing
+from lalepass_wire.feed import AccountState, Changes
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
+from tests.lalepass_service.http.feeding import START, WIDE, ask, locked, somebody_waits
 from tests.lalepass_service.http.world import World, assert_problem
 
 pytestmark = pytest.mark.anyio
-
-START = "memory-0"
-WIDE = "\U0001f600"
-REPORT: dict[str, Any] = {
-    "id": "0123456789abcdef",
-    "kind": "signed_in",
-    "localpart": "alice",
-    "device_id": "PHONE",
-    "at": "2026-01-02T03:00:00Z",
-    "source": {"ip": "2001:db8::1", "user_agent": "Element/1.11"},
-}
-
-
-async def ask(client: httpx.AsyncClient, after: str = START, **more: Any) -> Changes:
-    answer = await client.get(paths.CHANGES, params={"after": after, **more})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["cache-control"] == "no-store"
-    return Changes.model_validate_json(answer.content)
-
-
-async def somebody_waits(world: World) -> None:
-    while not world.watch.waiting:  # noqa: ASYNC110 - a watch tells nobody who waits
-        await asyncio.sleep(0.01)
 
 
 async def test_an_account_is_told_as_it_is_now(follower: httpx.AsyncClient, world: World) -> None:
@@ -214,12 +187,6 @@ async def test_an_odd_page_is_malformed(follower: httpx.AsyncClient, query: str)
     assert_problem(await follower.get(f"{paths.LOCKED}?{query}"), 400, "malformed_request")
 
 
-async def locked(client: httpx.AsyncClient, **question: Any) -> LockedPage:
-    answer = await client.get(paths.LOCKED, params=question)
-    assert answer.status_code == 200, answer.text
-    return LockedPage.model_validate_json(answer.content)
-
-
 async def test_the_locked_are_told_by_pages(follower: httpx.AsyncClient, world: World) -> None:
     await world.users.add(a_user("zoe", state=UserState.DISABLED), None, reuse_name=False, act=ACT)
     await world.users.delete(UserId("id-stale"), now=standing(NOW), act=ACT)
@@ -230,212 +197,6 @@ async def test_the_locked_are_told_by_pages(follower: httpx.AsyncClient, world: 
     assert (first.localparts, first.more) == (("gone", "stale"), True)
     assert (second.localparts, second.more) == (("zoe",), False)
     assert (await ask(follower, first.cursor)).accounts == ()
-
-
-async def test_an_order_is_repeated_until_it_is_acknowledged_by_each_caller(
-    follower: httpx.AsyncClient, world: World
-) -> None:
-    _, other_token = await world.registry.create("other", [Scope.FEED], by=BY)
-    await world.users.sign_out(
-        UserId("id-alice"), now=standing(NOW - timedelta(seconds=90)), act=ACT
-    )
-
-    first = await ask(follower, orders=True)
-    again = await ask(follower, first.cursor, orders=True, wait=20)
-    (order,) = first.sign_outs
-    done = await follower.post(paths.ACKNOWLEDGE_ORDERS, json={"orders": [order.id, "unknown"]})
-    after = await ask(follower, first.cursor, orders=True)
-
-    assert (order.account_id, order.localpart, order.age_seconds) == ("id-alice", "alice", 90)
-    assert again.sign_outs == (order,)
-    assert done.json() == {"result": "done"}
-    assert after.sign_outs == ()
-    async with world.follower(other_token) as other:
-        assert (await ask(other, orders=True)).sign_outs == (order,)
-
-
-async def test_orders_that_can_not_be_carried_out_hide_no_others(
-    follower: httpx.AsyncClient, world: World
-) -> None:
-    """An answer has room for 100; each has the next ones, and after the last the first again."""
-    names = [f"user-{number:03}" for number in range(250)]
-    for name in names:
-        await world.users.add(a_user(name), None, reuse_name=False, act=ACT)
-        await world.users.sign_out(UserId(f"id-{name}"), now=standing(NOW), act=ACT)
-
-    told = [
-        [each.localpart for each in (await ask(follower, orders=True)).sign_outs] for _ in range(5)
-    ]
-
-    assert told == [
-        names[:100],
-        names[100:200],
-        names[200:] + names[:50],
-        names[50:150],
-        names[150:],
-    ]
-    _, other_token = await world.registry.create("other", [Scope.FEED], by=BY)
-    async with world.follower(other_token) as other:
-        first = (await ask(other, orders=True)).sign_outs
-        assert [each.localpart for each in first] == names[:100]
-        # What is done is not shown again, and those that are left are found at once.
-        ids = [each.id for each in first]
-        await other.post(paths.ACKNOWLEDGE_ORDERS, json={"orders": ids})
-        shown: set[str] = set()
-        for _ in range(2):
-            shown |= {each.localpart for each in (await ask(other, orders=True)).sign_outs}
-        assert shown == set(names[100:])
-
-
-async def test_who_has_room_for_all_orders_sees_all_of_them_each_time(
-    follower: httpx.AsyncClient, world: World
-) -> None:
-    for number in range(limits.MAX_ORDERS - 1):
-        await world.users.add(a_user(f"user-{number}"), None, reuse_name=False, act=ACT)
-        await world.users.sign_out(UserId(f"id-user-{number}"), now=standing(NOW), act=ACT)
-
-    first = (await ask(follower, orders=True)).sign_outs
-
-    assert len(first) == limits.MAX_ORDERS - 1
-    assert (await ask(follower, orders=True)).sign_outs == first
-
-
-async def test_who_carries_out_no_orders_is_told_of_none(
-    follower: httpx.AsyncClient, world: World
-) -> None:
-    await world.users.sign_out(UserId("id-alice"), now=standing(NOW), act=ACT)
-
-    told = await ask(follower)
-
-    assert told.sign_outs == ()
-    assert told.accounts[-1].localpart == "alice"
-
-
-async def test_an_order_from_a_clock_that_is_ahead_has_no_age(
-    follower: httpx.AsyncClient, world: World
-) -> None:
-    await world.users.sign_out(UserId("id-alice"), now=standing(NOW + timedelta(hours=1)), act=ACT)
-
-    (order,) = (await ask(follower, orders=True)).sign_outs
-
-    assert order.age_seconds == 0
-
-
-async def test_an_order_wakes_who_waits(follower: httpx.AsyncClient, world: World) -> None:
-    cursor = (await ask(follower)).cursor
-    waiting = asyncio.create_task(ask(follower, cursor, wait=20, orders=True))
-    await somebody_waits(world)
-
-    await world.users.sign_out(UserId("id-alice"), now=standing(NOW), act=ACT)
-
-    async with asyncio.timeout(15):
-        assert len((await waiting).sign_outs) == 1
-
-
-async def test_reports_are_written_down_once(follower: httpx.AsyncClient, world: World) -> None:
-    ended = REPORT | {"id": "f" * 16, "kind": "signed_out", "at": "2026-01-02T03:01:00Z"}
-    for _ in range(2):
-        answer = await follower.post(paths.REPORTS, json={"reports": [REPORT, ended]})
-        assert answer.json() == {"result": "done"}
-
-    (sign_in,) = await world.sign_ins.recent(UserId("id-alice"), limit=9)
-
-    assert sign_in.caller == "follower"
-    assert (sign_in.device_id, sign_in.ip) == ("PHONE", "2001:db8::1")
-    assert sign_in.user_agent == "Element/1.11"
-    assert sign_in.signed_in_at == datetime(2026, 1, 2, 3, tzinfo=UTC)
-    assert sign_in.signed_out_at == datetime(2026, 1, 2, 3, 1, tzinfo=UTC)
-
-
-async def test_a_report_about_nobody_is_no_mistake(follower: httpx.AsyncClient) -> None:
-    answer = await follower.post(paths.REPORTS, json={"reports": [REPORT | {"localpart": "who"}]})
-
-    assert answer.status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("at", "kept"),
-    [
-        ("9999-12-31T23:59:59Z", NOW),
-        ("9999-12-31T23:59:59-14:00", NOW),
-        ("2026-01-03T00:00:00+14:00", NOW),
-        ("0001-01-01T00:00:00Z", None),
-        ("0001-01-01T00:00:00+14:00", None),
-        ("2025-09-01T00:00:00Z", None),
-    ],
-)
-async def test_a_clock_that_is_wrong_does_no_harm(
-    follower: httpx.AsyncClient, world: World, at: str, kept: datetime | None
-) -> None:
-    answer = await follower.post(paths.REPORTS, json={"reports": [REPORT | {"at": at}]})
-
-    assert answer.status_code == 200, answer.text
-    found = await world.sign_ins.recent(UserId("id-alice"), limit=9)
-    assert [each.signed_in_at for each in found] == ([kept] if kept else [])
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        (paths.ACKNOWLEDGE_ORDERS, {}),
-        (paths.ACKNOWLEDGE_ORDERS, {"orders": []}),
-        (paths.ACKNOWLEDGE_ORDERS, {"orders": [1]}),
-        (paths.ACKNOWLEDGE_ORDERS, {"orders": ["canary-7f3a" * 9]}),
-        (paths.ACKNOWLEDGE_ORDERS, {"orders": ["a"], "canary-7f3a": 1}),
-        (paths.REPORTS, {"reports": []}),
-        (paths.REPORTS, {"reports": [REPORT] * (limits.MAX_REPORTS + 1)}),
-        (paths.REPORTS, {"reports": [REPORT | {"at": "canary-7f3a"}]}),
-        (paths.REPORTS, {"reports": [REPORT | {"canary-7f3a": "canary-7f3a"}]}),
-    ],
-    ids=str,
-)
-async def test_an_odd_body_is_malformed_and_is_not_repeated(
-    follower: httpx.AsyncClient, path: str, body: dict[str, Any]
-) -> None:
-    answer = await follower.post(path, json=body)
-
-    assert_problem(answer, 400, "malformed_request")
-    assert "canary" not in answer.text
-
-
-_ALL: list[Callable[[httpx.AsyncClient], Any]] = [
-    lambda client: client.get(paths.CHANGES, params={"after": START}),
-    lambda client: client.get(paths.LOCKED),
-    lambda client: client.post(paths.ACKNOWLEDGE_ORDERS, json={"orders": ["a"]}),
-    lambda client: client.post(paths.REPORTS, json={"reports": [REPORT]}),
-]
-_IDS = ["changes", "locked", "acknowledge", "reports"]
-
-
-@pytest.mark.parametrize("call", _ALL, ids=_IDS)
-async def test_all_of_it_needs_the_scope(
-    client: httpx.AsyncClient, call: Callable[[httpx.AsyncClient], Any]
-) -> None:
-    assert_problem(await call(client), 403, "scope_missing")
-    client.headers["Authorization"] = "Bearer nonsense"
-    assert_problem(await call(client), 401, "caller_unknown")
-
-
-@pytest.mark.parametrize("call", _ALL, ids=_IDS)
-async def test_a_caller_that_asks_too_often_has_to_wait(
-    follower: httpx.AsyncClient, world: World, call: Callable[[httpx.AsyncClient], Any]
-) -> None:
-    world.throttle.failure = Throttled(retry_after=0.5)
-
-    answer = await call(follower)
-
-    assert_problem(answer, 429, "throttled")
-    assert answer.headers["retry-after"] == "1"
-
-
-async def test_a_lost_database_is_no_empty_feed(follower: httpx.AsyncClient, world: World) -> None:
-    cursor = (await ask(follower)).cursor
-    world.changes.failure = StoreUnavailable()
-
-    for call in _ALL[:2]:
-        assert_problem(await call(follower), 503, "unavailable")
-    answer = await follower.get(paths.CHANGES, params={"after": cursor, "wait": 5})
-    assert_problem(answer, 503, "unavailable")
 
 
 async def test_the_largest_answer_is_within_the_limit(
