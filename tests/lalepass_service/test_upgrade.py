@@ -74,3 +74,34 @@ def test_a_database_is_never_changed_but_on_request(tmp_path: Path, next_version
         code, said = _lalepass(_SERVICE, *config, *command)
         assert code == 4
         assert said.startswith(f"lalepass: {database} is of a newer lalepass")
+
+
+def test_an_older_program_goes_on_where_the_newer_says_that_it_may(
+    tmp_path: Path, next_version: Path
+) -> None:
+    """So that in a rolling upgrade a replica that is not yet replaced can be started again."""
+    there = tmp_path / "lalepass"
+    config = ["--config", str(there / "lalepass.toml")]
+    database = there / "lalepass.db"
+    head = ScriptDirectory(str(migrate.MIGRATIONS)).get_current_head()
+    next_one = next(next_version.glob("**/zz_next.py"))
+    next_one.write_text(f'{next_one.read_text()}\n\noldest_program = "{head}"\n')
+    assert _lalepass(next_version, "init", "--directory", str(there))[0] == 0
+    assert _lalepass(next_version, *config, "db", "migrate")[0] == 0
+
+    assert _lalepass(_SERVICE, *config, "db", "status") == (0, f"{database}: compatible")
+    assert _lalepass(_SERVICE, *config, "user", "list")[0] == 0
+    assert _lalepass(_SERVICE, *config, "db", "migrate") == (
+        0,
+        f"{database} is of a newer lalepass, which this one can work with",
+    )
+    assert _lalepass(next_version, *config, "db", "status") == (0, f"{database}: current")
+
+
+def test_each_migration_says_which_programs_may_go_on() -> None:
+    scripts = ScriptDirectory(str(migrate.MIGRATIONS))
+    known = [script.revision for script in scripts.walk_revisions()]
+    for script in scripts.walk_revisions():
+        if script.revision > "0003":
+            assert script.module.oldest_program in known
+            assert script.module.oldest_program <= script.revision

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The database.")
 
 _STREAM: Final = Path("-")
+_MIGRATED: Final = {
+    "current": "was up to date already",
+    "compatible": "is of a newer lalepass, which this one can work with",
+}
 
 
 @app.command()
@@ -34,8 +38,7 @@ def migrate(context: typer.Context) -> None:
     if state in {SchemaState.EMPTY, SchemaState.OUTDATED}:
         parts.migrate(store)
     parts.require_current_schema(config)
-    changed = "was up to date already" if state is SchemaState.CURRENT else "is up to date now"
-    console.say(f"{store} {changed}")
+    console.say(f"{store} {_MIGRATED.get(state.value, 'is up to date now')}")
 
 
 @app.command()

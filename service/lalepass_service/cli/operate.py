@@ -46,14 +46,13 @@ def check_keys(config: "Config") -> str:
         OutsideFault: one is missing, or the folder is not as it has to be.
     """
     from lalepass_service import parts  # noqa: PLC0415
-    from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
 
     async def run() -> None:
         async with parts.open_database(config) as database:
             await parts.require_keys(config, database)
 
     parts.vault(config)
-    if parts.schema_of(parts.store_of(config)) is SchemaState.CURRENT:
+    if parts.schema_of(parts.store_of(config)).usable:
         _run(config, run())
     return f"in {config.keys.directory}" if config.keys.directory else "not set"
 

@@ -86,7 +86,7 @@ def require_current_schema(config: "Config") -> None:
 
     store = store_of(config)
     match schema_of(store):
-        case SchemaState.CURRENT:
+        case SchemaState.CURRENT | SchemaState.COMPATIBLE:
             return
         case SchemaState.EMPTY:
             raise OutsideFault(f"{store} has no tables yet: run `lalepass db migrate`")

@@ -2,9 +2,8 @@
 
 # ruff: noqa: PLC0415 - see the package
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,13 +16,12 @@ if TYPE_CHECKING:
     from lalepass_service.core.feed import Feed
     from lalepass_service.core.sign_ins import Reporting, SignIns
     from lalepass_service.core.watch import Watch
+    from lalepass_service.parts.house import Chore
 
 _PER_SECOND: Final = 100.0
 _BURST: Final = 500
 """Requests of one caller, all its processes together: each asks once for every answer that it
 gets, and nobody gets more than four in a second. Most of what is above it has a fault."""
-
-_HOUSE_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,20 +39,15 @@ class Followers:
         """How many wait for a change."""
         return self.watch.waiting
 
-    async def keep_house(self) -> None:
-        """Forget old orders and sign-ins, once a day, until this is cancelled."""
-        from lalepass_service.adapters.clock import SystemClock
-        from lalepass_service.core.errors import NoAnswer
+    def chores(self) -> "dict[str, Chore]":
+        """Return what forgets old orders and sign-ins."""
         from lalepass_service.core.feed import KEEP_ORDERS
         from lalepass_service.core.sign_ins import KEEP_FOR
 
-        clock = SystemClock()
-        while True:
-            # Tomorrow will do where today the database is busy.
-            with suppress(NoAnswer):
-                await self.orders.sweep(before=clock.now() - KEEP_ORDERS)
-                await self.sign_ins.sweep(before=clock.now() - KEEP_FOR)
-            await asyncio.sleep(_HOUSE_SECONDS)
+        return {
+            "orders": lambda now: self.orders.sweep(before=now - KEEP_ORDERS),
+            "sign_ins": lambda now: self.sign_ins.sweep(before=now - KEEP_FOR),
+        }
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from lalepass_service.parts.background import in_background
 from lalepass_service.parts.database import open_database, open_hot
 from lalepass_service.parts.feed import Followers, open_followers
 from lalepass_service.parts.hashing import open_hasher
+from lalepass_service.parts.house import Chore, keep_house
 from lalepass_service.parts.keys import require_keys, vault
 from lalepass_service.parts.operators import registry
 from lalepass_service.parts.replicas import open_replicas
@@ -42,8 +43,6 @@ _MIX_SECONDS: Final = 600.0
 _FORGET_SECONDS: Final = 1.0
 """How much longer than its time a right password may be remembered."""
 
-_HOUSE_SECONDS: Final = 86_400.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
@@ -71,6 +70,7 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
     from lalepass_service.adapters.sql.acts import SqlActs, no_copy
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
+    from lalepass_service.adapters.sql.turns import SqlTurns
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.core.check import CredentialCheck
     from lalepass_service.core.recent import RecentChecks
@@ -107,9 +107,11 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
         async with (
             in_background(_keep_mixing(users, hasher)),
             in_background(_keep_forgetting(recent, config.check.cache_seconds)),
-            in_background(_keep_house(locks, trail, keep=timedelta(days=config.audit.keep_days))),
-            in_background(_keep_clean(counters)),
-            in_background(followers.keep_house()),
+            in_background(
+                keep_house(
+                    SqlTurns(hot), {**_chores(config, locks, trail, counters), **followers.chores()}
+                )
+            ),
             in_background(trail.run()),
         ):
             yield Service(
@@ -184,28 +186,18 @@ async def _keep_forgetting(recent: "RecentChecks", seconds: int) -> None:
         recent.forget_old()
 
 
-async def _keep_house(locks: "SoftLocks", trail: "SqlTrail", *, keep: timedelta) -> None:
-    """Forget what has grown old: names that somebody guessed at, sources, the trail."""
-    from lalepass_service.adapters.clock import SystemClock
-    from lalepass_service.core.errors import NoAnswer
+def _chores(
+    config: "Config", locks: "SoftLocks", trail: "SqlTrail", counters: Counters | None
+) -> "dict[str, Chore]":
+    """Return what forgets the old: names that somebody guessed at, sources, the trail."""
     from lalepass_service.core.softlock import KNOWN_FOR
 
-    clock = SystemClock()
-    while True:
-        # Tomorrow will do where today the database is busy.
-        with suppress(NoAnswer):
-            await locks.sweep(before=clock.now() - KNOWN_FOR)
-            await trail.forget(before=clock.now() - keep)
-        await asyncio.sleep(_HOUSE_SECONDS)
-
-
-async def _keep_clean(counters: Counters | None) -> None:
-    """Do the same in Valkey, where there is one."""
-    from lalepass_service.adapters.clock import SystemClock
-    from lalepass_service.core.errors import NoAnswer
-    from lalepass_service.core.softlock import KNOWN_FOR
-
-    while counters is not None:
-        with suppress(NoAnswer):
-            await counters.locks.sweep(before=SystemClock().now() - KNOWN_FOR)
-        await asyncio.sleep(_HOUSE_SECONDS)
+    keep = timedelta(days=config.audit.keep_days)
+    chores: dict[str, Chore] = {
+        "locks": lambda now: locks.sweep(before=now - KNOWN_FOR),
+        "trail": lambda now: trail.forget(before=now - keep),
+    }
+    if counters is not None:
+        shared = counters.locks
+        chores["counters"] = lambda now: shared.sweep(before=now - KNOWN_FOR)
+    return chores

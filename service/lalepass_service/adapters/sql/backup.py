@@ -53,7 +53,8 @@ def restore(backup: Path, database: Path) -> Path | None:
     with translated():
         if not backup.is_file():
             raise InvalidInput(f"there is no file {backup}")
-        if schema_state(backup) not in {SchemaState.CURRENT, SchemaState.OUTDATED}:
+        state = schema_state(backup)
+        if not state.usable and state is not SchemaState.OUTDATED:
             raise InvalidInput(f"{backup} is no database that this version of lalepass knows")
         _create(database)
         with _beside(database) as renamed, _opened(renamed) as source:

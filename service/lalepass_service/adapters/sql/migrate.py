@@ -12,12 +12,13 @@ from typing import Any, Final
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, NullPool, create_engine, inspect
+from sqlalchemy import Connection, NullPool, create_engine, delete, insert, inspect, select
 from sqlalchemy.exc import OperationalError
 
 from lalepass_service.adapters.sql import postgres
 from lalepass_service.adapters.sql.engine import translated
 from lalepass_service.adapters.sql.postgres import PostgresServer
+from lalepass_service.adapters.sql.tables import facts
 from lalepass_service.core.errors import InvalidInput
 
 Store = Path | PostgresServer
@@ -34,6 +35,8 @@ then nothing is changed, and it can be tried again."""
 
 _WAL_ATTEMPTS: Final = 10
 
+_OLDEST: Final = "oldest_program"
+
 
 class SchemaState(StrEnum):
     """How the tables in a file compare with those that this version uses."""
@@ -41,10 +44,17 @@ class SchemaState(StrEnum):
     # no file, or nothing in it
     EMPTY = "empty"
     CURRENT = "current"
+    # of a later version, which says that this one may go on with them
+    COMPATIBLE = "compatible"
     # `upgrade` is due
     OUTDATED = "outdated"
     # of a later version of Lalepass, or not of Lalepass at all
     NEWER = "newer"
+
+    @property
+    def usable(self) -> bool:
+        """Whether this program can work with them."""
+        return self in {SchemaState.CURRENT, SchemaState.COMPATIBLE}
 
 
 def schema_state(store: Store) -> SchemaState:
@@ -75,8 +85,8 @@ def upgrade(store: Store) -> None:
             _upgrade_file(store)
         else:
             with _connection(store) as connection:
-                connection.exec_driver_sql(_LOCK_TIMEOUT)
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({postgres.MIGRATION})")
+                connection.exec_driver_sql(_LOCK_TIMEOUT)
                 _upgrade(connection, store)
 
 
@@ -92,11 +102,14 @@ def _upgrade_file(path: Path) -> None:
 
 
 def _upgrade(connection: Connection, store: Store) -> None:
-    if _state(connection) is SchemaState.NEWER:
+    state = _state(connection)
+    if state is SchemaState.NEWER:
         raise InvalidInput(
             f"{store} was made by a later version of Lalepass, or by another program"
         )
-    _run_migrations(connection)
+    if state in {SchemaState.EMPTY, SchemaState.OUTDATED}:
+        _run_migrations(connection)
+        _say_who_may_go_on(connection)
     connection.commit()
 
 
@@ -145,7 +158,28 @@ def _state(connection: Connection) -> SchemaState:
     if revision == scripts.get_current_head():
         return SchemaState.CURRENT
     known = {script.revision for script in scripts.walk_revisions()}
-    return SchemaState.OUTDATED if revision in known else SchemaState.NEWER
+    if revision in known:
+        return SchemaState.OUTDATED
+    return SchemaState.COMPATIBLE if _may_go_on(connection, scripts) else SchemaState.NEWER
+
+
+def _may_go_on(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Whether a later version says that this one may use its tables."""
+    if "facts" not in inspect(connection).get_table_names():
+        return False
+    query = select(facts.c.value).where(facts.c.name == _OLDEST)
+    oldest = connection.execute(query).scalar()
+    known = [script.revision for script in scripts.walk_revisions()]
+    # Of a version between the two, if this one does not know it.
+    return oldest in known
+
+
+def _say_who_may_go_on(connection: Connection) -> None:
+    """Write down what the newest migration says; nobody but its own program if it says nothing."""
+    head = ScriptDirectory(str(MIGRATIONS)).get_revision("head")
+    oldest = getattr(head.module, "oldest_program", head.revision)
+    connection.execute(delete(facts).where(facts.c.name == _OLDEST))
+    connection.execute(insert(facts).values(name=_OLDEST, value=oldest))
 
 
 def _run_migrations(connection: Connection) -> None:

@@ -226,8 +226,16 @@ tokens = _table(
 facts = _table(
     "facts",
     # database_id: random, made with the database, so that a place in another one's feed is known
+    # oldest_program: the lowest revision whose program may use these tables: see `migrate`
     Column("name", _TEXT, primary_key=True),
     Column("value", _TEXT, nullable=False),
+)
+
+turns = _table(
+    "turns",
+    # what is done by one replica for all, and when the last one did
+    Column("name", _TEXT, primary_key=True),
+    Column("taken_at", Instant, nullable=False),
 )
 
 changes = _table(

@@ -86,7 +86,11 @@ def test_an_empty_file_is_upgraded(tmp_path: Path) -> None:
 
 
 def test_a_revision_of_the_future_is_newer_and_left_alone(path: Path) -> None:
-    _execute(path, "UPDATE alembic_version SET version_num = '9999'")
+    _execute(
+        path,
+        "UPDATE alembic_version SET version_num = '9999'",
+        "UPDATE facts SET value = '9999' WHERE name = 'oldest_program'",
+    )
     before = path.read_bytes()
 
     assert schema_state(path) is SchemaState.NEWER

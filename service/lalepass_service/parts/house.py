@@ -1,0 +1,33 @@
+"""What is done once a day by one replica for all."""
+
+# ruff: noqa: PLC0415 - see the package
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.turns import SqlTurns
+
+_EVERY: Final = timedelta(days=1)
+_LOOK_SECONDS: Final = 3600.0
+
+Chore = Callable[[datetime], Awaitable[Any]]
+"""Is given the time."""
+
+
+async def keep_house(turns: "SqlTurns", chores: Mapping[str, Chore]) -> None:
+    """Do each of them when its turn has come, until this is cancelled."""
+    from lalepass_service.adapters.clock import SystemClock
+    from lalepass_service.core.errors import NoAnswer
+
+    clock = SystemClock()
+    while True:
+        for name, chore in chores.items():
+            # Tomorrow will do where today the database is busy.
+            with suppress(NoAnswer):
+                if await turns.take(name, now=clock.now(), every=_EVERY):
+                    await chore(clock.now())
+        await asyncio.sleep(_LOOK_SECONDS)

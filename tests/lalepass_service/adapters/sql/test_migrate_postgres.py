@@ -1,0 +1,170 @@
+"""What `test_migrate` shows for a file, on a server."""
+
+import subprocess
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from lalepass_service.adapters.sql.migrate import SchemaState, schema_state, upgrade
+from lalepass_service.adapters.sql.postgres import PostgresServer, connect
+from lalepass_service.adapters.sql.tables import metadata
+from lalepass_service.core.errors import InvalidInput, StoreUnavailable
+from tests.lalepass_service.adapters.databases import server_of
+from tests.lalepass_service.adapters.sql.processes import go, start
+from tests.servers.postgres import Database
+
+_PATIENCE = 100
+
+# The password is not among the arguments: those are for everybody to see.
+_UPGRADE = """
+import sys
+from pathlib import Path
+from lalepass_service.adapters.sql import migrate
+from lalepass_service.adapters.sql.postgres import PostgresServer
+from lalepass_service.core.model import Password
+
+made = []
+run = migrate._run_migrations
+migrate._run_migrations = lambda connection: (made.append(1), run(connection))
+server = PostgresServer(url=sys.argv[1], password=Password(Path(sys.argv[2]).read_text()))
+sys.stdin.readline()
+migrate.upgrade(server)
+print(migrate.schema_state(server), len(made))
+"""
+
+# Everything about the columns, constraints and indexes, without what is the server's own.
+_SCHEMA = """
+SELECT 'column', table_name || '.' || column_name, data_type || ' ' || is_nullable || ' '
+    || coalesce(column_default, '') || ' ' || coalesce(collation_name, '') || is_identity
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+"""
+
+
+@pytest.fixture
+def server(postgres_database: Database) -> PostgresServer:
+    return server_of(postgres_database)
+
+
+def run(server: PostgresServer, *statements: str) -> list[Any]:
+    with connect(server) as connection:
+        done = [connection.execute(statement.encode()) for statement in statements]
+    return done[-1].fetchall() if done[-1].description else []
+
+
+def schema(server: PostgresServer) -> set[Any]:
+    return {row for row in run(server, _SCHEMA) if "alembic" not in row[1]}
+
+
+def test_migrations_make_what_the_tables_say(server: PostgresServer) -> None:
+    upgrade(server)
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: connect(server, autocommit=False)
+    )
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    made = schema(server)
+    run(server, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+    engine.dispose()
+
+    # Alembic does not compare checks, collations and foreign keys' actions.
+    assert made == schema(server)
+    assert len(made) > 100
+
+
+def test_an_empty_database_becomes_current_and_stays_so(server: PostgresServer) -> None:
+    assert schema_state(server) is SchemaState.EMPTY
+    upgrade(server)
+    assert schema_state(server) is SchemaState.CURRENT
+    run(server, "INSERT INTO retired_names VALUES ('a', now())")
+    upgrade(server)
+    assert run(server, "SELECT localpart FROM retired_names") == [("a",)]
+
+
+def test_several_processes_may_upgrade_at_once_and_one_does(
+    postgres_database: Database,
+) -> None:
+    arguments = (postgres_database.url, postgres_database.server.password_path)
+    processes = [start(_UPGRADE, *arguments) for _ in range(3)]
+    for process in processes:
+        go(process)
+    said = [_said(process) for process in processes]
+
+    assert sorted(said) == ["current 0", "current 0", "current 1"]
+
+
+def _said(process: subprocess.Popen[str]) -> str:
+    out, wrong = process.communicate(timeout=_PATIENCE)
+    assert wrong == ""
+    return out.strip()
+
+
+def test_of_the_future_it_is_left_alone_unless_the_future_says_otherwise(
+    server: PostgresServer,
+) -> None:
+    upgrade(server)
+    run(server, "UPDATE alembic_version SET version_num = '9999'")
+
+    # Those tables are what this program made, and it says so.
+    assert schema_state(server) is SchemaState.COMPATIBLE
+    upgrade(server)
+    run(server, "UPDATE facts SET value = '9000' WHERE name = 'oldest_program'")
+    assert schema_state(server) is SchemaState.NEWER
+    with pytest.raises(InvalidInput, match="later version"):
+        upgrade(server)
+    run(server, "DELETE FROM facts WHERE name = 'oldest_program'")
+    assert schema_state(server) is SchemaState.NEWER
+
+
+def test_a_database_of_another_program_is_left_alone(server: PostgresServer) -> None:
+    run(server, "CREATE TABLE access_tokens (id BIGINT)")
+
+    assert schema_state(server) is SchemaState.NEWER
+    with pytest.raises(InvalidInput, match="another program"):
+        upgrade(server)
+    assert len(schema(server)) == 1
+
+
+def test_an_upgrade_that_fails_leaves_nothing_behind(server: PostgresServer) -> None:
+    # One of the last tables to be made meets a view of its own name.
+    run(server, "CREATE VIEW turns AS SELECT 1 AS one")
+    before = schema(server)
+
+    with pytest.raises(StoreUnavailable):
+        upgrade(server)
+
+    assert schema(server) == before
+
+
+def test_a_table_that_somebody_holds_is_not_waited_for_for_long(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others would queue behind."""
+    upgrade(server)
+    run(
+        server,
+        "DROP TABLE turns",
+        "DROP INDEX ix_users_locked",
+        "UPDATE alembic_version SET version_num = '0003'",
+    )
+    monkeypatch.setattr(
+        "lalepass_service.adapters.sql.migrate._LOCK_TIMEOUT", "SET LOCAL lock_timeout = '200ms'"
+    )
+    with psycopg.connect(**server.parameters()) as other, other.transaction():
+        other.execute("LOCK TABLE facts IN SHARE MODE")
+        with pytest.raises(StoreUnavailable):
+            upgrade(replace(server, timeout=60))
+
+    assert schema_state(server) is SchemaState.OUTDATED
+    upgrade(server)
+    assert schema_state(server) is SchemaState.CURRENT
