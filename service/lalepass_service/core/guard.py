@@ -42,7 +42,6 @@ class _About:
 
     credentials: Credentials | None = None
     account: str = ""
-    name: bytes = b""
     theirs: "asyncio.Future[Outcome] | None" = None
 
 
@@ -113,14 +112,16 @@ class GuardedCheck:
         try:
             ticket = await self._enter(attempt, prefix, about, mine)
             if about.theirs is not None:
-                # Shielded: who stops waiting must not end it for the others.
-                return await asyncio.shield(about.theirs)
+                # Shielded: who stops waiting must not end it for the others. What they get is also
+                # for those who had joined in here, before this one joined them.
+                ended = await asyncio.shield(about.theirs)
+                return ended
             ended = await self._guess(attempt.password, about, cast("Ticket", ticket))
         except BaseException as exc:
             ended = exc
             raise
         finally:
-            self._joined.end(about.name, mine, ended)
+            self._joined.end(mine, ended)
         return ended
 
     async def _enter(
@@ -151,14 +152,15 @@ class GuardedCheck:
     ) -> Bid | None:
         """Say what is to be paid for; nothing if somebody is at the very same check already.
 
-        The same means: the password to the letter, the source, and all that was read of the
-        account. Who asks after a change must not get an answer from before it.
+        Nor is anything if nobody waits for this one any more. The same means: the password to the
+        letter, the source, and all that was read of the account. Who asks after a change must not
+        get an answer from before it.
         """
         account = account_of(attempt.identifier, credentials)
         source = self._digests.source(account, prefix)
         about.credentials, about.account = credentials, account
-        about.name = self._digests.attempt(account, attempt.password, source=source)
-        about.theirs = self._joined.claim(about.name, credentials, mine)
+        name = self._digests.attempt(account, attempt.password, source=source)
+        about.theirs = self._joined.claim(name, credentials, mine)
         guess = self._digests.guess(account, attempt.password)
         if about.theirs:
             return None

@@ -20,7 +20,7 @@ from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import Credentials, Password, PasswordRecord, UserId, UserState
 from lalepass_service.core.softlock import STOP_AT, Bid, Ticket
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 from tests.lalepass_service.core.guarded import ALICE, EVERY_NAME, RIGHT, World
 
 pytestmark = pytest.mark.anyio
@@ -321,3 +321,59 @@ async def test_a_bid_says_since_when_the_password_is_the_password(
     await world.check(RIGHT, ByLocalpart("nobody"))
 
     assert [bid.since for bid in bids] == [NOW, set_at, None]
+
+
+async def test_an_account_that_appears_in_between_leaves_nothing_to_its_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that is run again may see somebody where there was nobody."""
+    entrance = StepByStep(users=world.users, locks=world.locks)
+
+    class Twice:
+        async def enter(self, identifier: Identifier, **asked: Any) -> Ticket | None:
+            asked["bid"](None)
+            return await entrance.enter(identifier, **asked)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.guard, "_entrance", Twice())
+        assert isinstance(await world.check(RIGHT), Accepted)
+    await world.users.delete(UserId("id-alice"), now=standing(NOW), act=ACT)
+
+    assert await world.check(RIGHT) == Refused(Refusal.CREDENTIALS)
+
+
+async def test_who_waits_for_one_who_then_joins_others_gets_what_they_get(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entrance = StepByStep(users=world.users, locks=world.locks)
+    begun = asyncio.Event()
+    again = asyncio.Event()
+
+    class Twice:
+        async def enter(self, identifier: Identifier, **asked: Any) -> Ticket | None:
+            first, begun_before = asked["bid"](None), begun.is_set()
+            begun.set()
+            if begun_before:
+                # It has joined the one below.
+                assert first is None
+                return None
+            await again.wait()
+            return await entrance.enter(identifier, **asked)
+
+    world.hasher.pause = asyncio.Event()
+    leader = asyncio.create_task(world.check(RIGHT))
+    await world.hashes(1)
+    monkeypatch.setattr(world.guard, "_entrance", Twice())
+    joins_later = asyncio.create_task(world.check(RIGHT))
+    await begun.wait()
+    waits = asyncio.create_task(world.check(RIGHT))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    again.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    world.hasher.pause.set()
+
+    for outcome in await asyncio.gather(leader, joins_later, waits):
+        assert isinstance(outcome, Accepted)
+    assert world.hasher.calls == 1

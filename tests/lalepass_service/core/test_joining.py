@@ -32,7 +32,7 @@ class Work:
             ended = exc
             raise
         finally:
-            self.joined.end(key, mine, ended)
+            self.joined.end(mine, ended)
         return ended
 
     async def _run(self) -> int:
@@ -142,6 +142,61 @@ async def test_a_claim_may_be_made_again() -> None:
     assert joined.claim(b"key", 1, mine) is None
     assert joined.claim(b"key", 1, mine) is None
     assert joined.claim(b"key", 1, other) is mine
-    joined.end(b"key", mine, 17)
+    joined.end(mine, 17)
     assert joined.claim(b"key", 1, other) is None
     assert mine.result() == 17
+
+
+async def test_who_has_gone_claims_nothing_any_more() -> None:
+    """The claim is made on another thread, which may come to it when nobody waits any longer."""
+    joined, loop = Joined[int](), asyncio.get_running_loop()
+    gone, other = loop.create_future(), loop.create_future()
+    joined.end(gone, NoAnswer())
+
+    assert joined.claim(b"key", 1, gone) is gone
+    assert len(joined) == 0
+    assert joined.claim(b"key", 1, other) is None
+
+
+async def test_a_claim_that_is_made_again_for_something_else_is_one_claim() -> None:
+    joined, loop = Joined[int](), asyncio.get_running_loop()
+    mine, other = loop.create_future(), loop.create_future()
+    joined.claim(b"key", 1, mine)
+
+    assert joined.claim(b"another", 2, mine) is None
+    assert joined.claim(b"another", 2, other) is mine
+    assert joined.claim(b"key", 1, other) is None
+    joined.end(mine, 17)
+    joined.end(other, 18)
+    assert len(joined) == 0
+
+
+async def test_who_joins_others_in_the_end_has_no_claim_that_they_could_wait_for() -> None:
+    joined, loop = Joined[int](), asyncio.get_running_loop()
+    mine, other = loop.create_future(), loop.create_future()
+    joined.claim(b"key", 1, mine)
+    joined.claim(b"another", 2, other)
+
+    assert joined.claim(b"another", 2, mine) is other
+    assert joined.claim(b"key", 1, other) is None
+
+
+async def test_who_has_taken_a_place_over_keeps_it_when_the_one_before_ends() -> None:
+    joined, loop = Joined[int](), asyncio.get_running_loop()
+    before, after, other = (loop.create_future() for _ in range(3))
+    joined.claim(b"key", "before", before)
+    joined.claim(b"key", "after", after)
+    joined.end(before, 17)
+
+    assert joined.claim(b"key", "after", other) is after
+
+
+async def test_who_has_lost_its_place_to_one_that_has_ended_can_end_as_well() -> None:
+    joined, loop = Joined[int](), asyncio.get_running_loop()
+    before, after = loop.create_future(), loop.create_future()
+    joined.claim(b"key", "before", before)
+    joined.claim(b"key", "after", after)
+    joined.end(after, 18)
+    joined.end(before, 17)
+
+    assert (before.result(), after.result(), len(joined)) == (17, 18, 0)
