@@ -172,7 +172,7 @@ class WorkThread(Generic[S]):
         return await done
 
     def post(self, work: Callable[[S], object]) -> None:
-        """Have a function run inside a transaction soon, and do not wait for it.
+        """Have a function run as a step soon, and do not wait for it.
 
         It runs before all writes that are asked for after this call, together with the next of
         them, and after a fiftieth of a second at the latest: a commit of its own would cost as
@@ -200,7 +200,8 @@ class WorkThread(Generic[S]):
     def _push(self) -> None:
         """Wake the thread for what is posted, if it has not been taken along already."""
         if self._posted and not self._closed:
-            self._queue.put(Job(_nothing, writes=True, done=None))
+            # A step: on a server anything else would wait for all who write, and hold them up.
+            self._queue.put(Job(_nothing, writes=True, done=None, steps=True))
             self._watch_over(asyncio.get_running_loop())
 
     def _bound(self, loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]") -> None:

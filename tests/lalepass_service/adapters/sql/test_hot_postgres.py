@@ -14,7 +14,7 @@ import pytest
 
 from lalepass_service.adapters.sql.hot_postgres import PostgresPaths
 from lalepass_service.adapters.sql.migrate import upgrade
-from lalepass_service.adapters.sql.postgres import PostgresServer
+from lalepass_service.adapters.sql.postgres import LOCK, PostgresServer
 from lalepass_service.adapters.sql.session import Session
 from lalepass_service.core.errors import StoreUnavailable
 from tests.lalepass_service.adapters.databases import server_of
@@ -230,6 +230,19 @@ async def test_what_is_posted_is_written_soon_by_itself(
     hot.post(retire("a"), key="alice")
 
     await until(lambda: there(on_server) == {"a"})
+
+
+async def test_what_is_posted_waits_for_nobody_who_writes(on_server: Database) -> None:
+    """Nor does what comes to the same thread after it: logins go on beside whoever writes."""
+    server = replace(server_of(on_server), timeout=4 * _FENCE)
+    hot = PostgresPaths.open(server)
+    with psycopg.connect(**server.parameters()) as other, other.transaction():
+        other.execute(LOCK)
+        hot.post(retire("a"), key="alice")
+        await until(lambda: there(on_server) == {"a"})
+        async with asyncio.timeout(_FENCE):
+            assert await hot.step(names, key="alice") == {"a"}
+    await hot.close()
 
 
 async def test_what_is_posted_and_fails_fails_nobody_else(
