@@ -102,9 +102,15 @@ class Postgres(Server):
         return run_sql(text, port=self.port, database=database, user=SUPERUSER)
 
     def set(self, setting: str, value: str | None) -> None:
-        """Change what can be changed without a restart; None for what it was at the start."""
+        """Change what can be changed without a restart; None for what it was at the start.
+
+        It holds for every statement that is begun after this returns, on older connections, too.
+        """
         does = f"SET {setting} = {quoted(value)}" if value is not None else f"RESET {setting}"
+        before = self._loaded_at()
         self.sql(f"ALTER SYSTEM {does}; SELECT pg_reload_conf();".replace("; ", ";\n"))
+        # The server reads it a little later, and tells its processes before it lets anybody in.
+        _until(lambda: self._loaded_at() != before, what=f"{self.name} has read its settings")
 
     def create_database(
         self, name: str | None = None, *, template: str | None = None
@@ -210,6 +216,9 @@ class Postgres(Server):
         """See `Server`."""
         super().kill()
         remove_segment(self.data)
+
+    def _loaded_at(self) -> str:
+        return self.sql("SELECT pg_conf_load_time()")
 
     def _state_of(self, standby: "Postgres") -> tuple[str, str]:
         its_name = f"application_name = {quoted(standby.name)}"
