@@ -15,12 +15,14 @@ import synapse.module_api
 from synapse.logging.context import (
     PreserveLoggingContext,
     make_deferred_yieldable,
-    run_in_background,
 )
 from synapse.module_api import ModuleApi
+from synapse.util.async_helpers import delay_cancellation
 from twisted.internet import defer, reactor
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
+
+from lalepass_provider.racing import race
 
 logger = logging.getLogger(__name__)
 
@@ -45,16 +47,17 @@ class Background(Protocol):
         """Wait; 0 lets others have a turn."""
         ...
 
-    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it, and give it up if it has not ended by then.
+    async def within(self, name: str, work: Callable[[], Awaitable[T]], *, seconds: float) -> T:
+        """Do it, and wait for it so long and no longer.
 
         Raises:
-            twisted.internet.defer.TimeoutError: it was given up.
+            twisted.internet.defer.TimeoutError: it had not ended by then. It was cancelled; what
+                waits for the database or for a thread goes on all the same (`racing.py`).
         """
         ...
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Do what blocks on a disk."""
+        """Do what blocks on a disk. A cancellation does not end it, and is raised after it."""
         ...
 
     def at_end(self, name: str, work: Work, *, seconds: float) -> None:
@@ -84,16 +87,19 @@ class SynapseBackground:
         """Wait on the reactor's clock."""
         await self._homeserver.sleep(seconds)
 
-    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it in the logging context of who asks, and cancel it when its time is over."""
-        done: defer.Deferred[T] = run_in_background(work)
-        done.addTimeout(seconds, cast("IReactorTime", reactor))
+    async def within(self, name: str, work: Callable[[], Awaitable[T]], *, seconds: float) -> T:
+        """Do it in a logging context of its own, which may outlast that of who asks."""
+        clock = cast("IReactorTime", reactor)
+        done = race(work, seconds, run=lambda do: self._run(f"lalepass_{name}", do), clock=clock)
         return await make_deferred_yieldable(done)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Use a thread of its own: ten stuck calls in Synapse's pool freeze the homeserver.
 
         It is a daemon, so a hung disk does not keep the homeserver from ending.
+
+        Raises:
+            RuntimeError: the machine has no thread left, beside what the work raises.
         """
         done: defer.Deferred[T] = defer.Deferred()
         threads: Any = reactor
@@ -108,7 +114,7 @@ class SynapseBackground:
                 call_from_thread(done.callback, result)
 
         threading.Thread(target=run, name="lalepass", daemon=True).start()
-        return await make_deferred_yieldable(done)
+        return await delay_cancellation(make_deferred_yieldable(done))
 
     def at_end(self, name: str, work: Work, *, seconds: float) -> None:
         """Hold the reactor's end up for a moment."""

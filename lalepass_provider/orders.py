@@ -8,32 +8,23 @@ told (see `sessions.py`), the orders that were done are remembered.
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 from lalepass_provider.background import Background, Backoff, Chore
 from lalepass_provider.errors import NoAnswer
 from lalepass_provider.metrics import Metrics
+from lalepass_provider.order_queue import MAX_UNDER_WAY, OrderQueue, Pending
 from lalepass_wire import limits
 from lalepass_wire.feed import Acknowledgement, SignOut
 
 logger = logging.getLogger(__name__)
 
-_MAX_PENDING: Final = 10 * limits.MAX_ORDERS
-"""Further ones are left where they are: the service repeats them. One that fails makes room."""
-
-_MAX_PUT_OFF: Final = 10 * _MAX_PENDING
-"""Those that made room. With that many no further one does: what fails then is the homeserver."""
-
-_FORGET_SECONDS: Final = 600.0
-"""For so long one that made room was not repeated: the service has a newer order in its place."""
-
 _MAX_REMEMBERED: Final = 1000
 _LONGEST: Final = 120.0
-"""Seconds for one order. To end a thousand sessions takes a few; what hangs for longer would keep
-all that come behind it."""
+"""Seconds after which an order is cancelled, to be tried again when it has ended."""
 _TICK: Final = 0.5
-"""Seconds between two looks at what waits for another try: a new order waits no longer."""
+"""Seconds between two looks at what waits for another try, or to be written down and told."""
 
 
 class Ended(Protocol):
@@ -66,17 +57,8 @@ class Acknowledger(Protocol):
         ...
 
 
-@dataclass
-class _Pending:
-    order: SignOut
-    given_ms: int
-    """When it was given, by our clock."""
-    backoff: Backoff = field(default_factory=lambda: Backoff(first=1.0, longest=60.0))
-    not_before: float = 0.0
-
-
 class SignOuts:
-    """Takes orders, carries them out one after the other, acknowledges them."""
+    """Takes orders, carries out a few at a time, acknowledges them."""
 
     def __init__(
         self,
@@ -97,7 +79,8 @@ class SignOuts:
             service: hears of it.
             background: carries out.
             remembered: the orders that were done before this process began.
-            remember: writes `done` down, before anything is acknowledged.
+            remember: writes `done` down before it is acknowledged. What can't be written is
+                acknowledged all the same, so that the order does not come again.
             metrics: counts.
             wall: seconds since 1970, by the clock that Synapse notes its times with.
             monotonic: seconds.
@@ -109,9 +92,11 @@ class SignOuts:
         self._metrics = metrics
         self._wall = wall
         self._monotonic = monotonic
-        self._pending: dict[str, _Pending] = {}
-        self._put_off: dict[str, _Pending] = {}
+        self._queue = OrderQueue(monotonic)
         self._done: dict[str, None] = dict.fromkeys(remembered)
+        self._beginning = False
+        self._full_told = False
+        self._to_remember: dict[str, None] = {}
         self._to_acknowledge: dict[str, None] = {}
         self._acknowledge_at = 0.0
         self._acknowledge_backoff = Backoff(first=0.5, longest=5.0)
@@ -129,70 +114,94 @@ class SignOuts:
         for order in orders:
             if order.id in self._done:
                 self._to_acknowledge[order.id] = None
-            elif order.id not in self._pending:
+            elif order.id not in self._queue:
                 given_ms = int(now_ms - order.age_seconds * 1000)
-                new |= self._admit(_Pending(order, given_ms))
-        if self._pending or self._to_acknowledge:
+                new |= self._queue.admit(Pending(order, given_ms))
+        self._begin_some()
+        if self._queue or self._to_acknowledge:
             self._chore.wake()
         return new
 
-    def _admit(self, pending: _Pending) -> bool:
-        """Let an order wait for its turn, if there is room or can be made. Returns whether so."""
-        order_id = pending.order.id
-        pending = self._put_off.get(order_id, pending)
-        if pending.not_before > self._monotonic():
-            return False  # its next try is not due: it may stay where it is
-        if len(self._pending) >= _MAX_PENDING and not self._make_room():
-            return False
-        self._put_off.pop(order_id, None)
-        self._pending[order_id] = pending
-        return True
-
-    def _make_room(self) -> bool:
-        """Put off the order whose next try is the furthest away. False if each is due."""
-        now = self._monotonic()
-        last = max(self._pending.values(), key=lambda pending: pending.not_before)
-        if last.not_before <= now:
-            return False
-        if len(self._put_off) >= _MAX_PUT_OFF:
-            order_id, oldest = next(iter(self._put_off.items()))
-            if oldest.not_before + _FORGET_SECONDS > now:
-                return False
-            del self._put_off[order_id]
-        del self._pending[last.order.id]
-        self._put_off[last.order.id] = last
-        return True
-
     async def _work(self) -> None:
-        while self._pending or self._to_acknowledge:
-            done = [
-                pending.order.id
-                for pending in list(self._pending.values())
-                if pending.not_before <= self._monotonic() and await self._carry_out(pending)
-            ]
-            await self._note(done)
+        while self._queue or self._to_remember or self._to_acknowledge:
+            self._begin_some()
+            await self._note()
             if self._to_acknowledge and self._acknowledge_at <= self._monotonic():
                 await self._acknowledge()
-            if self._pending or self._to_acknowledge:
+            if self._queue or self._to_remember or self._to_acknowledge:
                 await self._background.pause(_TICK)
 
-    async def _carry_out(self, pending: _Pending) -> bool:
-        order = pending.order
+    def _begin_some(self) -> None:
+        """Begin what is due, as far as there is room. Each ends in its own time."""
+        if self._beginning:
+            return  # by one that has ended at once
+        self._beginning = True
+        try:
+            while (
+                pending := self._queue.next_due()
+            ) is not None and self._queue.under_way.has_room:
+                self._queue.under_way.begin(pending.order.id)
+                self._background.start("sign_out", partial(self._carry_out, pending))
+            self._tell_if_full()
+        finally:
+            self._beginning = False
+        if self._to_remember:
+            self._chore.wake()
+
+    def _tell_if_full(self) -> None:
+        full = self._queue.under_way.full and self._queue.next_due() is not None
+        if full and not self._full_told:
+            logger.error(
+                "%d orders to sign out hang in the homeserver: no other is carried out until one of"
+                " them ends",
+                MAX_UNDER_WAY,
+            )
+        self._full_told = full
+
+    async def _carry_out(self, pending: Pending) -> None:
         try:
             results = await self._background.within(
-                _LONGEST,
-                lambda: self._sessions.end_older(order.localpart, than_ms=pending.given_ms),
+                "sign_out", partial(self._end_sessions, pending), seconds=_LONGEST
             )
-        except Exception:
-            seconds = pending.backoff.failed()
-            pending.not_before = self._monotonic() + seconds
-            logger.exception(
-                "Order %s, to sign %s out everywhere, failed; again in %.0f s",
+        except Exception as exc:  # noqa: BLE001 - whatever Synapse raises; it is in the log
+            self._failed(pending, exc)
+        else:
+            self._is_done(pending.order, results)
+        self._begin_some()
+
+    async def _end_sessions(self, pending: Pending) -> Sequence[Ended]:
+        order = pending.order
+        try:
+            return await self._sessions.end_older(order.localpart, than_ms=pending.given_ms)
+        finally:
+            self._queue.under_way.end(order.id)
+
+    def _failed(self, pending: Pending, exc: Exception) -> None:
+        order = pending.order
+        seconds = pending.backoff.failed()
+        pending.not_before = self._monotonic() + seconds
+        if order.id in self._queue.under_way:
+            logger.error(
+                "Order %s, to sign %s out everywhere, hangs in the homeserver's database; again"
+                " when that try has ended",
                 order.id,
                 order.localpart,
-                seconds,
             )
-            return False
+            return
+        logger.error(
+            "Order %s, to sign %s out everywhere, failed; again in %.0f s",
+            order.id,
+            order.localpart,
+            seconds,
+            exc_info=exc,
+        )
+
+    def _is_done(self, order: SignOut, results: Sequence[Ended]) -> None:
+        self._queue.remove(order.id)
+        self._done[order.id] = None
+        while len(self._done) > _MAX_REMEMBERED:
+            del self._done[next(iter(self._done))]
+        self._to_remember[order.id] = None
         self._metrics.order_done()
         logger.info(
             "Signed %s out everywhere by order %s: %d sessions ended, %d newer ones kept%s",
@@ -202,20 +211,16 @@ class SignOuts:
             sum(result.kept for result in results),
             "" if results else "; nobody has this name here",
         )
-        return True
 
-    async def _note(self, done: Sequence[str]) -> None:
-        if not done:
+    async def _note(self) -> None:
+        """Write down what was done since the last time, and let it be acknowledged."""
+        orders = tuple(self._to_remember)
+        if not orders:
             return
-        for order in done:
-            # Not there if it had to make room while it was under way.
-            self._pending.pop(order, None)
-            self._put_off.pop(order, None)
-            self._done[order] = None
-            self._to_acknowledge[order] = None
-        while len(self._done) > _MAX_REMEMBERED:
-            del self._done[next(iter(self._done))]
         await self._remember()
+        for order_id in orders:
+            del self._to_remember[order_id]
+            self._to_acknowledge[order_id] = None
 
     async def _acknowledge(self) -> None:
         batch = tuple(self._to_acknowledge)[: limits.MAX_ORDERS]

@@ -3,10 +3,12 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from synapse.util.async_helpers import delay_cancellation
 from twisted.internet import defer, task
 
 from lalepass_provider.background import Work
 from lalepass_provider.errors import CursorUnknown, NoAnswer
+from lalepass_provider.racing import race
 from lalepass_wire.feed import (
     Account,
     AccountState,
@@ -123,10 +125,11 @@ class FakeBackground:
             self.pauses.append(seconds)
         return task.deferLater(self.clock, seconds or _TURN, lambda: None)
 
-    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
-        done = defer.ensureDeferred(_coroutine(work()))
-        done.addTimeout(seconds, self.clock)
-        return await done
+    async def within(self, name: str, work: Callable[[], Awaitable[T]], *, seconds: float) -> T:
+        assert name
+        return await race(
+            work, seconds, run=lambda do: defer.ensureDeferred(_coroutine(do())), clock=self.clock
+        )
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         return work()
@@ -160,6 +163,31 @@ class FakeBackground:
 
 async def _coroutine(work: Awaitable[T]) -> T:
     return await work
+
+
+class HungDatabase:
+    """Holds transactions up as a database that hangs: to cancel one does not end it.
+
+    Synapse raises the cancellation when the database has answered (`storage/database.py`,
+    runInteraction); `test_a_transaction_is_not_ended_by_a_cancellation` holds it.
+    """
+
+    def __init__(self) -> None:
+        self._threads: list[defer.Deferred[None]] = []
+
+    def __len__(self) -> int:
+        return len(self._threads)
+
+    async def transaction(self) -> None:
+        thread: defer.Deferred[None] = defer.Deferred()
+        self._threads.append(thread)
+        await delay_cancellation(thread)
+
+    def let_go(self) -> None:
+        """Answer all that wait."""
+        threads, self._threads = self._threads, []
+        for thread in threads:
+            thread.callback(None)
 
 
 AWAY = NoAnswer("the service is away")

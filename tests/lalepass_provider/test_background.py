@@ -1,5 +1,6 @@
 """How work is started in Synapse, and what it leaves behind."""
 
+import threading
 from typing import Any, cast
 
 import pytest
@@ -17,7 +18,7 @@ from twisted.internet import defer, task
 
 from lalepass_provider import background
 from lalepass_provider.background import Backoff, Chore, Loop, SynapseBackground
-from tests.lalepass_provider.fakes_lifecycle import FakeBackground
+from tests.lalepass_provider.fakes_lifecycle import FakeBackground, HungDatabase
 from tests.lalepass_provider.on_reactor import on_reactor, reactor
 
 
@@ -36,12 +37,8 @@ class Reactor(task.Clock):
 class Homeserver:
     """Starts work in a logging context of its own, as Synapse does."""
 
-    def run_as_background_process(self, name: str, work: Any) -> None:
-        async def run() -> None:
-            with LoggingContext(name=name, server_name="hs.example"):
-                await work()
-
-        defer.ensureDeferred(run())
+    def run_as_background_process(self, name: str, work: Any) -> Any:
+        return run_as_background_process(cast("Any", name), "hs.example", work)
 
 
 def ending(monkeypatch: pytest.MonkeyPatch, work: Any) -> tuple[Reactor, list[Any]]:
@@ -87,18 +84,17 @@ def test_the_end_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @on_reactor
-async def test_what_does_not_end_is_given_up() -> None:
+async def test_whoever_waits_waits_no_longer_than_they_say() -> None:
     it = SynapseBackground(cast("Any", Homeserver()))
+    database = HungDatabase()
 
     async def answer() -> int:
         return 42
 
-    async def hang() -> None:
-        await defer.Deferred()
-
-    assert await it.within(60, answer) == 42
+    assert await it.within("answer", answer, seconds=60) == 42
     with pytest.raises(defer.TimeoutError):
-        await it.within(0.01, hang)
+        await it.within("hang", database.transaction, seconds=0.01)
+    database.let_go()
 
 
 @on_reactor
@@ -112,6 +108,27 @@ async def test_what_blocks_is_done_in_a_thread() -> None:
     assert await it.in_thread(lambda: 6 * 7) == 42
     with pytest.raises(OSError, match="the disk is full"):
         await it.in_thread(fail)
+
+
+@on_reactor
+async def test_a_thread_is_not_ended_by_a_cancellation() -> None:
+    """So who counts them counts right."""
+    it = SynapseBackground(cast("Any", Homeserver()))
+    disk = threading.Event()
+    ended: list[object] = []
+
+    async def write() -> None:
+        try:
+            await it.in_thread(lambda: disk.wait(60))
+        finally:
+            ended.append(1)
+
+    with pytest.raises(defer.TimeoutError):
+        await it.within("write", write, seconds=0.01)
+    assert ended == []
+    disk.set()
+    while not ended:  # the test has a fence of its own
+        await task.deferLater(reactor, 0.01, lambda: None)
 
 
 class Looping:

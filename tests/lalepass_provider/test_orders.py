@@ -7,13 +7,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from twisted.internet import defer
 
-from lalepass_provider import orders
+from lalepass_provider import order_queue
 from lalepass_provider.errors import Unreachable
 from lalepass_provider.metrics import Metrics
 from lalepass_provider.orders import SignOuts
 from lalepass_provider.sessions import SessionsEnded
 from lalepass_wire.feed import SignOut
-from tests.lalepass_provider.fakes_lifecycle import FakeBackground, FakeService
+from tests.lalepass_provider.fakes_lifecycle import FakeBackground, FakeService, HungDatabase
 
 NOW = 1_000_000.0
 
@@ -25,11 +25,17 @@ class Sessions:
         self.told: list[tuple[str, int]] = []
         self.failing: set[str] = set()
         self.hanging: set[str] = set()
+        self.database = HungDatabase()
+        """In which they hang."""
+        self.waiting: set[str] = set()
+        """Those wait for something that a cancellation ends."""
         self.unknown: set[str] = set()
 
     async def end_older(self, localpart: str, *, than_ms: int) -> Sequence[SessionsEnded]:
         self.told.append((localpart, than_ms))
         if localpart in self.hanging:
+            await self.database.transaction()
+        if localpart in self.waiting:
             await defer.Deferred()
         if localpart in self.failing:
             raise RuntimeError("the database is away")
@@ -167,23 +173,111 @@ def test_one_that_fails_is_tried_again_and_holds_up_nobody(
     assert it.service.orders == {}
 
 
-def test_one_that_hangs_is_given_up_and_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_waits_for_ever_is_given_up_and_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    it = Ordering()
+    it.sessions.waiting = {"stuck"}
+    it.service.order("o1", "stuck")
+    it.deliver()
+    it.run(119)
+    assert it.names == ["stuck"]
+
+    it.sessions.waiting = set()
+    with caplog.at_level(logging.ERROR):
+        it.run(5)
+    assert "Order o1, to sign stuck out everywhere, failed" in caplog.text
+    assert it.done == ("o1",)
+    assert it.names == ["stuck", "stuck"]
+
+
+def test_one_that_hangs_in_the_database_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """To cancel it does not end it; that it has begun is not forgotten."""
     it = Ordering()
     it.sessions.hanging = {"stuck"}
-    it.service.order("o1", "stuck")
-    it.service.order("o2", "bob")
+    for order_id, name in (("o1", "ann"), ("o2", "stuck"), ("o3", "bob")):
+        it.service.order(order_id, name)
     it.deliver()
-    it.run(100)
-    assert it.done == ()
+    assert it.service.acknowledged == [("o1", "o3")]
 
     with caplog.at_level(logging.ERROR):
-        it.run(30)
-    assert "Order o1, to sign stuck out everywhere, failed" in caplog.text
-    assert it.service.acknowledged == [("o2",)]
+        it.run(3600)
+    assert (
+        "Order o2, to sign stuck out everywhere, hangs in the homeserver's database" in caplog.text
+    )
+    it.service.order("o4", "late")
+    it.deliver()
+    it.run(1)
+    assert it.service.acknowledged == [("o1", "o3"), ("o4",)]
+    assert it.names.count("stuck") == 1
+
+    # The database answers. What was cancelled is not known to be done, so it is done again.
+    it.sessions.hanging = set()
+    it.sessions.database.let_go()
+    it.run(61)
+    assert it.names.count("stuck") == 2
+    assert it.service.orders == {}
+    assert it.carried_out == 4
+
+
+def test_one_that_is_slow_is_done_once() -> None:
+    it = Ordering()
+    it.sessions.hanging = {"slow"}
+    it.service.order("o1", "slow")
+    it.deliver()
+    it.run(100)
+
+    it.sessions.database.let_go()
+    it.run(1)
+
+    assert it.names == ["slow"]
+    assert it.service.acknowledged == [("o1",)]
+
+
+def test_a_few_are_carried_out_at_a_time_and_some_that_hang_keep_nobody_waiting_for_long() -> None:
+    it = Ordering()
+    it.sessions.hanging = {"stuck"}
+    it.sign_outs.take(some_orders(0, 3, localpart="stuck"))
+    it.sign_outs.take(some_orders(3, 4, localpart="bob"))
+    it.run(5)
+    assert it.names == ["stuck"] * 3
+
+    it.run(6)
+    assert it.names == ["stuck"] * 3 + ["bob"]
+    assert it.done == ("o3",)
+
+
+def test_those_that_hang_do_not_take_all_threads_of_the_database(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    it = Ordering()
+    it.sessions.hanging = {"stuck"}
+    it.sign_outs.take(some_orders(0, 20, localpart="stuck"))
+    it.sign_outs.take(some_orders(20, 21, localpart="bob"))
+    with caplog.at_level(logging.ERROR):
+        it.run(600)
+    assert len(it.sessions.database) == len(it.names) == 6
+    assert caplog.text.count("6 orders to sign out hang in the homeserver") == 1
 
     it.sessions.hanging = set()
-    it.run(200)  # the try that hangs already is given up, too
-    assert set(it.done) == {"o1", "o2"}
+    it.sessions.database.let_go()
+    it.run(130)
+    assert len(it.done) == 21
+
+
+def test_what_is_done_is_noted_and_acknowledged_before_others_have_ended() -> None:
+    """Else a process that ends meanwhile would do it again."""
+    it = Ordering()
+    it.sessions.hanging = {"slow"}
+    it.service.order("o1", "slow")
+    it.deliver()
+    for number in range(2, 6):
+        it.service.order(f"o{number}", f"n{number}")
+        it.deliver()
+        it.run(0.5)
+        assert it.remembered[-1] == it.done
+        assert f"o{number}" in it.done
+        assert f"o{number}" not in it.service.orders
 
 
 def test_a_name_that_is_not_here_is_acknowledged(caplog: pytest.LogCaptureFixture) -> None:
@@ -258,8 +352,8 @@ def test_of_those_that_made_room_no_more_are_kept_than_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Forgotten ones would be tried as if for the first time, each time that they come."""
-    monkeypatch.setattr(orders, "_MAX_PENDING", 10)
-    monkeypatch.setattr(orders, "_MAX_PUT_OFF", 20)
+    monkeypatch.setattr(order_queue, "_MAX_PENDING", 10)
+    monkeypatch.setattr(order_queue, "_MAX_PUT_OFF", 20)
     it = Ordering()
     it.sessions.failing = {f"bad{number}" for number in range(100)}
     for second in range(300):
