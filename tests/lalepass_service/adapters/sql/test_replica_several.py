@@ -1,4 +1,4 @@
-"""A standby that had replayed more than the one that was promoted: it is ahead, and wrong."""
+"""Two standbys, of which one is behind, or is left behind by a promotion."""
 
 from collections.abc import Iterator
 
@@ -18,9 +18,9 @@ from tests.servers.postgres import Postgres
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def three() -> Iterator[tuple[Postgres, Postgres, Postgres]]:
-    """A primary with two standbys, for one test."""
+    """A primary with two standbys."""
     with primary() as first, standby(first) as second, standby(first, name="third") as third:
         yield first, second, third
 
@@ -40,7 +40,32 @@ def sent_to_the_new_one(old: Postgres, new: Postgres, ahead: Postgres) -> None:
     ahead.set("primary_slot_name", "")
 
 
-async def test_it_changes_no_answer(three: tuple[Postgres, Postgres, Postgres]) -> None:
+async def test_the_one_that_is_as_far_is_read_from(
+    three: tuple[Postgres, Postgres, Postgres],
+) -> None:
+    first, good, other = three
+    pair = Pair(first, good)
+    database = pair.create_database()
+    prepared(pair, database)
+    other.wait_for_replay(first)
+    # The address names them all; who is none is left out.
+    everybody = server_at(*three, database=database.name)
+    async with site_on(everybody, everybody) as site:
+        await with_account(site)
+        other.pause_replay()
+        for _ in range(3):
+            version = await site.write()
+            await site.reading_from_standby()
+            assert await site.read() == version
+        other.kill()
+        version = await site.write()
+        await site.reading_from_standby()
+        assert await site.read() == version
+
+
+async def test_one_that_had_replayed_more_than_the_promoted_one_changes_no_answer(
+    three: tuple[Postgres, Postgres, Postgres],
+) -> None:
     old, new, ahead = three
     pair = Pair(old, new)
     database = pair.create_database()
