@@ -12,6 +12,7 @@ from lalepass_provider.homeserver import Homeserver
 from lalepass_provider.policy import Keep, LinkExisting, LocalUsers
 from lalepass_provider.tables import LINK, Account, Profile, Tables
 from lalepass_provider.wanted import acceptable_name
+from lalepass_provider.whose import misfit
 from lalepass_wire import AcceptedUser
 
 logger = logging.getLogger(__name__)
@@ -114,18 +115,16 @@ class MatrixAccounts:
         created = False
         if account is None:
             mxid = f"@{user.localpart}:{self._homeserver.server_name}"
-            self._not_local(mxid)
+            self._check(Account(mxid=mxid), user)
             existing = await self._homeserver.check_user_exists(mxid)
             if existing is None:
                 account, created = await self._make(mxid, user)
             else:
                 account = await self._link(existing, user)
-        self._not_local(account.mxid)
-        mxid = self._usable(account)
-        self._same_name(mxid, user)
+        self._check(account, user)
         if account.deactivated:
             raise _deactivated()
-        return Ensured(mxid=mxid, created=created, profile=account.profile)
+        return Ensured(mxid=account.mxid, created=created, profile=account.profile)
 
     async def is_ours(self, mxid: str) -> bool:
         """Say whether an account is that of the user of this name, or would be at the next login.
@@ -176,7 +175,7 @@ class MatrixAccounts:
             raise _refused("The account of this name on this server belongs to somebody else.")
         if account.deactivated:
             raise _deactivated()
-        self._usable(account)
+        self._check(account, user)
         if not account.links and not self._may_link(account):
             return await self._linked_meanwhile(account, user)
         await self._homeserver.record_user_external_id(LINK, user.id, mxid)
@@ -208,46 +207,16 @@ class MatrixAccounts:
         )
         raise _refused("The account of this name on this server is not yours, as far as is known.")
 
-    def _usable(self, account: Account) -> str:
-        """Return the MXID if the account is a person's: not a guest's, and not a bridge's puppet.
-
-        Synapse refuses to register such names, but asks nothing about one that exists already. And
-        it believes whatever MXID it is given.
-        """
-        if not account.exists or not account.mxid.endswith(f":{self._homeserver.server_name}"):
-            logger.error("A user of Lalepass is linked to %s, which is not here", account.mxid)
-            raise _refused("Your account is not on this server any more.")
-        if account.special:
-            logger.error(
-                "%s belongs to a guest or to an application service: not logged in", account.mxid
-            )
-            raise _refused("The account of this name on this server is not a person's.")
-        return account.mxid
-
-    def _same_name(self, mxid: str, user: AcceptedUser) -> None:
-        """Refuse an account whose link, made by hand, leads to a user of another name.
-
-        Locks and orders to sign out go by the name: they would not find the account.
-        """
-        if localpart_of(mxid).lower() != user.localpart:
-            logger.error(
-                "%s is linked to the user %s of Lalepass, who has another name: not logged in."
-                " Remove the %s entry of the account's external_ids with Synapse's admin API",
-                mxid,
-                user.localpart,
-                LINK,
-            )
-            raise _refused("Your account on this server has another name.")
-
-    def _not_local(self, mxid: str) -> None:
-        if self._local_users.match_mxid(mxid):
-            logger.error("Lalepass has a user for %s, who is one of local_users", mxid)
-            raise _refused("The account of this name has its password on this server alone.")
-
-
-def localpart_of(mxid: str) -> str:
-    """Return what is between `@` and `:`."""
-    return mxid.removeprefix("@").partition(":")[0]
+    def _check(self, account: Account, user: AcceptedUser) -> None:
+        wrong = misfit(
+            account,
+            localpart=user.localpart,
+            server_name=self._homeserver.server_name,
+            local_users=self._local_users,
+        )
+        if wrong is not None:
+            logger.error("Not logged in: %s", wrong.fault)
+            raise _refused(wrong.told)
 
 
 def _who_logs_in(account: Account) -> str:

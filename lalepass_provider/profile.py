@@ -20,6 +20,7 @@ from lalepass_provider.homeserver import Homeserver
 from lalepass_provider.policy import Keep, LocalUsers, ProfilePolicy
 from lalepass_provider.tables import Profile, Tables
 from lalepass_provider.wanted import Person, Wanted
+from lalepass_provider.whose import localpart_of, misfit
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ class ProfileSync:
     async def apply(self, person: Person) -> None:
         """Bring the profile of a user in step who has changed, if there is an account of theirs.
 
+        One that a login would be refused for is not theirs, whatever a link says.
+
         Of one who is deleted nothing is said any more, so that the addresses are free for others.
         Works in every process of the homeserver. Two that do so at once do no harm, but the older
         state may be what stays until the next login.
@@ -107,10 +110,17 @@ class ProfileSync:
             logger.exception("Whose profile has changed could not be found out")
             self._failed("account")
             return
-        if account is None or not account.exists or self._local_users.match_mxid(account.mxid):
+        if account is None or account.deactivated:
+            return  # Synapse may have erased the data of the latter: nothing of it comes back
+        wrong = misfit(
+            account,
+            localpart=person.localpart,
+            server_name=self._homeserver.server_name,
+            local_users=self._local_users,
+        )
+        if wrong is not None:
+            logger.error("A profile is let be: %s", wrong.fault)
             return
-        if account.deactivated:
-            return  # whose data Synapse may have erased: nothing of it comes back
         await self._bring_in_step(account.mxid, Wanted.by(person), created=False)
 
     async def _bring_in_step(self, mxid: str, wanted: Wanted, *, created: bool) -> None:
@@ -181,7 +191,7 @@ class ProfileSync:
         kept = now.kept.get("display_name", frozenset())
         if name is None:
             if now.display_name in kept:
-                await self._write_name(mxid, _default_name(mxid))
+                await self._write_name(mxid, localpart_of(mxid))
             await self._tables.keep(mxid, "display_name", ())
             return
         if name != now.display_name:
@@ -237,11 +247,6 @@ class ProfileSync:
             await self._tables.keep(mxid, "admin", ())
 
 
-def _default_name(mxid: str) -> str:
-    """Return the name that an account has when nobody gives it one."""
-    return mxid[1:].partition(":")[0]
-
-
 def _is_undecided(part: str, mxid: str, wanted: Wanted, now: Profile) -> bool:
     """Say whether a part of a new account is still as the homeserver made it.
 
@@ -252,7 +257,7 @@ def _is_undecided(part: str, mxid: str, wanted: Wanted, now: Profile) -> bool:
     field = {"emails": "email", "phones": "msisdn"}.get(part, part)
     if now.kept.get(field):
         return False
-    return part != "display_name" or now.display_name in {wanted.display_name, _default_name(mxid)}
+    return part != "display_name" or now.display_name in {wanted.display_name, localpart_of(mxid)}
 
 
 def _within(

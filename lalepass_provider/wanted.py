@@ -21,6 +21,11 @@ class Person(Protocol):
         ...
 
     @property
+    def localpart(self) -> str:
+        """Their name, in lower case."""
+        ...
+
+    @property
     def display_name(self) -> str | None:
         """None for nothing said."""
         ...
