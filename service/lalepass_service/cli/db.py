@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +15,13 @@ from lalepass_service.cli.session import session
 from lalepass_service.core.audit import Event
 
 if TYPE_CHECKING:
+    from lalepass_service.adapters.sql.move import Progress
     from lalepass_service.config import Config
 
 app = typer.Typer(help="The database.")
 
 _STREAM: Final = Path("-")
+_REPORT_SECONDS: Final = 2.0
 _MIGRATED: Final = {
     "current": "was up to date already",
     "compatible": "is of a newer lalepass, which this one can work with",
@@ -128,6 +131,45 @@ def restore(
     else:
         _bring_back(config, file)
     console.say(f"{path} is what it was; start the service again")
+
+
+@app.command()
+def copy(
+    source: Annotated[str, typer.Option("--from", metavar="ADDRESS", help="Where all is now.")],
+    target: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="An empty database.")],
+    password_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With the password of the server.")
+    ] = None,
+) -> None:
+    """Move an installation from a file (sqlite:PATH) to a server (postgresql://...), or back.
+
+    The service has to be stopped. What is interrupted goes on where it was when the same is said
+    again. At the end the two are compared. What is to be changed in the configuration is yours.
+    """
+    from lalepass_service import parts  # noqa: PLC0415 - see above
+
+    password_path = str(password_file or "")
+    begun = time.monotonic()
+    rows = parts.move(
+        parts.store_at(source, password_path=password_path),
+        to := parts.store_at(target, password_path=password_path),
+        say=_Report(),
+    )
+    seconds = max(time.monotonic() - begun, 0.01)
+    console.say(f"{to} has all of it: {rows} rows, {rows / seconds:.0f} a second")
+
+
+class _Report:
+    """Says how far it is, with each table and every few seconds."""
+
+    def __init__(self) -> None:
+        self._said = 0.0
+
+    def __call__(self, progress: "Progress") -> None:
+        now = time.monotonic()
+        if progress.done >= progress.of or now - self._said > _REPORT_SECONDS:
+            self._said = now
+            console.explain(f"{progress.table}: {progress.doing} {progress.done} of {progress.of}")
 
 
 def _bring_back(config: "Config", copied: Path) -> None:

@@ -24,6 +24,7 @@ from lalepass_service.parts.hashing import (
     read_pepper,
 )
 from lalepass_service.parts.keys import key_directory, key_vault, require_keys, vault
+from lalepass_service.parts.moving import move, store_at
 from lalepass_service.parts.operators import open_acts, open_directory, open_registry, open_trail
 from lalepass_service.parts.policy import check_passwords, open_policy
 from lalepass_service.parts.replicas import check_replicas
@@ -46,6 +47,7 @@ __all__ = [
     "key_directory",
     "key_vault",
     "migrate",
+    "move",
     "open_acts",
     "open_database",
     "open_directory",
@@ -60,6 +62,7 @@ __all__ = [
     "require_keys",
     "restore",
     "schema_of",
+    "store_at",
     "store_faults",
     "store_of",
     "vault",

@@ -34,7 +34,7 @@ def schema_of(store: "Store") -> "SchemaState":
     """
     from lalepass_service.adapters.sql.migrate import schema_state
 
-    with _database_faults(store):
+    with database_faults(store):
         return schema_state(store)
 
 
@@ -46,7 +46,7 @@ def migrate(store: "Store") -> None:
     """
     from lalepass_service.adapters.sql.migrate import upgrade
 
-    with _database_faults(store):
+    with database_faults(store):
         upgrade(store)
 
 
@@ -58,7 +58,7 @@ def back_up(path: Path, target: Path) -> None:
     """
     from lalepass_service.adapters.sql import backup
 
-    with _database_faults(path):
+    with database_faults(path):
         backup.copy(path, target)
 
 
@@ -72,7 +72,7 @@ def restore(source: Path, path: Path) -> Path | None:
     """
     from lalepass_service.adapters.sql import backup
 
-    with _database_faults(path):
+    with database_faults(path):
         return backup.restore(source, path)
 
 
@@ -94,6 +94,10 @@ def require_current_schema(config: "Config") -> None:
             raise OutsideFault(
                 f"{store} is of an older lalepass: make a copy of it, then run "
                 "`lalepass db migrate`"
+            )
+        case SchemaState.UNFINISHED:
+            raise OutsideFault(
+                f"{store} is a copy that is not finished: run the same `lalepass db copy` again"
             )
         case SchemaState.NEWER:
             raise OutsideFault(
@@ -219,7 +223,7 @@ def file_of(config: "Config") -> Path:
 
 
 @contextmanager
-def _database_faults(store: "Store") -> Iterator[None]:
+def database_faults(store: "Store") -> Iterator[None]:
     """Say what is wrong with the file, also if it is of no known version."""
     from lalepass_service.core.errors import InvalidInput
 

@@ -35,7 +35,11 @@ then nothing is changed, and it can be tried again."""
 
 _WAL_ATTEMPTS: Final = 10
 
-_OLDEST: Final = "oldest_program"
+OLDEST: Final = "oldest_program"
+"""The fact that says who may use the tables."""
+
+UNFINISHED: Final = "unfinished_copy_of"
+"""The fact that says that not everything is there yet: see `move`."""
 
 
 class SchemaState(StrEnum):
@@ -48,6 +52,8 @@ class SchemaState(StrEnum):
     COMPATIBLE = "compatible"
     # `upgrade` is due
     OUTDATED = "outdated"
+    # what `move` has begun and not finished
+    UNFINISHED = "unfinished"
     # of a later version of Lalepass, or not of Lalepass at all
     NEWER = "newer"
 
@@ -156,7 +162,7 @@ def _state(connection: Connection) -> SchemaState:
     scripts = ScriptDirectory(str(MIGRATIONS))
     revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     if revision == scripts.get_current_head():
-        return SchemaState.CURRENT
+        return SchemaState.UNFINISHED if _fact(connection, UNFINISHED) else SchemaState.CURRENT
     known = {script.revision for script in scripts.walk_revisions()}
     if revision in known:
         return SchemaState.OUTDATED
@@ -167,19 +173,21 @@ def _may_go_on(connection: Connection, scripts: ScriptDirectory) -> bool:
     """Whether a later version says that this one may use its tables."""
     if "facts" not in inspect(connection).get_table_names():
         return False
-    query = select(facts.c.value).where(facts.c.name == _OLDEST)
-    oldest = connection.execute(query).scalar()
     known = [script.revision for script in scripts.walk_revisions()]
     # Of a version between the two, if this one does not know it.
-    return oldest in known
+    return _fact(connection, OLDEST) in known
+
+
+def _fact(connection: Connection, name: str) -> str | None:
+    return connection.execute(select(facts.c.value).where(facts.c.name == name)).scalar()
 
 
 def _say_who_may_go_on(connection: Connection) -> None:
     """Write down what the newest migration says; nobody but its own program if it says nothing."""
     head = ScriptDirectory(str(MIGRATIONS)).get_revision("head")
     oldest = getattr(head.module, "oldest_program", head.revision)
-    connection.execute(delete(facts).where(facts.c.name == _OLDEST))
-    connection.execute(insert(facts).values(name=_OLDEST, value=oldest))
+    connection.execute(delete(facts).where(facts.c.name == OLDEST))
+    connection.execute(insert(facts).values(name=OLDEST, value=oldest))
 
 
 def _run_migrations(connection: Connection) -> None:
