@@ -10,7 +10,7 @@ VENV_PYTHON := .venv/bin/python
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: run test synapses test-docker up down check bench mutants lock openapi format setup clean help
+.PHONY: run test synapses test-docker up down check bench sizing mutants lock openapi format setup clean help
 
 run: setup ## Log in to a real Synapse, until Ctrl-C (ARGS=--once)
 	@$(VENV_PYTHON) -m tools.run $(ARGS)
@@ -35,6 +35,9 @@ down: ## Stop them; what is in their volumes stays
 
 check: setup ## Check everything that needs no run of the code (ARGS: the steps)
 	@$(VENV_PYTHON) -m tools.check $(ARGS)
+
+sizing: setup ## How large the parts have to be (ARGS: accounts, --assume ...)
+	@$(VENV_PYTHON) -m bench.sizing $(ARGS)
 
 bench: setup ## Measure; figures go to .run/bench (ARGS: for scripts in bench/)
 	@$(VENV_PYTHON) -m tools.bench $(ARGS)

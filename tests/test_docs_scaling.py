@@ -1,0 +1,94 @@
+"""What docs/scaling.md tells to type, and where it points to."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from lalepass_service.cli import main
+from lalepass_service.config import Config
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+LINES = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+]
+OURS = sorted(
+    {line.partition("#")[0].strip() for line in LINES if line.startswith("lalepass ")}
+    | {found.strip() for found in re.findall(r"`(lalepass [a-z-]+ [a-z-][^`]*)`", PAGE)}
+)
+
+
+def blocks(language: str) -> list[str]:
+    return [str(block) for block in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)]
+
+
+@pytest.mark.parametrize("line", OURS)
+def test_what_it_types_for_lalepass_is_a_command_with_these_options(line: str) -> None:
+    command: Any = get_command(main.app)
+    words = shlex.split(line)[1:]
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    options = {name for each in command.params for name in each.opts}
+
+    assert [word for word in words if word.startswith("--") and word not in options] == []
+
+
+def test_it_types_something_for_lalepass() -> None:
+    assert {"lalepass user import first.jsonl", "lalepass db status"} <= set(OURS)
+
+
+@pytest.mark.parametrize("program", ["synapse_port_db"])
+def test_what_it_types_for_synapse_has_these_options(program: str) -> None:
+    lines = [line for line in LINES if line.startswith(program)]
+    named = {word for line in lines for word in shlex.split(line) if word.startswith("--")}
+    done = subprocess.run(
+        [sys.executable, "-m", f"synapse._scripts.{program}", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert named
+    assert [option for option in named if option not in done.stdout] == []
+
+
+def test_its_configuration_is_yaml_and_of_the_service() -> None:
+    sections = {name for block in blocks("yaml") for name in yaml.safe_load(block)}
+    (toml,) = blocks("toml")
+    named = set(re.findall(r"^(\w+) =", toml, re.MULTILINE))
+    database = Config.model_fields["database"].annotation
+
+    assert {"database", "redis", "instance_map", "media_storage_providers"} <= sections
+    assert database is not None
+    assert named <= set(database.model_fields)
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", PAGE))))
+def test_where_it_points_to_is_there(link: str) -> None:
+    if link.startswith("https://"):
+        return
+    file, _, anchor = link.partition("#")
+    text = (ROOT / "docs" / file).read_text(encoding="utf-8") if file else PAGE
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+    assert not anchor or anchor in anchors
+
+
+def test_each_step_says_how_it_is_checked_undone_and_noticed() -> None:
+    steps = re.findall(r"^### (M\d: .*?)\n(.*?)(?=^##)", PAGE, re.MULTILINE | re.DOTALL)
+
+    assert len(steps) == 9
+    for name, text in steps:
+        for point in ("* **Check**: ", "* **Way back**: ", "* **Downtime**: "):
+            assert point in text, f"{name}: {point}"
