@@ -3,8 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from twisted.internet import defer
 
 from lalepass_provider.background import Background, Chore
 from lalepass_provider.locks import Knowledge
@@ -19,6 +22,13 @@ _BETWEEN: Final = 5.0
 """Seconds between two writings. The file may be old: what came after it comes again."""
 
 _AFTER_FAILURE: Final = 60.0
+
+_PATIENCE: Final = 5.0
+"""Seconds for a writing, which takes some milliseconds. A disk that hangs must not hold up the
+orders to sign out, which are noted in this file."""
+
+_MAX_UNDER_WAY: Final = 3
+"""Writings that have not ended. Each is a thread, and holds the names."""
 
 
 class StateKeeper:
@@ -76,42 +86,61 @@ class StateKeeper:
     async def save(self) -> None:
         """Write the file now, if there is something to write. A failure is only logged.
 
-        Of several at once, the one that was called last is what the file holds in the end.
+        Returns in time, if need be without the file. Of several at once, the one that was called
+        last is what the file holds in the end.
         """
         cursor = self._knowledge.cursor
         if cursor is None:
             return
+        if self._under_way >= _MAX_UNDER_WAY:
+            self._failed("those before have not ended")
+            return
         self._changed = False
+        self._states += 1
+        write = partial(self._write, self._states, self._state(cursor))
+        try:
+            await self._background.within("state_file", write, seconds=_PATIENCE)
+        except defer.TimeoutError:
+            self._failed(f"the disk has not answered in {_PATIENCE:.0f} s")
+        except OSError as exc:
+            self._failed(exc.strerror or type(exc).__name__)
+        except Exception as exc:  # noqa: BLE001 - such as no more threads; the next try may do
+            self._failed(f"{type(exc).__name__}: {exc}")
+        else:
+            self._failing = False
+
+    def _state(self, cursor: str) -> State:
         locked = self._knowledge.locked
-        state = State(
+        return State(
             cursor=cursor,
             key=locked.key,
             digests=locked.digests(),
             orders_done=self._orders_done(),
             profiles=self._knowledge.profiles,
         )
-        self._states += 1
-        number, server_name = self._states, self._server_name
+
+    async def _write(self, number: int, state: State) -> None:
         self._under_way += 1
         try:
             await self._background.in_thread(
-                lambda: self._file.write(number, lambda: written(state, server_name=server_name))
-            )
-        except OSError as exc:
-            self._changed = True
-            if not self._failing:
-                logger.error(  # noqa: TRY400 - the sentence says it all
-                    "%s can't be written: %s", self._path, exc.strerror
+                lambda: self._file.write(
+                    number, lambda: written(state, server_name=self._server_name)
                 )
-            self._failing = True
-        else:
-            self._failing = False
+            )
         finally:
             self._under_way -= 1
 
+    def _failed(self, why: str) -> None:
+        self._changed = True
+        if not self._failing:
+            logger.error("%s can't be written: %s", self._path, why)
+        self._failing = True
+        self._chore.wake()
+
     async def end(self) -> None:
         """Write what is not written yet."""
-        # What is under way is in a thread that dies with the process, so it is waited for, too.
+        # What is under way is in a thread that dies with the process, so it is waited for, too;
+        # as long as the process's end is held up, and no longer.
         if self._changed or self._under_way:
             await self.save()
 
@@ -125,7 +154,8 @@ class StateKeeper:
 class _File:
     """Written by one thread at a time; what is older than what it holds is left out.
 
-    Three threads at most wait here: the one that follows changes, that of the orders, the end.
+    Three threads at most wait here (`_MAX_UNDER_WAY`): for the one that follows changes, the orders
+    and the end, or what was left behind on a disk that hangs.
     """
 
     def __init__(self, path: Path) -> None:

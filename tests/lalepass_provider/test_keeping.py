@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from synapse.util.async_helpers import delay_cancellation
 from twisted.internet import defer
 
 from lalepass_provider import keeping
@@ -32,7 +33,23 @@ class SlowDisk(FakeBackground):
             defer.maybeDeferred(work).chainDeferred(done)
 
         self.threads.append(run)
-        return await done
+        return await delay_cancellation(done)
+
+    def let_go(self) -> None:
+        threads, self.threads = self.threads, []
+        for run in threads:
+            run()
+
+
+class NoThread(FakeBackground):
+    """Has no thread left for a while."""
+
+    left = 0
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        if not self.left:
+            raise RuntimeError("can't start new thread")
+        return work()
 
 
 class Keeping:
@@ -217,6 +234,53 @@ def test_a_folder_that_is_not_there_is_told_once_and_tried_again(
     it.background.turn(1)
     it.background.turn(60)
     assert it.written() == 1
+
+
+def test_a_disk_that_hangs_holds_nobody_up_and_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The orders to sign out are noted here."""
+    disk = SlowDisk()
+    it = Keeping(tmp_path / "locked", background=disk)
+    it.knowledge.cursor = "db1-1"
+    saved: Any = begin(it.keeper.save())
+    disk.turn(4.9)
+    assert not saved.called
+
+    disk.turn(0.2)
+    assert saved.called
+    assert caplog.text.count("the disk has not answered in 5 s") == 1
+
+    # However often it is tried, no more threads wait there than three.
+    it.knowledge.locked.add("bob")
+    for _ in range(20):
+        begin(it.keeper.save())
+        disk.turn(60)
+    assert len(disk.threads) == 3
+    assert caplog.text.count("can't be written") == 1
+
+    disk.let_go()
+    for _ in range(3):
+        disk.turn(60)
+        disk.let_go()
+    assert it.written() == 1
+
+
+def test_a_process_without_threads_goes_on_and_writes_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine = NoThread()
+    it = Keeping(tmp_path / "locked", background=machine)
+    it.knowledge.cursor = "db1-1"
+    it.lock("bob")
+    machine.turn(1)
+    assert "can't start new thread" in caplog.text
+
+    machine.left = 1
+    machine.turn(60)
+    machine.turn(1)
+    assert it.written() == 1
+    assert machine.failures == []
 
 
 def test_a_file_that_can_not_be_used_is_none(

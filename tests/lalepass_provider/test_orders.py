@@ -51,6 +51,7 @@ class Ordering:
         self.sessions = Sessions()
         self.registry = CollectorRegistry()
         self.remembered: list[tuple[str, ...]] = []
+        self.disk_takes = 0.0
         self.sign_outs = SignOuts(
             sessions=self.sessions,
             service=self.service,
@@ -64,6 +65,8 @@ class Ordering:
 
     async def _remember(self) -> None:
         assert not any(o in batch for batch in self.service.acknowledged for o in self.done[-1:])
+        if self.disk_takes:
+            await self.background.pause(self.disk_takes)
         self.remembered.append(self.done)
 
     @property
@@ -377,6 +380,21 @@ def test_what_is_new_pushes_out_nothing_that_was_not_tried() -> None:
     it.run(1)
 
     assert it.carried_out == 1000
+
+
+def test_while_it_is_written_down_others_are_carried_out() -> None:
+    """As on a disk that hangs: it is waited for some seconds, and then acknowledged without it."""
+    it = Ordering()
+    it.disk_takes = 5.0
+    for number in range(3):
+        it.service.order(f"o{number}", f"n{number}")
+        it.deliver()
+        assert it.names[-1] == f"n{number}"
+    it.run(4)
+    assert it.service.acknowledged == []
+
+    it.run(7)
+    assert it.service.orders == {}
 
 
 def test_what_is_remembered_has_a_bound() -> None:
