@@ -122,6 +122,6 @@ def test_an_address_that_libpq_does_not_take_is_refused_by_its_option(config: Co
 async def test_there_are_none_unless_asked_for(tmp_path: Path) -> None:
     config = Config(database=Database(path=tmp_path / "lalepass.db"), hashing=Hashing(threads=1))
     parts.migrate(config.database.path)
-    parts.check_replicas(config)
+    assert parts.check_replicas(config) is None
     async with parts.open_service(config) as service:
         assert service.replicas is None

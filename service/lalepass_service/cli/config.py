@@ -29,10 +29,12 @@ def check(context: typer.Context) -> None:
     parts.check_passwords(settings)
     parts.check_copy(settings)
     parts.check_valkey(settings)
-    parts.check_replicas(settings)
+    standbys = parts.check_replicas(settings)
     where = operate.check_keys(settings)
     file = config.find(chosen.config_path)
     console.say(f"{file or 'the environment'}: all options are right")
     console.say(f"the database is {parts.store_of(settings)}")
+    if standbys is not None:
+        console.say(f"checks may be read from {standbys}")
     console.say(f"the keys are {where}")
     console.say(f"hashes are made by {binding.name}")

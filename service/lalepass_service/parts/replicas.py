@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from lalepass_service.config import Config
 
 
-def check_replicas(config: "Config") -> None:
-    """Refuse an address of read replicas that can't be one. Whether they answer does not matter.
+def check_replicas(config: "Config") -> "PostgresServer | None":
+    """Return where the read replicas are, if there are any. Whether they answer does not matter.
 
     Raises:
-        ConfigFault: it is none.
+        ConfigFault: their address is none.
     """
-    _standbys(config)
+    url = config.database.replica_url
+    if not url:
+        return None
+    server = server_at(url, config, option="database.replica_url", standby=True)
+    return replace(server, connections=server.connections // 2)
 
 
 @asynccontextmanager
@@ -33,7 +37,7 @@ async def open_replicas(config: "Config", primary: "Hot") -> AsyncIterator["Repl
     Raises:
         ConfigFault: their address is none.
     """
-    standbys, of = _standbys(config), store_of(config)
+    standbys, of = check_replicas(config), store_of(config)
     if standbys is None or isinstance(of, Path):
         yield None
         return
@@ -44,11 +48,3 @@ async def open_replicas(config: "Config", primary: "Hot") -> AsyncIterator["Repl
         yield reads
     finally:
         await reads.close()
-
-
-def _standbys(config: "Config") -> "PostgresServer | None":
-    url = config.database.replica_url
-    if not url:
-        return None
-    server = server_at(url, config, option="database.replica_url", standby=True)
-    return replace(server, connections=server.connections // 2)

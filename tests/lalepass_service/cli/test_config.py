@@ -5,6 +5,7 @@ import pytest
 from lalepass_service.adapters.hashing import choice, choose
 from lalepass_service.cli.console import ExitCode
 from tests.lalepass_service.cli.operator import PASSWORD, Operator
+from tests.servers.postgres import Database
 from tools.processes import free_port
 
 
@@ -32,6 +33,25 @@ def test_what_is_to_hash_and_is_not_there_is_named_with_its_option(
     assert operator(*command, stdin=PASSWORD).refused(ExitCode.CONFIG) == (
         f"hashing.binding: avx512: there is no {operator.directory}/none.so"
     )
+
+
+def test_standbys_are_named_and_need_not_answer(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, postgres_database: Database
+) -> None:
+    nowhere = f"postgresql://lalepass@127.0.0.1:{free_port()}/lalepass"
+    monkeypatch.setenv("LALEPASS_DATABASE__URL", postgres_database.url)
+    monkeypatch.setenv(
+        "LALEPASS_DATABASE__PASSWORD_PATH", str(postgres_database.server.password_path)
+    )
+    monkeypatch.setenv("LALEPASS_DATABASE__REPLICA_URL", nowhere)
+    said = operator("config", "check").done()
+    assert f"\nchecks may be read from {nowhere}\n" in said
+
+    monkeypatch.setenv("LALEPASS_DATABASE__REPLICA_URL", f"{nowhere}?sslmoed=require")
+    for command in (["config", "check"], ["serve"]):
+        refusal = operator(*command).refused(ExitCode.CONFIG)
+        assert refusal.startswith("database.replica_url: ")
+        assert "sslmoed" in refusal
 
 
 @pytest.mark.parametrize("command", [["config", "check"], ["serve"], ["user", "list"]])

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from lalepass_service.adapters.sql import replica
+from lalepass_service.adapters.sql import standby
 from lalepass_service.adapters.sql.fence import Why
 from lalepass_service.adapters.sql.session import Session
 from lalepass_service.core.errors import StoreUnavailable
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow this machine is, a standby has the time to say what it is."""
-    monkeypatch.setattr(replica, "_PATIENCE", 30.0)
+    monkeypatch.setattr(standby, "_PATIENCE", 30.0)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from lalepass_service.adapters.sql import replica
+from lalepass_service.adapters.sql import standby
 from lalepass_service.adapters.sql.fence import Why
 from tests.lalepass_service.adapters.sql.standbys import (
     Site,
@@ -70,7 +70,7 @@ async def test_what_was_acknowledged_is_seen_by_every_read_that_begins_later(
     postgres_pair: Pair, pair_database: OnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It comes back into use more often than it would.
-    monkeypatch.setattr(replica, "_LONGEST_REST", 0.2)
+    monkeypatch.setattr(standby, "_LONGEST_REST", 0.2)
     random = Random(6)  # noqa: S311 - whims
     prepared(postgres_pair, pair_database)
     name = pair_database.name
