@@ -68,6 +68,15 @@ async def read_model(request: Request, model: type[_Model]) -> _Model:
     return parse(await read_body(request.receive), model)
 
 
+def without_nul(text: str | None) -> str | None:
+    """Return text that is only noted down, with U+FFFD for each U+0000.
+
+    PostgreSQL has no text with that. What people choose themselves, such as the id of a device,
+    must not make a homeserver send the same batch for ever.
+    """
+    return text.replace("\0", "\ufffd") if text is not None else None
+
+
 def parse(body: bytes, model: type[_Model]) -> _Model:
     """Parse a body.
 

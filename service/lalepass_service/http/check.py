@@ -18,6 +18,7 @@ from lalepass_service.core.identifiers import (
 )
 from lalepass_service.core.model import Caller, Password, User
 from lalepass_service.http import openapi
+from lalepass_service.http.bodies import without_nul
 from lalepass_service.http.callers import Authenticate
 from lalepass_wire import (
     Accepted,
@@ -77,7 +78,7 @@ def attempted(asked: CheckRequest, caller: Caller, *, request_id: str) -> Attemp
         password=Password(asked.password.get_secret_value()),
         caller=caller.name,
         ip=asked.source.ip if asked.source else None,
-        user_agent=asked.source.user_agent if asked.source else None,
+        user_agent=without_nul(asked.source.user_agent) if asked.source else None,
         request_id=request_id,
     )
 

@@ -14,7 +14,7 @@ from lalepass_service.core.feed import Asked, Feed, Locked, Told
 from lalepass_service.core.model import Caller
 from lalepass_service.core.sign_ins import Report, Reporting
 from lalepass_service.http import openapi
-from lalepass_service.http.bodies import read_model
+from lalepass_service.http.bodies import read_model, without_nul
 from lalepass_service.http.callers import Authenticate
 from lalepass_service.http.errors import CallerGone
 from lalepass_service.http.queries import described, read_query
@@ -147,7 +147,9 @@ def _add_acknowledgement(
         given: Annotated[tuple[Caller, feed.Acknowledgement], Depends(acknowledgement)],
     ) -> feed.Done:
         caller, done = given
-        await followers.feed.acknowledge(done.orders, caller=caller.name)
+        # No order has such an id, and PostgreSQL no such text.
+        possible = [order for order in done.orders if "\0" not in order]
+        await followers.feed.acknowledge(possible, caller=caller.name)
         return feed.Done()
 
 
@@ -251,8 +253,8 @@ def _report(report: feed.Report) -> Report:
         id=report.id,
         signed_in=report.kind is feed.ReportKind.SIGNED_IN,
         localpart=report.localpart,
-        device_id=report.device_id,
+        device_id=without_nul(report.device_id),
         at=report.at,
         ip=source.ip if source else None,
-        user_agent=source.user_agent if source else None,
+        user_agent=without_nul(source.user_agent) if source else None,
     )

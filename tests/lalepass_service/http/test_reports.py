@@ -54,3 +54,15 @@ async def test_a_clock_that_is_wrong_does_no_harm(
     assert answer.status_code == 200, answer.text
     found = await world.sign_ins.recent(UserId("id-alice"), limit=9)
     assert [each.signed_in_at for each in found] == ([kept] if kept else [])
+
+
+async def test_text_that_postgresql_does_not_have_is_written_down_another_way(
+    follower: httpx.AsyncClient, world: World
+) -> None:
+    """Or the homeserver would send the same batch for ever."""
+    odd = REPORT | {"device_id": "a\0b", "source": {"user_agent": "\0"}}
+    answer = await follower.post(paths.REPORTS, json={"reports": [odd]})
+
+    assert answer.status_code == 200, answer.text
+    (sign_in,) = await world.sign_ins.recent(UserId("id-alice"), limit=9)
+    assert (sign_in.device_id, sign_in.user_agent) == ("a\ufffdb", "\ufffd")
