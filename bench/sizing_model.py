@@ -86,7 +86,7 @@ class Assumptions:
     connections_for_commands: float = _count(
         10, "connections for commands", source="docs: postgresql.md"
     )
-    reads_right: float = _count(3.8, "reads for a right password", source=_TRAFFIC)
+    reads_right: float = _count(3.1, "reads for a right password", source=_TRAFFIC)
     writes_right: float = _count(4.0, "statements that write for it", source=_TRAFFIC)
     log_right: float = _count(1200, "what a standby is sent for it", unit="B", source=_TRAFFIC)
     reads_wrong: float = _count(2.2, "reads for a wrong password", source=_TRAFFIC)
