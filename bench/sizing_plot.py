@@ -10,7 +10,7 @@ from bench.sizing_model import MOST_ACCOUNTS, Assumptions, Sizing, size
 _LEAST: Final = 100
 _STEPS: Final = 41
 _WIDTH, _HEIGHT = 380, 260
-_LEFT, _TOP, _RIGHT, _BOTTOM = 52, 40, 122, 40
+_LEFT, _TOP, _RIGHT, _BOTTOM = 58, 40, 142, 40
 _INK, _GREY, _GRID = "#1f2328", "#59636e", "#d8dee4"
 # Told apart without colour as well: each line is named at its end.
 _COLOURS: Final = ("#0550ae", "#bc4c00", "#1a7f37", "#8250df")

@@ -196,6 +196,20 @@ def test_the_page_has_what_the_model_says() -> None:
     assert sizing.PICTURE.read_text(encoding="utf-8") == draw(OURS)
 
 
+def test_the_example_on_the_page_is_what_the_model_says_of_a_million() -> None:
+    page = " ".join(sizing.PAGE.read_text(encoding="utf-8").split())
+    made = size(1_000_000, OURS)
+    logins, checks = sizing.shown(made.morning_logins), sizing.shown(made.checks)
+
+    for sentence in (
+        f"With {OURS.check_ms:g} ms a check, one core takes {1000 / OURS.check_ms:.0f} logins",
+        f"{logins} a second, {checks} with the mistyped ones",
+        f"= {sizing.shown(made.auth_cores)} cores",
+        f"all in again after {sizing.shown(made.all_again_minutes)} minutes",
+    ):
+        assert sentence in page
+
+
 def test_a_page_without_a_place_for_it_is_refused() -> None:
     with pytest.raises(Refused, match="no place for the table"):
         sizing.renewed("# A page\n", OURS)
