@@ -7,6 +7,7 @@ NoAnswer above.
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -90,7 +91,7 @@ class Calls:
         self._background = _Lane("calls in the background", _MAX_BACKGROUND_CALLS)
         self._yieldable = yieldable
 
-    async def call(
+    async def call(  # noqa: PLR0913 - one call is all of these
         self,
         method: str,
         path: str,
@@ -98,6 +99,7 @@ class Calls:
         body: bytes | None = None,
         params: Mapping[str, str | int] | None = None,
         deadline: float | None = None,
+        patience: float | None = None,
         max_answer_bytes: int = limits.MAX_ANSWER_BYTES,
         request_id: str | None = None,
         background: bool = False,
@@ -116,6 +118,7 @@ class Calls:
             body=body,
             params=params,
             deadline=deadline,
+            patience=patience,
             max_answer_bytes=max_answer_bytes,
             request_id=request_id,
             background=background,
@@ -130,6 +133,7 @@ class Calls:
         body: bytes | None = None,
         params: Mapping[str, str | int] | None = None,
         deadline: float | None = None,
+        patience: float | None = None,
         max_answer_bytes: int = limits.MAX_ANSWER_BYTES,
         request_id: str | None = None,
         background: bool = False,
@@ -143,6 +147,8 @@ class Calls:
             body: JSON.
             params: what stands behind the `?`.
             deadline: seconds for all of it, if not those of a check.
+            patience: after so many seconds it is asked once more, elsewhere or over a new
+                connection. With a deadline only, and for what only reads.
             max_answer_bytes: a longer answer is cut off.
             request_id: appears in the service's log as well.
             background: no person waits for it. Such calls and the checks have each a bound of
@@ -171,8 +177,9 @@ class Calls:
                 lambda answer: parse(_good_body(answer)),
                 deadline=deadline or self._deadline,
                 # Whoever has a deadline of their own knows how long the service may take.
-                patience=self._deadline * _PATIENCE if deadline is None else None,
+                patience=self._deadline * _PATIENCE if deadline is None else patience,
                 background=background,
+                insist=patience is not None,
             )
             result: T = await self._yieldable(defer.Deferred.fromCoroutine(exchange))
         return result
@@ -189,14 +196,14 @@ class Calls:
         deadline: float,
         patience: float | None,
         background: bool,
+        insist: bool,
     ) -> T:
+        ask = partial(self._endpoints.ask, patience=patience, background=background, insist=insist)
         begun = time.monotonic()
         first = request()
         sent = self._token.version
         try:
-            return await self._endpoints.ask(
-                first, read, deadline=deadline, patience=patience, background=background
-            )
+            return await ask(first, read, deadline=deadline)
         except CallerRejected:
             # The service looks at the token before anything else, so nothing was done. The file
             # may be newer than our last look at it, or another call has just read it.
@@ -204,9 +211,7 @@ class Calls:
             left = deadline - (time.monotonic() - begun)
             if left <= 0 or self._token.version == sent:
                 raise
-            return await self._endpoints.ask(
-                request(), read, deadline=left, patience=patience, background=background
-            )
+            return await ask(request(), read, deadline=left)
 
 
 class _Lane:

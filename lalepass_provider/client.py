@@ -29,6 +29,10 @@ from lalepass_wire.feed import Acknowledgement, Changes, Done, LockedPage
 _FEED_DEADLINE: Final = 10.0
 """Seconds for an answer in the background, on top of those that the service was told to wait."""
 
+_FEED_PATIENCE: Final = 2.0
+"""Seconds on top of the wait after which the feed is asked once more, elsewhere or anew. A replica
+that vanishes without a word, as by a cut cable, must not leave the homeserver deaf for long."""
+
 _REFUSALS: Final = {
     RefusalReason.CREDENTIALS: metrics.REFUSED,
     RefusalReason.DISABLED: metrics.DISABLED,
@@ -109,7 +113,8 @@ class LalepassClient:
                 "limit": limits.MAX_CHANGES,
                 "orders": "true" if orders else "false",
             },
-            deadline=wait + _FEED_DEADLINE,
+            deadline=wait + _FEED_PATIENCE + wait + _FEED_DEADLINE,
+            patience=wait + _FEED_PATIENCE,
             max_answer_bytes=limits.MAX_FEED_ANSWER_BYTES,
             background=True,
         )

@@ -13,6 +13,8 @@ How often a request is sent:
 * A byte of an answer has come: never again. One exception is an answer in full, "overloaded",
   which the service gives before it hashes and for which it takes nothing off a budget. Then one
   other endpoint is asked, if it is well and not overloaded itself.
+* Who insists, as the long polls of the feed do, which only read, asks once more in any case, over a
+  new connection if there is no other endpoint: a peer may have vanished without a word.
 
 Checks and calls in the background, such as long polls, do not see each other: each kind has its own
 count of what is under way and its own view of who is to be left alone.
@@ -40,6 +42,7 @@ class _Course:
 
     end: float
     background: bool
+    insist: bool
     tried: list[Endpoint] = field(default_factory=list)
     may_repeat: bool = True
     """What was sent may be sent once more."""
@@ -65,6 +68,7 @@ class Endpoints:
         deadline: float,
         patience: float | None = None,
         background: bool = False,
+        insist: bool = False,
     ) -> T:
         """Send a request to one endpoint after the other until one has answered.
 
@@ -75,11 +79,13 @@ class Endpoints:
             patience: after so many seconds without a byte of an answer, another endpoint is
                 asked, if there is one that is well.
             background: it is no check, and nobody waits for it.
+            insist: patience also ends where there is no other endpoint, or when a part of an answer
+                has come, and the request is sent once more. For requests that only read.
 
         Raises:
             NoAnswer: the last one that there was.
         """
-        course = _Course(self._clock.seconds() + deadline, background)
+        course = _Course(self._clock.seconds() + deadline, background, insist)
         while True:
             endpoint = self._choose(course)
             if endpoint is None:
@@ -127,9 +133,11 @@ class Endpoints:
             may = True
         else:
             lost = isinstance(exc, Lost)
-            may = course.may_repeat and (lost or (isinstance(exc, TooSlow) and not exc.begun))
+            slow = isinstance(exc, TooSlow) and (course.insist or not exc.begun)
+            may = course.may_repeat and (lost or slow)
             course.may_repeat = False
-            if may and lost and not self._taking_calls(self._left(course), course):
+            again = may and (lost or course.insist)
+            if again and not self._taking_calls(self._left(course), course):
                 # Perhaps a kept connection that was closed while the request was on its way, as
                 # happens when the service restarts. Then the others of that age are no better.
                 endpoint.transport.drop_idle()
@@ -147,7 +155,8 @@ class Endpoints:
         begun = self._clock.seconds()
         seconds = max(course.end - begun, 0.001)
         others = [one for one in self._left(course) if one is not endpoint]
-        if patience is not None and course.may_repeat and self._taking_calls(others, course):
+        another = course.insist or self._taking_calls(others, course)
+        if patience is not None and course.may_repeat and another:
             seconds = min(seconds, patience)
         brief = _BRIEF_CONNECT if others and endpoint.state is State.DOWN else None
         self._calls += 1

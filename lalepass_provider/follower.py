@@ -12,9 +12,9 @@ from lalepass_wire.feed import Account, Changes, LockedPage, SignOut
 
 logger = logging.getLogger(__name__)
 
-WAIT: Final = 10
-"""Seconds that the service may keep a request. A change ends it at once; a longer wait would only
-lengthen the time after which a peer that vanished without a word is missed."""
+WAIT: Final = 2
+"""Seconds that the service may keep a request. A change ends it at once. A peer that has vanished
+without a word is missed when they are over, and what is disabled meanwhile is not known before."""
 
 _SLICE: Final = 500
 """Names between two turns of the reactor: about two milliseconds."""

@@ -11,11 +11,14 @@ from typing import Final
 
 from lalepass_provider.background import Background, Backoff
 from lalepass_provider.errors import ContractBroken, CursorUnknown, NoAnswer
-from lalepass_provider.follower import PACE, WAIT, Feed
+from lalepass_provider.follower import PACE, Feed
 from lalepass_provider.locks import Knowledge
 from lalepass_wire.feed import Account, AccountState
 
 logger = logging.getLogger(__name__)
+
+_WAIT: Final = 10
+"""Seconds that the service may keep a request: nothing hangs on who is called how by then."""
 
 _BETWEEN: Final = 0.02
 """Seconds between two accounts: at most 50 a second, whatever was imported over there."""
@@ -74,7 +77,7 @@ class ProfilePusher:
             self._backoff.reset()
 
     async def _follow(self, cursor: str) -> None:
-        answer = await self._feed.changes(after=cursor, wait=WAIT, orders=False)
+        answer = await self._feed.changes(after=cursor, wait=_WAIT, orders=False)
         if answer.cursor == cursor and (answer.accounts or answer.more):
             raise ContractBroken("the change feed does not move on")
         for account in answer.accounts:

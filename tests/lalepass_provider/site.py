@@ -58,9 +58,9 @@ class Site:
         """Begin a check; it returns the status of the answer."""
         return self._begin(CHECK, **{"patience": PATIENCE, **options})
 
-    def poll(self) -> "defer.Deferred[int]":
+    def poll(self, **options: Any) -> "defer.Deferred[int]":
         """Begin a long poll."""
-        return self._begin(POLL, background=True)
+        return self._begin(POLL, background=True, **options)
 
     def _begin(self, request: Request, **options: Any) -> "defer.Deferred[int]":
         def read(said: Answer | Means) -> int:

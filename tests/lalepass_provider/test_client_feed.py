@@ -7,7 +7,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from twisted.internet import defer
+from twisted.internet.task import Clock
 
+from lalepass_provider import follower
 from lalepass_provider.client import LalepassClient
 from lalepass_provider.errors import (
     CallerRejected,
@@ -21,7 +24,7 @@ from lalepass_provider.errors import (
 from lalepass_provider.metrics import Metrics
 from lalepass_provider.transport import Answer, Request
 from lalepass_wire import CheckRequest, UserIdentifier
-from lalepass_wire.feed import Acknowledgement
+from lalepass_wire.feed import Acknowledgement, Changes
 from tests.lalepass_provider.on_reactor import on_reactor
 from tests.lalepass_provider.scripted import (
     ScriptedTransport,
@@ -74,7 +77,7 @@ async def test_changes_are_asked_for_from_a_cursor() -> None:
     assert changes.accounts[0].locked
     assert changes.sign_outs[0].age_seconds == 3.5
     # it may take as long as the service was told to wait, and is longer than the answer to a check
-    assert it.endpoint.seconds[0] > 10
+    assert 10 < it.endpoint.seconds[0] < 15
     assert it.asked.max_answer_bytes == 4 * 1024 * 1024
 
 
@@ -152,6 +155,24 @@ async def test_what_does_not_say_that_it_is_written_down_is_no_answer(
         await client.report(b"{}")
 
     assert (type(of_acknowledging.value), type(of_reporting.value)) == (kind, kind)
+
+
+def test_a_replica_that_vanishes_leaves_nobody_deaf_for_long() -> None:
+    """Five seconds from a disable to the lock are promised, whatever becomes of a replica."""
+    clock = Clock()
+    news = answer(200, {"cursor": "db-8", "accounts": [ACCOUNT]})
+    gone = ScriptedTransport(lambda _: defer.Deferred(), clock=clock, name="gone:1")
+    well = ScriptedTransport(lambda _: news, clock=clock, name="well:1")
+    client = LalepassClient(calls_of(gone, well), metrics=Metrics(CollectorRegistry()))
+
+    asked = client.changes(after="db-7", wait=follower.WAIT, orders=False)
+    answered = defer.Deferred.fromCoroutine(asked)
+    assert (len(gone.requests), len(well.requests)) == (1, 0)
+    clock.advance(4.5)
+
+    told: list[Changes] = []
+    answered.addCallback(told.append)
+    assert [account.localpart for account in told[0].accounts] == ["bob"]
 
 
 @on_reactor

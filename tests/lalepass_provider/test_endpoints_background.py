@@ -65,6 +65,45 @@ def test_polls_that_time_out_take_no_endpoint_from_the_checks() -> None:
     assert site.probes() == [0, 0]
 
 
+@pytest.mark.parametrize("fault", [NEVER, TooSlow("slow", begun=True), Lost("cut off")], ids=repr)
+def test_who_insists_asks_another_when_patience_ends(fault: object) -> None:
+    """As a replica whose machine has lost its power: it says no more, and nothing else tells."""
+    site = Site(OK, OK)
+    site.polls_get = [fault, OTHER]
+    call = site.poll(patience=PATIENCE, insist=True)
+    if fault is NEVER:
+        site.clock.advance(PATIENCE - 0.1)
+        assert not call.called
+        site.clock.advance(0.1)
+
+    assert call.result == 201
+    assert site.polls() == [1, 1]
+
+
+def test_who_insists_asks_the_only_one_again_over_a_new_connection() -> None:
+    site = Site(OK)
+    site.polls_get = [NEVER]
+    call = site.poll(patience=PATIENCE, insist=True)
+    site.clock.advance(PATIENCE - 0.1)
+    site.polls_get = [OTHER]
+    site.clock.advance(0.1)
+
+    assert call.result == 201
+    assert site.polls() == [2]
+    assert site.transports[0].dropped == 1
+
+
+def test_who_insists_asks_once_more_and_no_more() -> None:
+    site = Site(OK, OK, OK)
+    site.polls_get = [NEVER, NEVER, NEVER]
+    call = site.poll(patience=PATIENCE, insist=True)
+    site.clock.advance(PATIENCE)
+    site.clock.advance(DEADLINE - PATIENCE)
+
+    assert isinstance(failure_of(call), TooSlow)
+    assert sum(site.polls()) == 2
+
+
 def test_that_there_is_no_connection_counts_for_all() -> None:
     site = Site(OTHER, OK)
     site.polls_get[0] = site.probes_get[0] = NotConnected("refused")
