@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from lalepass_service.core.model import NormalForm, PasswordRecord
 
 _LEGACY_SECONDS: Final = 8.0
-"""For one foreign record: what the bounds allow takes about half of it on a core of its own."""
+"""For one foreign record. The most expensive one that the bounds allow, argon2i with 256 MiB and 16
+iterations, takes 4.7 s of processor time (measured on a server's Xeon); a million rounds of
+sha512-crypt with the longest password take 1.8 s."""
 
 _MAX_PEPPER: Final = 1024
 

@@ -10,14 +10,16 @@ from functools import partial
 from time import perf_counter
 from typing import Final
 
+from lalepass_service.adapters.hashing.admission import HasherLoad
 from lalepass_service.adapters.hashing.bindings import Binding, Sodium
+from lalepass_service.adapters.hashing.durations import OWN
 from lalepass_service.adapters.hashing.formats import Known, identify
 from lalepass_service.adapters.hashing.kinds import (
     MAX_ARGON2_ITERATIONS,
     MAX_ARGON2_MEMORY_KIB,
 )
 from lalepass_service.adapters.hashing.octets import octets_of
-from lalepass_service.adapters.hashing.slots import HasherLoad, Slots
+from lalepass_service.adapters.hashing.slots import Slots
 from lalepass_service.core.errors import InvalidInput, PasswordRejected, UnreadableRecord
 from lalepass_service.core.model import NormalForm, Password, PasswordRecord
 
@@ -124,11 +126,11 @@ class Argon2Hasher:
             UnreadableRecord: the binding does not accept it.
         """
         phc, octets = known.text.encode("ascii"), octets_of(password, form)
-        if octets is not None:
-            return await self._slots.run(partial(self._binding.verify, phc, octets))
-        # It can't be anybody's password, and must not be told from a wrong one by its time.
-        await self._slots.run(partial(self._binding.verify, phc, b""))
-        return False
+        # What can't be anybody's password must not be told from a wrong one by its time.
+        work = partial(self._binding.verify, phc, octets or b"")
+        kind = OWN if known.scheme == self.scheme else known.scheme
+        matches = await self._slots.run(work, kind=kind)
+        return matches and octets is not None
 
     def outdated(self, record: PasswordRecord) -> bool:
         """Say whether the record is not as this hasher would make it now."""

@@ -19,6 +19,11 @@ _MAX_SCRYPT_MEMORY: Final = 256 * 1024 * 1024
 _MAX_SCRYPT_WORK: Final = 1 << 22
 """N times r times p. Four times OWASP's strongest: about a second and a half."""
 
+_LONGEST: Final = 512
+"""Octets of a password, for hashes that take all of it in again in each of their rounds: whoever
+guesses would choose what the guess costs. It is what PAM lets through (`PAM_MAX_RESP_SIZE`), and
+takes three times what a short one does; 2048 octets take ten times."""
+
 CRYPT_ALPHABET: Final = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 """Six bits a character, as crypt(3) and its kin have them."""
 
@@ -50,6 +55,8 @@ class Format:
     costs: Callable[[Mapping[str, str]], Costs] = _numbers
     affordable: Callable[[Costs], bool] = _always
     """What the bounds can't say because it takes two costs together."""
+    longest: int | None = None
+    """How many octets of a password are hashed, where each round takes time with the length."""
 
 
 _SALT: Final = "c2FsdHNhbHRzYWx0c2FsdA"
@@ -172,6 +179,7 @@ def sha_crypt(name: str, number: int, length: int) -> Format:
         ),
         bounds={"rounds": (1000, 1_000_000)},
         defaults={"rounds": "5000"},
+        longest=_LONGEST,
         sample=lambda costs: f"${number}$rounds={costs['rounds']}$saltsaltsaltsalt${'.' * length}",
     )
 
@@ -228,6 +236,7 @@ def md5_crypt(name: str, tag: str) -> Format:
         maker=name,
         pattern=re.compile(rf"\${tag}\${_H64}{{0,8}}\${_H64}{{22}}"),
         bounds={},
+        longest=_LONGEST,
         sample=lambda _: f"${tag}$saltsalt${'.' * 22}",
     )
 
@@ -239,6 +248,7 @@ def phpass() -> Format:
         maker="phpass",
         pattern=re.compile(rf"\$[PH]\$(?P<log2>{_H64}){_H64}{{8}}{_H64}{{22}}"),
         bounds={"log2": (7, 20)},
+        longest=_LONGEST,
         costs=_crypt_numbers,
         sample=lambda costs: f"$P${CRYPT_ALPHABET[costs['log2']]}saltsalt{'.' * 22}",
     )

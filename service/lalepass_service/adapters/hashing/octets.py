@@ -6,7 +6,7 @@ from typing import Final
 from lalepass_service.core.model import NormalForm, Password
 
 MAX_OCTETS: Final = 4096
-"""More than any rule allows. Some foreign hashes take time with the length."""
+"""More than any rule allows. Where each round takes time with the length, `kinds` allows less."""
 
 
 def octets_of(password: Password, form: NormalForm) -> bytes | None:
@@ -20,3 +20,10 @@ def octets_of(password: Password, form: NormalForm) -> bytes | None:
         # Lone surrogates. The error holds the text, so it must not leave this function.
         return None
     return octets if len(octets) <= MAX_OCTETS else None
+
+
+def shortened(octets: bytes, longest: int | None) -> bytes:
+    """Return as many of them as may be hashed, without half a character at the end."""
+    if longest is None or len(octets) <= longest:
+        return octets
+    return octets[:longest].decode(errors="ignore").encode()

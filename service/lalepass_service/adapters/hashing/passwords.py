@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from functools import partial
 
+from lalepass_service.adapters.hashing.admission import HasherLoad
 from lalepass_service.adapters.hashing.argon2 import Argon2Hasher
 from lalepass_service.adapters.hashing.decoys import Decoys
 from lalepass_service.adapters.hashing.formats import Known, identify
 from lalepass_service.adapters.hashing.legacy import LegacyProcesses
-from lalepass_service.adapters.hashing.octets import octets_of
-from lalepass_service.adapters.hashing.slots import HasherLoad
+from lalepass_service.adapters.hashing.octets import octets_of, shortened
 from lalepass_service.core.errors import UnreadableRecord
 from lalepass_service.core.model import NormalForm, Password, PasswordRecord
 
@@ -117,11 +117,14 @@ class PasswordHasher:
         """Verify in a process of its own, and take nothing with a NUL in it for right.
 
         Nobody can type one, and most foreign hashes take it for less than a character: HMAC pads
-        with it, so that PBKDF2 and scrypt ignore it at the end, and others stop there.
+        with it, so that PBKDF2 and scrypt ignore it at the end, and others stop there. What is
+        longer than may be hashed is wrong, too: see `kinds.Format.longest`.
         """
         octets = octets_of(password, form)
-        possible = octets is not None and b"\0" not in octets
+        hashed = shortened((octets or b"").replace(b"\0", b""), known.format.longest)
+        possible = octets == hashed
         # What can't be a password must not be told from a wrong one by its time.
-        peppered = (octets or b"").replace(b"\0", b"") + (self._pepper if known.synapse else b"")
-        matches = await self._own.slots.run(partial(self._legacy.verify, known.text, peppered))
+        peppered = hashed + (self._pepper if known.synapse else b"")
+        work = partial(self._legacy.verify, known.text, peppered)
+        matches = await self._own.slots.run(work, kind=known.scheme)
         return matches and possible

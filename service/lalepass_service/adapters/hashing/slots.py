@@ -1,4 +1,4 @@
-"""Who may hash now, who waits, and who is sent away. Knows nothing of passwords."""
+"""The threads that hash, and the queue in front of them. Knows nothing of passwords."""
 
 import asyncio
 import os
@@ -7,61 +7,23 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import SimpleQueue
 from time import perf_counter
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
+from lalepass_service.adapters.hashing.admission import (
+    MIN_RETRY_SECONDS,
+    Admission,
+    HasherLoad,
+    Job,
+)
+from lalepass_service.adapters.hashing.durations import OWN
 from lalepass_service.core.errors import Overloaded
 
 T = TypeVar("T")
 
-_MIN_RETRY_SECONDS: Final = 1.0
-"""Nobody is told to come back sooner: a herd that returns at once is the same herd."""
-
-_SURE: Final = 0.6
-"""Of the deadline: who is let in with a longer wait before them than this may not make it, for the
-machine can become slower meanwhile, and those who wait in vain have waited longest."""
-
 _NICE: Final = 5
 """Steps, which make a third of the weight: see `sched(7)`."""
-
-_WEIGHT: Final = 0.1
-"""Of the newest duration in the moving average: about the last twenty count."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HasherLoad:
-    """How busy the hasher is at this moment."""
-
-    slots: int
-    busy: int
-    waiting: int
-    shed: int
-    """Refused since the start, at the door or after the longest wait."""
-    completed: int
-    """Work that ran to its end since the start, whether or not its caller was still there."""
-    seconds: float
-    """What one takes, averaged over the last twenty or so."""
-
-
-class _Job:
-    """A piece of work, its caller, and whose it is to end: the thread's or the loop's."""
-
-    __slots__ = ("_claim", "done", "since", "work")
-
-    def __init__(self, work: Callable[[], Any], done: "asyncio.Future[Any]") -> None:
-        self.work = work
-        self.done = done
-        self.since = perf_counter()
-        self._claim = [True]
-
-    def claim(self) -> bool:
-        """Take it. The first who asks gets it: popping a list is one step under the GIL."""
-        try:
-            return self._claim.pop()
-        except IndexError:
-            return False
 
 
 class Slots:
@@ -72,51 +34,55 @@ class Slots:
     most `max_waiting` wait, in the order in which they came. A thread takes the next one by itself:
     a slot that had to be handed over on the event loop would stand empty until the loop has time.
 
-    Who is inside is counted on the event loop, so it needs no lock; use one instance from one loop
-    only.
+    Who is inside is counted on the event loop (`admission`); use one instance from one loop only.
     """
 
     def __init__(
         self, *, count: int, max_waiting: int, deadline: float, expected_duration: float
     ) -> None:
         self._count = count
-        self._max_waiting = max_waiting
         self._deadline = deadline
-        self._inside = 0
-        self._queue: deque[_Job | None] = deque()
+        self._admission = Admission(
+            count=count,
+            max_waiting=max_waiting,
+            deadline=deadline,
+            expected_duration=expected_duration,
+        )
+        self._queue: deque[Job | None] = deque()
         # The bells of threads that have nothing to do, the one that worked last at the end. These
         # two are changed by steps that are one under the GIL, from the loop and from the threads.
         self._idle: list[SimpleQueue[None]] = []
         self._threads: list[threading.Thread] = []
-        self._shed = 0
-        self._completed = 0
-        self._average = expected_duration
         self._closed = False
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], *, kind: str = OWN) -> T:
         """Run the work on a thread, once it is this caller's turn.
+
+        Args:
+            work: what is to be done.
+            kind: names work that takes about the same time.
 
         Raises:
             Overloaded: too many wait already, this caller would wait or has waited too long, or
                 the pool is closed.
         """
         self.admit()
-        loop = asyncio.get_running_loop()
-        job = _Job(work, loop.create_future())
-        if self._inside < self._count and len(self._threads) < self._count:
+        loop, admission = asyncio.get_running_loop(), self._admission
+        job = admission.job(work, loop.create_future(), kind)
+        if not admission.full and len(self._threads) < self._count:
             self._start_thread()
         late = None
-        if self._inside >= self._count:
+        if admission.full or admission.holds(job):
             late = loop.call_later(self._deadline, self._give_up, job)
-        self._inside += 1
-        self._hand_over(job)
+        if admission.enter(job):
+            self._hand_over(job)
         try:
             result: T = await job.done
         except asyncio.CancelledError:
             # The slot is freed by the end of the work, not by the end of the caller: one who hangs
             # up leaves a thread behind that still uses its core.
             if job.claim():
-                self._inside -= 1
+                self._leave(job)
             raise
         finally:
             if late is not None:
@@ -124,44 +90,31 @@ class Slots:
         return result
 
     def admit(self, *, coming: int = 0) -> None:
-        """Say whether one more could come in now, and count it if not.
-
-        Args:
-            coming: how many have been told that they could, and are not here yet.
+        """Say whether one more could come in now: see `Admission.admit`.
 
         Raises:
-            Overloaded: too many wait already, or it takes too long until they are through.
+            Overloaded: too many wait already, it takes too long until they are through, or the
+                pool is closed.
         """
         if self._closed:
-            raise self._overloaded()
-        waiting = self._inside + coming - self._count
-        if waiting < 0:
-            return
-        # Who would wait for longer than the deadline is better told so at once.
-        if waiting >= self._max_waiting or self._ahead(coming) > _SURE * self._deadline:
-            raise self._overloaded()
+            raise self._admission.overloaded()
+        self._admission.admit(coming=coming)
 
     def load(self) -> HasherLoad:
         """Return the figures of this moment."""
-        busy = min(self._inside, self._count)
-        return HasherLoad(
-            slots=self._count,
-            busy=busy,
-            waiting=self._inside - busy,
-            shed=self._shed,
-            completed=self._completed,
-            seconds=self._average,
-        )
+        return self._admission.load()
 
     def close(self) -> None:
         """Finish the work that runs, refuse all that waits, and stop the threads."""
         self._closed = True
+        for job in self._admission.release():
+            self._hand_over(job)
         for _ in self._threads:
             self._hand_over(None)
         for thread in self._threads:
             thread.join()
 
-    def _hand_over(self, job: _Job | None) -> None:
+    def _hand_over(self, job: Job | None) -> None:
         """Queue a job, and wake the thread that worked last if any is idle.
 
         It finds the memory that it has just given back still in the caches of its core. Where
@@ -172,7 +125,7 @@ class Slots:
         with suppress(IndexError):
             self._idle.pop().put(None)
 
-    def _next(self, bell: "SimpleQueue[None]") -> _Job | None:
+    def _next(self, bell: "SimpleQueue[None]") -> Job | None:
         """Wait for a job, on a thread."""
         while True:
             with suppress(IndexError):
@@ -216,41 +169,32 @@ class Slots:
             # The loop may be gone when work ends after everything else: nobody waits for it then.
             loop = job.done.get_loop()
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._ended, job.done, result, error, seconds)
+                loop.call_soon_threadsafe(self._ended, job, result, error, seconds)
             # Not kept until there is more work: they may hold a password.
             del job, result, error
 
     def _ended(
-        self,
-        done: "asyncio.Future[Any]",
-        result: object,
-        error: BaseException | None,
-        seconds: float | None,
+        self, job: Job, result: object, error: BaseException | None, seconds: float | None
     ) -> None:
-        self._inside -= 1
-        if seconds is not None:
-            self._completed += 1
-            self._average += _WEIGHT * (seconds - self._average)
-        if done.done():
+        self._leave(job, seconds=seconds)
+        if job.done.done():
             return
         if error is None:
-            done.set_result(result)
+            job.done.set_result(result)
         else:
-            done.set_exception(self._overloaded() if error is _REFUSED else error)
+            refused = error is _REFUSED
+            job.done.set_exception(self._admission.overloaded() if refused else error)
 
-    def _give_up(self, job: _Job) -> None:
+    def _give_up(self, job: Job) -> None:
         if job.claim():
-            self._inside -= 1
+            self._leave(job)
             if not job.done.done():
-                job.done.set_exception(self._overloaded())
+                job.done.set_exception(self._admission.overloaded())
 
-    def _ahead(self, coming: int = 0) -> float:
-        """Return how many seconds it takes to work off what is here now, and what is coming."""
-        return (self._inside + coming) * self._average / self._count
-
-    def _overloaded(self) -> Overloaded:
-        self._shed += 1
-        return Overloaded(retry_after=max(_MIN_RETRY_SECONDS, self._ahead()))
+    def _leave(self, job: Job, *, seconds: float | None = None) -> None:
+        waiting = self._admission.leave(job, seconds=seconds)
+        if waiting is not None:
+            self._hand_over(waiting)
 
 
 def _step_back() -> None:
@@ -269,5 +213,5 @@ def _step_back() -> None:
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
 
 
-_REFUSED: Final = Overloaded(retry_after=_MIN_RETRY_SECONDS)
+_REFUSED: Final = Overloaded(retry_after=MIN_RETRY_SECONDS)
 """Stands for a refusal on the threads; what is raised is made on the loop, which counts it."""

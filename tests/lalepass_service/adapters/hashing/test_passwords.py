@@ -161,3 +161,51 @@ async def test_a_name_without_a_record_is_refused_by_every_decoy(name: str) -> N
 async def test_an_unreadable_record_is_no_refusal(hasher: PasswordHasher) -> None:
     with pytest.raises(UnreadableRecord):
         await hasher.verify(RIGHT, PasswordRecord("rubbish"), account="alice")
+
+
+class Noting(LegacyProcesses):
+    """Notes what is hashed, and takes it for right."""
+
+    def __init__(self) -> None:
+        super().__init__(seconds=60)
+        self.octets: list[bytes] = []
+
+    def verify(self, text: str, octets: bytes) -> bool:
+        del text
+        self.octets.append(octets)
+        return True
+
+
+BY_LENGTH = ("$5$", "$6$", "$1$", "$apr1$", "$P$", "$H$")
+
+
+@pytest.mark.parametrize("name", [name for name in GOLDEN if GOLDEN[name].startswith(BY_LENGTH)])
+async def test_where_each_round_takes_time_with_the_length_it_is_bounded(name: str) -> None:
+    """Whoever guesses would choose what the guess costs."""
+    noting = Noting()
+    own = Argon2Hasher(parameters=Argon2Parameters(), threads=1, max_waiting=9, deadline=60)
+    hasher = PasswordHasher(own=own, legacy=noting, decoy_key=b"key")
+
+    assert await verify(hasher, GOLDEN[name], "x" * 512)
+    assert not await verify(hasher, GOLDEN[name], "x" * 513)
+    assert not await verify(hasher, GOLDEN[name], "x" + "\u00e9" * 2000)
+
+    # The last one without half a character.
+    assert noting.octets == [b"x" * 512, b"x" * 512, b"x" + "\u00e9".encode() * 255]
+    hasher.close()
+
+
+async def test_elsewhere_the_length_is_no_cost_and_no_bound(hasher: PasswordHasher) -> None:
+    # hashlib.pbkdf2_hmac("sha256", b"x" * 2000, b"salt", 1), written as Django does
+    made = "pbkdf2_sha256$1$salt$gre5wRBXlJdGcSWFo+g3j4PSsCv8gdzINLhZy/VmH8o="
+    assert await verify(hasher, made, "x" * 2000)
+
+
+async def test_what_a_foreign_record_takes_is_no_estimate_of_our_hash() -> None:
+    hasher = make()
+    before = hasher.load().seconds
+    await verify(hasher, BCRYPT, PASSWORD)
+    await until(lambda: hasher.load().completed == 1)
+
+    assert hasher.load().seconds == before
+    hasher.close()

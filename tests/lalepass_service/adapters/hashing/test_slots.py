@@ -47,6 +47,16 @@ def gate() -> Iterator[Gate]:
     gate.open()
 
 
+async def long_crowd(slots: Slots, gate: Gate, size: int) -> list[asyncio.Task[str]]:
+    """Send callers with work of a kind that may take long."""
+    tasks = []
+    for number in range(size):
+        work = partial(gate.work, f"long {number}")
+        tasks.append(asyncio.create_task(slots.run(work, kind="never measured")))
+        await asyncio.sleep(0)
+    return tasks
+
+
 def make(
     *, count: int = 2, max_waiting: int = 3, deadline: float = 60, expected: float = 0.01
 ) -> Slots:
@@ -207,7 +217,8 @@ async def test_no_slot_is_ever_lost(gate: Gate, seed: int) -> None:
     slots = make(count=2, max_waiting=20, deadline=0.003, expected=0.0001)
 
     async def caller() -> None:
-        task = asyncio.create_task(slots.run(gate.work))
+        kind = random.choice(["", "foreign", "another"])
+        task = asyncio.create_task(slots.run(gate.work, kind=kind))
         for _ in range(random.randrange(12)):
             await asyncio.sleep(0)
         if random.random() < 0.5:
@@ -343,6 +354,149 @@ async def test_those_who_are_coming_count(gate: Gate) -> None:
     gate.open()
     await asyncio.gather(*tasks)
     slots.close()
+
+
+async def test_work_that_may_take_long_never_has_the_last_slot(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=3)
+    long = await long_crowd(slots, gate, 3)
+    await until(lambda: gate.inside == 1)
+
+    for _ in range(10):
+        assert await slots.run(lambda: "short") == "short"
+    assert gate.inside == 1
+    load = slots.load()
+    assert (load.busy, load.waiting) == (1, 2)
+
+    gate.open()
+    assert await asyncio.gather(*long) == ["long 0", "long 1", "long 2"]
+    await until(lambda: slots.load().busy == 0)
+    assert gate.order == ["long 0", "long 1", "long 2"]
+    assert slots.load().completed == 13
+    slots.close()
+
+
+async def test_foreign_work_that_is_known_to_be_short_may_have_all_slots(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=3, deadline=60)
+    await slots.run(lambda: None, kind="foreign")
+    await until(lambda: slots.load().busy == 0)
+
+    tasks = [asyncio.create_task(slots.run(gate.work, kind="foreign")) for _ in range(2)]
+
+    await until(lambda: gate.inside == 2)
+    gate.open()
+    await asyncio.gather(*tasks)
+    slots.close()
+
+
+async def test_the_only_slot_is_everybodys(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=3)
+    gate.open()
+
+    assert len(await asyncio.gather(*await long_crowd(slots, gate, 3))) == 3
+    slots.close()
+
+
+async def test_what_others_take_is_no_estimate_of_ours(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=9, deadline=60, expected=0.5)
+    gate.open()
+    for _ in range(20):
+        await slots.run(gate.work, kind="foreign")
+
+    assert slots.load().seconds == 0.5
+    slots.close()
+
+
+async def test_who_waits_behind_long_work_is_let_in_by_what_short_work_takes(gate: Gate) -> None:
+    """A long one at work is no reason to turn others away: they have a slot of their own."""
+    slots = make(count=2, max_waiting=9, deadline=0.3, expected=0.001)
+    long = await long_crowd(slots, gate, 1)
+    await until(lambda: gate.inside == 1)
+    short = asyncio.create_task(slots.run(gate.work))
+    await until(lambda: gate.inside == 2)
+
+    slots.admit()
+
+    gate.open()
+    await asyncio.gather(*long, short)
+    slots.close()
+
+
+async def test_one_that_is_held_back_for_too_long_is_refused(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=3, deadline=0.01)
+    (running,) = await long_crowd(slots, gate, 1)
+
+    (held,) = await long_crowd(slots, gate, 1)
+    with pytest.raises(Overloaded):
+        await held
+
+    assert slots.load().waiting == 0
+    gate.open()
+    await running
+    slots.close()
+
+
+async def test_one_that_is_held_back_and_leaves_holds_nobody_up(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=3)
+    running, leaving, staying = await long_crowd(slots, gate, 3)
+
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert slots.load().waiting == 1
+    gate.open()
+
+    assert [await running, await staying] == ["long 0", "long 2"]
+    slots.close()
+
+
+async def test_of_long_ones_no_more_wait_than_may(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=3)
+    tasks = await long_crowd(slots, gate, 4)
+    short = asyncio.create_task(slots.run(gate.work))
+    await until(lambda: gate.inside == 2)
+
+    with pytest.raises(Overloaded):
+        await slots.run(gate.work)
+    with pytest.raises(Overloaded):
+        await slots.run(gate.work, kind="never measured")
+
+    gate.open()
+    await asyncio.gather(*tasks, short)
+    slots.close()
+
+
+async def test_a_long_one_that_would_be_held_back_for_too_long_is_told_so_at_once(
+    gate: Gate,
+) -> None:
+    slots = make(count=2, max_waiting=9, deadline=0.01)
+    gate.open()
+    await slots.run(partial(threading.Event().wait, 0.05), kind="slow")
+    shut = Gate()
+    running = asyncio.create_task(slots.run(shut.work, kind="slow"))
+    await until(lambda: shut.inside == 1)
+
+    with pytest.raises(Overloaded):
+        await slots.run(gate.work, kind="slow")
+
+    assert slots.load().waiting == 0
+    shut.open()
+    await running
+    slots.close()
+
+
+async def test_closing_refuses_what_is_held_back(gate: Gate) -> None:
+    slots = make(count=2, max_waiting=3)
+    running, *held = await long_crowd(slots, gate, 3)
+    await until(lambda: gate.inside == 1)
+
+    gate.open()
+    slots.close()
+
+    assert await running == "long 0"
+    for task in held:
+        with pytest.raises(Overloaded):
+            await task
+    assert (slots.load().busy, slots.load().waiting) == (0, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux")

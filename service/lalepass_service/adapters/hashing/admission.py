@@ -1,0 +1,201 @@
+"""Who may hash now, who waits, and who is sent away: the counting of it. Threads are in `slots`."""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from lalepass_service.adapters.hashing.durations import Durations, Kind
+from lalepass_service.core.errors import Overloaded
+
+if TYPE_CHECKING:
+    import asyncio
+
+MIN_RETRY_SECONDS: Final = 1.0
+"""Nobody is told to come back sooner: a herd that returns at once is the same herd."""
+
+_SURE: Final = 0.6
+"""Of the deadline: who is let in with a longer wait before them than this may not make it, for the
+machine can become slower meanwhile, and those who wait in vain have waited longest."""
+
+_LONG: Final = 1 / 3
+"""Of the deadline: what may take longer never gets the last slot. Others would wait behind it for
+as long, so that two guesses at such records could keep everybody out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HasherLoad:
+    """How busy the hasher is at this moment."""
+
+    slots: int
+    busy: int
+    waiting: int
+    shed: int
+    """Refused since the start, at the door or after the longest wait."""
+    completed: int
+    """Work that ran to its end since the start, whether or not its caller was still there."""
+    seconds: float
+    """What a hash of ours takes, averaged over the last twenty or so."""
+
+
+class Job:
+    """A piece of work, its caller, and whose it is to end: the thread's or the loop's."""
+
+    __slots__ = ("_claim", "done", "entered", "kind", "long", "since", "work")
+
+    def __init__(
+        self, work: Callable[[], Any], done: "asyncio.Future[Any]", kind: Kind, *, long: bool
+    ) -> None:
+        self.work = work
+        self.done = done
+        self.kind = kind
+        self.long = long
+        self.entered = False
+        """Whether it was handed over to the threads."""
+        self.since = perf_counter()
+        """When it was."""
+        self._claim = [True]
+
+    def claim(self) -> bool:
+        """Take it. The first who asks gets it: popping a list is one step under the GIL."""
+        try:
+            return self._claim.pop()
+        except IndexError:
+            return False
+
+
+class Admission:
+    """Counts who is inside, on the event loop, so that it needs no lock.
+
+    Work that may take long, by its kind, is held back while it has all slots but one: the last one
+    is for everybody else. With one slot there is none to keep.
+    """
+
+    def __init__(
+        self, *, count: int, max_waiting: int, deadline: float, expected_duration: float
+    ) -> None:
+        self._count = count
+        self._max_waiting = max_waiting
+        self._deadline = deadline
+        self._durations = Durations(own=expected_duration)
+        self._inside = 0
+        self._most_long = count - 1
+        self._long = 0
+        self._held: deque[Job] = deque()
+        self._shed = 0
+        self._completed = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no slot is free."""
+        return self._inside >= self._count
+
+    def load(self) -> HasherLoad:
+        """Return the figures of this moment."""
+        busy = min(self._inside, self._count)
+        return HasherLoad(
+            slots=self._count,
+            busy=busy,
+            waiting=self._inside - busy + len(self._held),
+            shed=self._shed,
+            completed=self._completed,
+            seconds=self._durations.own.seconds,
+        )
+
+    def admit(self, *, coming: int = 0) -> None:
+        """Say whether one more could come in now, and count it if not.
+
+        Args:
+            coming: how many have been told that they could, and are not here yet.
+
+        Raises:
+            Overloaded: too many wait already, or it takes too long until they are through.
+        """
+        waiting = self._inside + coming - self._count
+        if waiting < 0:
+            return
+        # Who would wait for longer than the deadline is better told so at once.
+        full = waiting + len(self._held) >= self._max_waiting
+        if full or self._ahead(coming) > _SURE * self._deadline:
+            raise self.overloaded()
+
+    def job(self, work: Callable[[], Any], done: "asyncio.Future[Any]", kind: str) -> Job:
+        """Make a job, unless it is a long one that would be held back for too long.
+
+        Raises:
+            Overloaded: it would.
+        """
+        known = self._durations.of(kind)
+        foreign = known is not self._durations.own
+        long = foreign and self._most_long > 0 and known.may_take(_LONG * self._deadline)
+        job = Job(work, done, known, long=long)
+        if self.holds(job):
+            before = (self._long + len(self._held)) * known.seconds / self._most_long
+            waiting = self._inside + len(self._held) - self._count
+            if waiting >= self._max_waiting or before > _SURE * self._deadline:
+                raise self.overloaded()
+        return job
+
+    def holds(self, job: Job) -> bool:
+        """Say whether it has to wait for another long one to end."""
+        return job.long and self._long >= self._most_long
+
+    def enter(self, job: Job) -> bool:
+        """Take it in. Returns whether it is to be handed over, or held back for now."""
+        if self.holds(job):
+            self._held.append(job)
+            return False
+        self._inside += 1
+        if job.long:
+            self._long += 1
+        else:
+            job.kind.inside += 1
+        job.entered, job.since = True, perf_counter()
+        return True
+
+    def leave(self, job: Job, *, seconds: float | None = None) -> Job | None:
+        """Take it out. Returns the one that was held back and is to be handed over now.
+
+        Args:
+            job: has ended, or nobody wants it any more.
+            seconds: how long it took, if it was done.
+        """
+        if seconds is not None:
+            self._completed += 1
+            job.kind.took(seconds)
+        if not job.entered:
+            # At the end it may be gone from there already: see `release`.
+            with suppress(ValueError):
+                self._held.remove(job)
+            return None
+        self._inside -= 1
+        if not job.long:
+            job.kind.inside -= 1
+            return None
+        self._long -= 1
+        waiting = self._held.popleft() if self._held else None
+        if waiting is not None:
+            self.enter(waiting)
+        return waiting
+
+    def release(self) -> list[Job]:
+        """Return all that are held back, at the end. May be called on another thread."""
+        held: list[Job] = []
+        with suppress(IndexError):
+            while True:
+                held.append(self._held.popleft())
+        return held
+
+    def overloaded(self) -> Overloaded:
+        """Count one that is sent away, and return what it is told."""
+        self._shed += 1
+        return Overloaded(retry_after=max(MIN_RETRY_SECONDS, self._ahead()))
+
+    def _ahead(self, coming: int = 0) -> float:
+        """Return how many seconds it takes to work off what is here now, and what is coming.
+
+        Long work has its slots for itself, for as long as it takes; the others share the rest.
+        """
+        return self._durations.ahead(coming=coming) / (self._count - self._long)
