@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,16 @@ def at_most(name: str, value: float, target: float, unit: str = "") -> Figure:
 def between(name: str, value: float, low: float, high: float, unit: str = "") -> Figure:
     """Return a figure that should be within bounds."""
     return Figure(name, value, unit, f"{low:g} to {high:g}", low <= value <= high)
+
+
+def others() -> Figure:
+    """Return how busy the machine is, which others may use, too: about as many want a core."""
+    return Figure(f"load of the machine, with {os.cpu_count()} cores", os.getloadavg()[0])
+
+
+def left_out(name: str, why: str) -> None:
+    """Say why there are no figures."""
+    report(name, f"left out: {why}", [])
 
 
 def report(name: str, title: str, figures: Sequence[Figure]) -> None:

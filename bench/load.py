@@ -96,11 +96,13 @@ class Running:
                 return int(line.split()[1]) / 1024
         raise RuntimeError("the kernel does not say how much memory is in use")
 
-    def request(self, localpart: str, password: str = PASSWORD) -> bytes:
-        """Return a check as it goes over the wire."""
-        body = json.dumps(
-            {"identifier": {"kind": "user", "localpart": localpart}, "password": password}
-        ).encode()
+    def request(self, localpart: str, password: str = PASSWORD, *, ip: str | None = None) -> bytes:
+        """Return a check as it goes over the wire, of somebody at this address."""
+        asked: dict[str, object] = {
+            "identifier": {"kind": "user", "localpart": localpart},
+            "password": password,
+        }
+        body = json.dumps(asked | ({"source": {"ip": ip}} if ip else {})).encode()
         head = (
             f"POST /v1/credentials/check HTTP/1.1\r\nHost: {LOOPBACK}\r\n"
             f"Authorization: Bearer {self.token}\r\nContent-Type: application/json\r\n"
@@ -235,15 +237,27 @@ class Client(asyncio.Protocol):
             self._answered.set_exception(exc or ConnectionError("the service has hung up"))
 
 
-async def closed_loop(running: Running, *, clients: int, seconds: float) -> list[Answer]:
-    """Check as fast as the service answers, each time another of the first thousand accounts."""
+async def closed_loop(
+    running: Running, *, clients: int, seconds: float, first: int = 0, placed: bool = False
+) -> list[Answer]:
+    """Check as fast as the service answers, each time another of the first thousand accounts.
+
+    Args:
+        running: the service.
+        clients: how many ask at a time.
+        seconds: for how long they begin anew.
+        first: the number of the account to begin with.
+        placed: whether each account comes from an address of its own.
+    """
     answers: list[Answer] = []
     end = time.perf_counter() + seconds
 
     async def loop(number: int) -> None:
-        client, account = Client(running.service.port), number
+        client, account = Client(running.service.port), first + number
         while time.perf_counter() < end:
-            answers.append(await client.ask(running.request(f"u{account % 1000}")))
+            person = account % 1000
+            ip = f"2001:db8:{person:x}::1" if placed else None
+            answers.append(await client.ask(running.request(f"u{person}", ip=ip)))
             account += clients
         client.close()
 

@@ -16,6 +16,7 @@ import uvloop
 from fastapi import FastAPI
 
 from lalepass_service import parts
+from lalepass_service.adapters.hashing.bindings import Binding
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.migrate import SchemaState
 from lalepass_service.config import Config, Server
@@ -35,8 +36,12 @@ _KEEP_ALIVE_SECONDS: Final = 75
 be the one that closes, or a request meets a connection that is just being closed."""
 
 
-def serve(config: Config) -> None:
+def serve(config: Config, *, binding: Binding | None = None) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish what is under way.
+
+    Args:
+        config: the settings.
+        binding: what hashes, in the place of what the settings choose.
 
     Raises:
         ConfigFault: a setting can't be right.
@@ -53,7 +58,7 @@ def serve(config: Config) -> None:
     with listen(config.server) as listener:
         prepare_database(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, listener, tls))
+            runner.run(_serve(config, listener, tls, binding))
 
 
 def listen(server: Server) -> socket.socket:
@@ -111,9 +116,11 @@ def tls_of(server: Server) -> ServerTls | None:
         raise ConfigFault(f"server.{fault.option}: {fault}") from None
 
 
-async def _serve(config: Config, listener: socket.socket, tls: ServerTls | None) -> None:
+async def _serve(
+    config: Config, listener: socket.socket, tls: ServerTls | None, binding: Binding | None
+) -> None:
     ending = Ending()
-    async with parts.open_service(config) as service:
+    async with parts.open_service(config, binding=binding) as service:
         application = api.build(
             check=service.check,
             followers=service.followers,

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import tomllib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from http.client import HTTPException
 from io import StringIO
@@ -38,13 +38,14 @@ _GRACE: Final = 30.0
 class Replica(Server):
     """One process that serves."""
 
-    def __init__(self, *, name: str, directory: Path, config: Path) -> None:
+    def __init__(self, *, name: str, directory: Path, config: Path, program: Sequence[str]) -> None:
         super().__init__(name=name, directory=directory)
         self._config = config
+        self._program = program
 
     def command(self) -> list[str]:
         """See `Server`."""
-        return [sys.executable, "-m", "lalepass_service", "--config", str(self._config), "serve"]
+        return [sys.executable, "-m", *self._program, "--config", str(self._config), "serve"]
 
     def environment(self) -> Mapping[str, str]:
         """See `Server`."""
@@ -129,11 +130,17 @@ class Services:
 
 @contextmanager
 def services(
-    directory: Path, *, count: int, settings: Settings, people: Mapping[str, str]
+    directory: Path,
+    *,
+    count: int,
+    settings: Settings,
+    people: Mapping[str, str],
+    program: Sequence[str] = ("lalepass_service",),
 ) -> Iterator[Services]:
     """Make an installation below `directory`, with people and their passwords, and start it.
 
-    Its replicas are gone afterwards; what is in the database of `settings` is not.
+    Its replicas are gone afterwards; what is in the database of `settings` is not. `program` is the
+    module that a replica is, with what it takes in front of the usual arguments.
 
     Raises:
         RuntimeError: the settings are not right, or the database is not there.
@@ -147,7 +154,9 @@ def services(
     scopes = ("--scope", "check", "--scope", "feed")
     _run_here(*there, "token", "create", "homeserver", *scopes, "--output", str(token))
     replicas = tuple(
-        Replica(name=f"replica-{number}", directory=directory, config=service.config)
+        Replica(
+            name=f"replica-{number}", directory=directory, config=service.config, program=program
+        )
         for number in range(1, count + 1)
     )
     made = Services(service, replicas, token.read_text(encoding="utf-8").strip())

@@ -89,9 +89,13 @@ def foreign_record(text: str, *, form: "NormalForm", synapse: bool) -> "Password
 
 @asynccontextmanager
 async def open_hasher(
-    config: "Config", *, threads: int, decoy_key: bytes = b""
+    config: "Config",
+    *,
+    threads: int,
+    decoy_key: bytes = b"",
+    binding: "Binding | None" = None,
 ) -> AsyncIterator["PasswordHasher"]:
-    """Start the hashing threads.
+    """Start the hashing threads. Without a `binding`, the settings choose one.
 
     Raises:
         ConfigFault: the parameters are not acceptable, the binding can't be used here, or the
@@ -105,8 +109,9 @@ async def open_hasher(
     )
 
     check_hashing(config)
-    # It waits for another process, and nothing else goes on yet.
-    binding = await asyncio.to_thread(choose_binding, config)
+    if binding is None:
+        # It waits for another process, and nothing else goes on yet.
+        binding = await asyncio.to_thread(choose_binding, config)
     own = Argon2Hasher(
         parameters=Argon2Parameters(
             memory_kib=config.hashing.memory_kib, iterations=config.hashing.iterations

@@ -24,6 +24,7 @@ from lalepass_service.parts.valkey import Counters, local_throttle, open_counter
 if TYPE_CHECKING:
     from lalepass_service.adapters.entrance import Paying
     from lalepass_service.adapters.hashing import PasswordHasher
+    from lalepass_service.adapters.hashing.bindings import Binding
     from lalepass_service.adapters.keys import Vault
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
@@ -63,8 +64,10 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(config: "Config") -> AsyncIterator[Service]:
-    """Open what answers requests."""
+async def open_service(
+    config: "Config", *, binding: "Binding | None" = None
+) -> AsyncIterator[Service]:
+    """Open what answers requests. For `binding` see `open_hasher`."""
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.hashing import usable_cores
     from lalepass_service.adapters.sql.acts import SqlActs, no_copy
@@ -77,11 +80,12 @@ async def open_service(config: "Config") -> AsyncIterator[Service]:
 
     threads = config.hashing.threads or usable_cores()
     keys = vault(config)
+    decoys = keys.derive("decoys")
     async with (
         open_database(config) as database,
         open_hot(config) as hot,
         open_replicas(config, hot) as replicas,
-        open_hasher(config, threads=threads, decoy_key=keys.derive("decoys")) as hasher,
+        open_hasher(config, threads=threads, decoy_key=decoys, binding=binding) as hasher,
         open_followers(config, hot) as followers,
         open_copy(config) as copy,
         open_counters(config, keys, acts=SqlActs(database)) as counters,
