@@ -45,12 +45,15 @@ class Keys(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
-    @initialize()
-    def open(self) -> None:
+    def make(self) -> Database:
         path = Path(self.folder.name) / "lalepass.db"
         upgrade(path)
-        self.database = Database.open(path)
-        self.directory = KeyDirectory(path.parent / "keys")
+        return Database.open(path)
+
+    @initialize()
+    def open(self) -> None:
+        self.database = self.make()
+        self.directory = KeyDirectory(Path(self.folder.name) / "keys")
         self.active = self.directory.add()
         self.ids = [self.active]
         # One service that runs all the time, and has to follow.

@@ -19,9 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from lalepass_service.adapters.keys import KeyDirectory, KeyVault
 from lalepass_service.adapters.memory import FixedClock, InstantHasher, MemoryUsers
-from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.hot_sqlite import HotPath
-from lalepass_service.adapters.sql.migrate import upgrade
+from lalepass_service.adapters.sql.migrate import Store, upgrade
 from lalepass_service.adapters.sql.rewrap import Rewrap
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.check import Accepted, CredentialCheck
@@ -30,6 +28,7 @@ from lalepass_service.core.model import Password, User, UserId, UserState
 from lalepass_service.core.ports import Users
 from lalepass_service.core.recent import RecentChecks
 from tests.lalepass_service.accounts import ACT, NOW
+from tests.lalepass_service.adapters.databases import opened
 
 T = TypeVar("T")
 
@@ -213,19 +212,21 @@ class Remembering(RuleBasedStateMachine):
 class RememberingOverSql(Remembering):
     """On SQLite, with keys that are rotated; what is written goes over a connection of its own."""
 
+    def make(self, folder: Path) -> Store:
+        path = folder / "lalepass.db"
+        upgrade(path)
+        return path
+
     async def open(self) -> None:
         self.stack = AsyncExitStack()
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        path = folder / "lalepass.db"
-        upgrade(path)
+        store = self.make(folder)
         self.directory = KeyDirectory(folder / "keys")
         self.directory.add()
-        hot = HotPath.open(path)
-        self.stack.push_async_callback(hot.close)
-        reading, self.writing = Database.open(path), Database.open(path)
-        for database in (reading, self.writing):
-            self.stack.push_async_callback(database.close)
-        self.users = SqlUsers(reading, KeyVault(self.directory), hot)
+        reading = await self.stack.enter_async_context(opened(store))
+        writing = await self.stack.enter_async_context(opened(store))
+        self.writing = writing.database
+        self.users = SqlUsers(reading.database, KeyVault(self.directory), reading.hot)
         self.changing = SqlUsers(self.writing, KeyVault(self.directory))
 
     async def close(self) -> None:

@@ -52,7 +52,7 @@ _REFUSED_OPTIONS: Final = "unsupported startup parameter"
 """What PgBouncer says of `options`, unless it is told to ignore them."""
 
 
-class _Learned:
+class Learned:
     """What was found out about a server while connecting."""
 
     refuses_options = False
@@ -70,7 +70,7 @@ class PostgresServer:
     connections: int = 4
     standby: bool = False
     """Whether a server is wanted that is read from only, any of those in the address."""
-    learned: _Learned = field(default_factory=_Learned, repr=False, compare=False)
+    learned: Learned = field(default_factory=Learned, repr=False, compare=False)
 
     def __str__(self) -> str:
         """Return the address: who reads it in a message needs no more."""

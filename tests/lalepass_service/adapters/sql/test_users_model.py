@@ -38,11 +38,14 @@ class Accounts(RuleBasedStateMachine):
         self.retired: set[str] = set()
         self.made = 0
 
-    @initialize()
-    def open(self) -> None:
+    def make(self) -> Database:
         path = Path(self.folder.name) / "lalepass.db"
         upgrade(path)
-        self.database = Database.open(path)
+        return Database.open(path)
+
+    @initialize()
+    def open(self) -> None:
+        self.database = self.make()
         self.users = SqlUsers(self.database)
 
     def teardown(self) -> None:
