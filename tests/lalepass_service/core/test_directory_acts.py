@@ -113,6 +113,22 @@ async def test_a_new_account_is_what_was_asked_for(
     assert world.users.acts == [an_act(Event.USER_ADDED, details, at=NOW)]
 
 
+async def test_no_password_is_no_record_and_not_an_empty_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, given = World(), list[object]()
+    add = world.users.add
+
+    async def noted(user: User, record: PasswordRecord | None, **more: Any) -> None:
+        given.append(record)
+        await add(user, record, **more)
+
+    monkeypatch.setattr(world.users, "add", noted)
+    await world.directory.add(NewUser(localpart="alice"), None)
+
+    assert given == [None]
+
+
 async def test_each_account_has_an_id_of_its_own_that_nobody_can_foretell() -> None:
     world = World()
     directory = Directory(
