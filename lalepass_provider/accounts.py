@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from synapse.module_api.errors import Codes, SynapseError
 
@@ -76,11 +76,23 @@ class Ensured:
     """How its profile was a moment ago, where that was read with the link."""
 
 
+class Owing(Protocol):
+    """Notes what a new account is owed."""
+
+    async def expect(self, mxid: str) -> None:
+        """Note it before the account is made. Does not raise."""
+        ...
+
+    async def forget(self, mxid: str) -> None:
+        """Strike it off: the account is not made. Does not raise."""
+        ...
+
+
 class MatrixAccounts:
     """Finds or makes the account of an accepted user, and remembers whose it is.
 
-    An account is linked to the id of its user at Lalepass, not to a name. Whoever gets the name of
-    somebody who was deleted does not get their account, and who is renamed keeps theirs.
+    An account is linked to the id of its user at Lalepass, and has that user's name. Whoever gets
+    the name of somebody who was deleted does not get their account.
     """
 
     def __init__(
@@ -92,12 +104,25 @@ class MatrixAccounts:
         local_users: LocalUsers,
         display_name: Keep,
         with_profile: bool = False,
+        owing: Owing | None = None,
     ) -> None:
-        """`with_profile` says whether a login needs to know the profile of an account."""
+        """Make one.
+
+        Args:
+            homeserver: Synapse's module API.
+            tables: what is read and written beside it.
+            link_existing: whose are accounts that were there before.
+            local_users: whose are none of ours.
+            display_name: whether a new account gets one.
+            with_profile: whether a login needs to know the profile of an account.
+            owing: notes what is to be written to a new account, also if this process ends before
+                it is written.
+        """
         self._homeserver = homeserver
         self._tables = tables
         self._link_existing = link_existing
         self._local_users = local_users
+        self._owing = owing
         self._gives_name = display_name is not Keep.NEVER
         self._find = tables.linked_with_profile if with_profile else tables.linked
 
@@ -139,10 +164,14 @@ class MatrixAccounts:
 
     async def _make(self, mxid: str, user: AcceptedUser) -> tuple[Account, bool]:
         name = acceptable_name(user) if self._gives_name else None
+        if self._owing:
+            await self._owing.expect(mxid)
         try:
             created = await self._homeserver.register_user(user.localpart, name)
         except SynapseError as exc:
             if exc.errcode != Codes.USER_IN_USE:
+                if self._owing:
+                    await self._owing.forget(mxid)
                 raise _passed_on(exc) from exc
             return await self._made_by_another(mxid, user), False
         await self._homeserver.record_user_external_id(LINK, user.id, created)

@@ -72,14 +72,6 @@ class LalepassProvider:
         self._local_users = LocalUsers(config.local_users)
         self._unavailable = config.unavailable
         self._tables = Tables(homeserver)
-        self._accounts = MatrixAccounts(
-            homeserver=homeserver,
-            tables=self._tables,
-            link_existing=config.link_existing,
-            local_users=self._local_users,
-            display_name=config.profile.display_name,
-            with_profile=config.profile.policy().needs_profile,
-        )
         self._profile = ProfileSync(
             homeserver=homeserver,
             tables=self._tables,
@@ -87,6 +79,15 @@ class LalepassProvider:
             local_users=self._local_users,
             clock=reactor,
             failed=metrics.shared().profile_failed,
+        )
+        self._accounts = MatrixAccounts(
+            homeserver=homeserver,
+            tables=self._tables,
+            link_existing=config.link_existing,
+            local_users=self._local_users,
+            display_name=config.profile.display_name,
+            with_profile=config.profile.policy().needs_profile,
+            owing=self._profile,
         )
         self._asked = AskedBefore()
         hush_synapse()

@@ -95,6 +95,20 @@ class ProfileSync:
         if not await make_deferred_yieldable(_within(done, _FENCE, self._clock)):
             logger.warning("The profile of %s takes long: the login goes on without it", mxid)
 
+    async def expect(self, mxid: str) -> None:
+        """Note what a new account will be owed, before it is made.
+
+        Else a process that is killed right after that would leave an account that is not known to
+        be new. If it can't be noted now, `after_login` tries it once more.
+        """
+        if self._once and not self._local_users.match_mxid(mxid):
+            await self._carefully("profile", mxid, self._tables.owe(mxid, self._once))
+
+    async def forget(self, mxid: str) -> None:
+        """Strike off what was expected: the account is not made."""
+        if self._once:
+            await self._carefully("profile", mxid, self._tables.owe(mxid, ()))
+
     async def apply(self, person: Person) -> None:
         """Bring the profile of a user in step who has changed, if there is an account of theirs.
 
