@@ -3,11 +3,11 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from alembic import command
 from alembic.config import Config
@@ -20,6 +20,9 @@ from lalepass_service.adapters.sql.engine import translated
 from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.adapters.sql.tables import facts
 from lalepass_service.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import psycopg
 
 Store = Path | PostgresServer
 """A file of SQLite's, or a server."""
@@ -72,7 +75,7 @@ def schema_state(store: Store) -> SchemaState:
     with translated():
         if isinstance(store, Path) and not store.exists():
             return SchemaState.EMPTY
-        with _connection(store) as connection:
+        with _connection(store, patient=False) as connection:
             return _state(connection)
 
 
@@ -132,25 +135,39 @@ def _create(path: Path) -> None:
 
 
 @contextmanager
-def _connection(store: Store) -> Iterator[Connection]:
+def _connection(store: Store, *, patient: bool = True) -> Iterator[Connection]:
     """Open an existing file without foreign keys, or a connection to a server.
 
     Migrations of a file need them off, which is SQLite's default: to change a table it is often
     built anew, and dropping the old one would delete all that refers to it. The file is opened for
     writing also where it is only read, since a reader could not clear away the log that it had to
     make.
+
+    With a server, who is `patient` waits for a statement as long as for another upgrade.
     """
+    stack = ExitStack()
 
     def connect() -> Any:  # noqa: ANN401 - one driver's or the other's
         if isinstance(store, Path):
             uri = f"{store.absolute().as_uri()}?mode=rw"
             return sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
-        return postgres.connect(replace(store, timeout=_LOCK_SECONDS), autocommit=False)
+        connection = _connect_to(store, patient=patient)
+        if not patient:
+            # before SQLAlchemy asks it anything
+            stack.enter_context(postgres.cut_after(2 * store.timeout, connection))
+        return connection
 
     kind = "sqlite://" if isinstance(store, Path) else "postgresql+psycopg://"
     engine = create_engine(kind, creator=connect, poolclass=NullPool, hide_parameters=True)
-    with closing(engine.connect()) as connection:
+    with stack, closing(engine.connect()) as connection:
         yield connection
+
+
+def _connect_to(store: PostgresServer, *, patient: bool) -> "psycopg.Connection[Any]":
+    # A server that is gone is left for the next one as soon as ever: all commands begin here.
+    connect_timeout = store.parameters()["connect_timeout"]
+    server = replace(store, timeout=_LOCK_SECONDS) if patient else store
+    return postgres.connect(server, autocommit=False, connect_timeout=connect_timeout)
 
 
 def _state(connection: Connection) -> SchemaState:

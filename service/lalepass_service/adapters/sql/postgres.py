@@ -7,6 +7,7 @@ another one. So there are no prepared statements, and nothing is SET.
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -177,15 +178,34 @@ class OpenSession:
 
     def cut(self) -> None:
         """End what it waits for. May be called on another thread."""
-        with suppress(OSError, psycopg.Error):
-            twin = os.dup(self.connection.pgconn.socket)
-            with socket.socket(fileno=twin) as line:
-                line.shutdown(socket.SHUT_RDWR)
+        _cut(self.connection)
 
     def close(self) -> None:
         """Close it, whatever state it is in."""
         with suppress(psycopg.Error, OSError):
             self.connection.close()
+
+
+def _cut(connection: "psycopg.Connection[Any]") -> None:
+    with suppress(OSError, psycopg.Error):
+        twin = os.dup(connection.pgconn.socket)
+        with socket.socket(fileno=twin) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def cut_after(seconds: float, connection: "psycopg.Connection[Any]") -> Iterator[None]:
+    """Let nothing inside wait for longer on a connection.
+
+    The server's own limit does not help with one that is gone, nor with a pooler that has none.
+    """
+    timer = threading.Timer(seconds, _cut, (connection,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def passing(error: Exception) -> bool:

@@ -1,6 +1,8 @@
 """What `test_migrate` shows for a file, on a server."""
 
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +18,15 @@ from lalepass_service.adapters.sql.tables import metadata
 from lalepass_service.core.errors import InvalidInput, StoreUnavailable
 from tests.lalepass_service.adapters.databases import server_of
 from tests.lalepass_service.adapters.sql.processes import go, start
-from tests.servers.postgres import Database
+from tests.servers.faults import Link
+from tests.servers.fixtures import left_out_if_missing
+from tests.servers.pgbouncer import pgbouncer
+from tests.servers.postgres import Database, Postgres
+from tests.servers.psql import url_of
 
 _PATIENCE = 100
+_FENCE = 30
+"""Seconds: half as long as an upgrade waits."""
 
 # The password is not among the arguments: those are for everybody to see.
 _UPGRADE = """
@@ -168,3 +176,39 @@ def test_a_table_that_somebody_holds_is_not_waited_for_for_long(
     assert schema_state(server) is SchemaState.OUTDATED
     upgrade(server)
     assert schema_state(server) is SchemaState.CURRENT
+
+
+@pytest.mark.parametrize("looking", [schema_state, upgrade])
+def test_a_server_that_is_gone_is_not_waited_for_as_an_upgrade_is(
+    server: PostgresServer,
+    postgres_database: Database,
+    postgres_server: Postgres,
+    looking: Callable[[PostgresServer], object],
+) -> None:
+    """Each command looks at the tables first, and its address may name a server that is gone."""
+    upgrade(server)
+    with Link(postgres_server.port) as gone, Link(postgres_server.port) as there:
+        gone.half_open()
+        url = url_of(gone.port, there.port, database=postgres_database.name)
+        began = time.monotonic()
+        looking(replace(server, url=url, timeout=0.5))
+        assert time.monotonic() - began < _FENCE
+
+
+def test_a_pooler_whose_server_is_gone_is_not_waited_for(
+    server: PostgresServer, postgres_database: Database, postgres_server: Postgres
+) -> None:
+    upgrade(server)
+    with (
+        Link(postgres_server.port) as link,
+        left_out_if_missing(),
+        pgbouncer(postgres_server, target=link.port) as bouncer,
+    ):
+        url = url_of(bouncer.port, database=postgres_database.name)
+        behind = replace(server, url=url, timeout=0.5)
+        assert schema_state(behind) is SchemaState.CURRENT
+        link.half_open()
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            schema_state(behind)
+        assert time.monotonic() - began < _FENCE
