@@ -55,13 +55,17 @@ _SWAP_IF_SAME: Final = Either(
     sqlite=_SWAP + "IS ?",
     postgresql=_SWAP + "IS NOT DISTINCT FROM ?",
 )
+# Who was seen lately is found by reading: PostgreSQL would lock the row to find that nothing is to be
+# done, which is a write like any other.
 _KNOW: Final = """
-    INSERT INTO known_sources (user_id, source, seen_at) SELECT id, ?, {} FROM users WHERE id = ?
+    INSERT INTO known_sources (user_id, source, seen_at) SELECT id, ?1, {} FROM users WHERE id = ?3
+    AND NOT EXISTS (SELECT 1 FROM known_sources WHERE user_id = ?3 AND source = ?1
+        AND seen_at > ?4 AND seen_at < ?5)
     ON CONFLICT (user_id, source) DO UPDATE SET seen_at = excluded.seen_at
-    WHERE known_sources.seen_at <= ? OR known_sources.seen_at >= ?
+    WHERE known_sources.seen_at <= ?4 OR known_sources.seen_at >= ?5
 """
 _KNOW_FROM_NOW: Final = Either(
-    sqlite=_KNOW.format("?"), postgresql=_KNOW.format("CAST(? AS timestamptz)")
+    sqlite=_KNOW.format("?2"), postgresql=_KNOW.format("CAST(?2 AS timestamptz)")
 )
 _FORGET: Final = "DELETE FROM lanes WHERE account = ? AND lane = ?"
 _FORGET_ALL: Final = "DELETE FROM lanes WHERE account = ?"
