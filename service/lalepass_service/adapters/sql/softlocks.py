@@ -55,8 +55,8 @@ _SWAP_IF_SAME: Final = Either(
     sqlite=_SWAP + "IS ?",
     postgresql=_SWAP + "IS NOT DISTINCT FROM ?",
 )
-# Who was seen lately is found by reading: PostgreSQL would lock the row to find that nothing is to be
-# done, which is a write like any other.
+# Who was seen lately is found by reading: PostgreSQL would lock the row to find that there is
+# nothing to do, which is a write like any other.
 _KNOW: Final = """
     INSERT INTO known_sources (user_id, source, seen_at) SELECT id, ?1, {} FROM users WHERE id = ?3
     AND NOT EXISTS (SELECT 1 FROM known_sources WHERE user_id = ?3 AND source = ?1
