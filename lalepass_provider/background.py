@@ -1,7 +1,7 @@
 """Work that nobody waits for: how it is started, how it pauses, how it runs once at a time.
 
 Synapse accounts for the time of each piece of work to a logging context, so it has to be started
-through Synapse. What differs between its releases is known here and nowhere else.
+through Synapse.
 """
 
 import logging
@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar, cast
 
-import synapse.module_api
 from synapse.logging.context import (
     PreserveLoggingContext,
     make_deferred_yieldable,
@@ -70,10 +69,7 @@ class SynapseBackground:
 
     def __init__(self, homeserver: ModuleApi) -> None:
         self._homeserver = homeserver
-        # A method of the module API since some release after 1.140; the function before it still
-        # exists, and writes a warning each time it is used.
-        method: Run | None = getattr(homeserver, "run_as_background_process", None)
-        self._run: Run = method or getattr(synapse.module_api, "run_as_background_process")  # noqa: B009 - typed loosely
+        self._run = cast("Run", homeserver.run_as_background_process)
 
     def start(self, name: str, work: Work) -> None:
         """Start it in a logging context of its own."""
@@ -154,7 +150,10 @@ class Loop:
     """Seconds from one round to the next."""
     LONGEST: Final = 600.0
     """Seconds after which a round is taken for one that will not end. The longest that there is
-    brings a thousand profiles in step, in half a minute on a database that is well."""
+    brings two hundred profiles in step, in some seconds on a database that is well.
+
+    It is cancelled then, and the next one begins when it has ended. So a round must not wait for
+    the database or for a thread but by `Background.within`: such a wait is not ended by that."""
 
     def __init__(self, name: str, work: Work, *, run: Run, clock: IReactorTime) -> None:
         """Make one.
@@ -210,7 +209,7 @@ class Loop:
 
         def hangs() -> None:
             logger.error(
-                "A round of %s has not ended in %.0f s, and is broken off", self._name, self.LONGEST
+                "A round of %s has not ended in %.0f s, and is cancelled", self._name, self.LONGEST
             )
             self._watch(over)
             with suppress(Exception), PreserveLoggingContext():

@@ -108,7 +108,11 @@ class SignOuts:
         return tuple(self._done)
 
     def take(self, orders: Sequence[SignOut]) -> bool:
-        """Take orders as just received. Returns whether there was a new one."""
+        """Take orders as just received. Returns whether there was a new one.
+
+        The time that an answer was on its way makes an order younger: better that a new session
+        ends than that an old one does not.
+        """
         now_ms = self._wall() * 1000
         new = False
         for order in orders:

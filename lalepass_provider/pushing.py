@@ -7,7 +7,10 @@ queue, and it holds each account once.
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
+
+from twisted.internet import defer
 
 from lalepass_provider.background import Background, Backoff
 from lalepass_provider.errors import ContractBroken, CursorUnknown, NoAnswer
@@ -22,6 +25,13 @@ _WAIT: Final = 10
 
 _BETWEEN: Final = 0.02
 """Seconds between two accounts: at most 50 a second, whatever was imported over there."""
+
+_LONGEST: Final = 30.0
+"""Seconds for one account, which takes some milliseconds. What hangs for longer in Synapse's
+database is let be, and the next one is begun beside it."""
+
+_MAX_HANGING: Final = 2
+"""With so many no other is begun: each may hold a thread of Synapse's database."""
 
 
 class ProfilePusher:
@@ -55,6 +65,7 @@ class ProfilePusher:
         self._apply = apply
         self._changed = changed
         self._backoff = Backoff(first=1.0, longest=15.0)
+        self._under_way = 0
 
     async def step(self) -> None:
         """Ask once, and bring in step what has changed."""
@@ -83,10 +94,31 @@ class ProfilePusher:
         for account in answer.accounts:
             # Of one who is deleted nothing is left, so that the addresses are free for others.
             if not account.locked or account.state is AccountState.DELETED:
-                await self._apply(account)
+                await self._bring_in_step(account)
                 await self._background.pause(_BETWEEN)
         self._knowledge.profiles = answer.cursor
         if answer.accounts:
             self._changed()
         else:
             await self._background.pause(PACE)
+
+    async def _bring_in_step(self, account: Account) -> None:
+        while self._under_way >= _MAX_HANGING:
+            await self._background.pause(PACE)
+        try:
+            await self._background.within(
+                "profile", partial(self._until_done, account), seconds=_LONGEST
+            )
+        except defer.TimeoutError:
+            logger.error(  # noqa: TRY400 - there is nothing to trace
+                "The profile of %s hangs in the homeserver's database; it is brought in step at the"
+                " next login or change",
+                account.localpart,
+            )
+
+    async def _until_done(self, account: Account) -> None:
+        self._under_way += 1
+        try:
+            await self._apply(account)
+        finally:
+            self._under_way -= 1

@@ -238,7 +238,28 @@ def test_a_homeserver_that_starts_nothing_does_not_end_the_loop(
     assert looping.turn(100) or looping.turn(seconds=60)
 
 
-def test_a_round_that_does_not_end_is_broken_off(
+def test_a_round_that_waits_for_the_database_within_a_time_is_cancelled_in_time(
+    looping: Looping, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another one is not begun beside it, so it has to end."""
+    database = HungDatabase()
+    it = SynapseBackground(cast("Any", looping))
+    ever = 10 * Loop.LONGEST
+
+    def wait() -> "defer.Deferred[None]":
+        return defer.ensureDeferred(it.within("hang", database.transaction, seconds=ever))
+
+    looping.do = wait
+    looping.turn()
+    looping.do = lambda: None
+    looping.turn(seconds=Loop.LONGEST + 0.1)
+
+    assert "has not ended in 600 s" in caplog.text
+    assert looping.turn(200) > 1
+    database.let_go()
+
+
+def test_a_round_that_does_not_end_is_cancelled(
     looping: Looping, caplog: pytest.LogCaptureFixture
 ) -> None:
     lost: defer.Deferred[None] = defer.Deferred()
@@ -253,7 +274,7 @@ def test_a_round_that_does_not_end_is_broken_off(
     assert looping.turn(200) > 1
 
 
-def test_a_round_that_can_not_be_broken_off_is_told_again_and_goes_on_when_it_ends(
+def test_a_round_that_is_not_ended_by_that_is_told_again_and_goes_on_when_it_ends(
     looping: Looping, caplog: pytest.LogCaptureFixture
 ) -> None:
     stuck: defer.Deferred[None] = defer.Deferred(lambda _: None)

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import pytest
+from twisted.internet import defer
+
 from lalepass_provider.errors import Unreachable
 from lalepass_provider.locks import Knowledge
 from lalepass_provider.pushing import ProfilePusher
 from lalepass_wire.feed import Account, AccountState, Changes
-from tests.lalepass_provider.fakes_lifecycle import FakeBackground, FakeService
+from tests.lalepass_provider.fakes_lifecycle import FakeBackground, FakeService, HungDatabase
 
 
 class Pushing:
@@ -17,6 +20,8 @@ class Pushing:
         self.knowledge.cursor = self.service.cursor
         self.applied: list[tuple[str, str | None]] = []
         self.fault: Exception | None = None
+        self.hanging: set[str] = set()
+        self.database = HungDatabase()
         self.changes = 0
         self.pusher = ProfilePusher(
             feed=self.service,
@@ -29,6 +34,8 @@ class Pushing:
     async def _apply(self, account: Account) -> None:
         if self.fault is not None:
             raise self.fault
+        if account.localpart in self.hanging:
+            await self.database.transaction()
         self.applied.append((account.localpart, account.display_name))
 
     def _changed(self) -> None:
@@ -134,3 +141,43 @@ def test_a_feed_that_does_not_move_is_not_followed_all_the_time() -> None:
 
     assert it.applied == []
     assert len(it.background.pauses) == 5
+
+
+def test_one_that_hangs_in_the_database_holds_up_nobody_for_long(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """To cancel it does not end it."""
+    it = Pushing()
+    it.hanging = {"stuck"}
+    it.service.set("stuck")
+    it.service.set("alice")
+
+    it.step()
+
+    assert it.applied == [("alice", None)]
+    assert it.background.clock.seconds() < 40
+    assert "The profile of stuck hangs" in caplog.text
+    it.database.let_go()
+
+
+def test_when_several_hang_no_other_is_begun_before_one_has_ended() -> None:
+    it = Pushing()
+    it.hanging = {f"stuck{number}" for number in range(5)}
+    for name in sorted(it.hanging):
+        it.service.set(name)
+    it.service.set("alice")
+    step = defer.ensureDeferred(it.pusher.step())
+    for _ in range(600):
+        it.background.turn(1)
+    assert len(it.database) == 2
+
+    # So long a round is cancelled, and ends by that: what it waits for is a clock.
+    ended: list[object] = []
+    step.addBoth(ended.append)
+    step.cancel()
+    it.background.turn(1)
+    assert ended == [None]
+    it.hanging = set()
+    it.database.let_go()
+    it.step()
+    assert ("alice", None) in it.applied
