@@ -41,6 +41,9 @@ _LONG_WAIT: Final = 30.0
 _LONG_GROWTH: Final = 1.5
 _LONGEST_WAIT: Final = 3600.0
 
+_CLOCKS_DIFFER: Final = timedelta(minutes=1)
+"""Between processes whose clocks are right. A wait may be longer by that, and who waits is told."""
+
 _CLOSED_RETRY: Final = 3600.0
 """What a caller is told at a closed lane. Coming back is of no use, but saying "never" would tell
 that this account is more than a name."""
@@ -116,11 +119,25 @@ class Ticket:
     """Of the bid."""
 
 
+def as_by_the_rule(lane: Lane, *, now: datetime, among: int = 1) -> Lane:
+    """Return a lane without a wait that is longer than by the rule, as one begins now.
+
+    The clock may have been ahead when the wait was written down. A keeper decides about what this
+    returns, and keeps it also when the guess has to wait: or the wait would begin anew each time.
+    """
+    if lane.not_before is None:
+        return lane
+    longest = timedelta(seconds=seconds_after(lane.failures, among=among))
+    if lane.not_before - now <= longest + _CLOCKS_DIFFER:
+        return lane
+    return replace(lane, not_before=now + longest)
+
+
 def debit(lane: Lane, *, guess: bytes, now: datetime, among: int = 1) -> Debited | Repeated | Wait:
     """Decide about a guess before it is made, as if it were wrong.
 
     Args:
-        lane: what is remembered.
+        lane: what is remembered, `as_by_the_rule`.
         guess: its name.
         now: the time.
         among: how many processes divide the budget, this one included.
@@ -128,10 +145,8 @@ def debit(lane: Lane, *, guess: bytes, now: datetime, among: int = 1) -> Debited
     if lane.failures + among > STOP_AT:
         return Wait(_CLOSED_RETRY)
     if lane.not_before is not None and now < lane.not_before:
-        # Also for a repeated guess: whatever is verified costs a hash, and waiting costs none. And
-        # never longer than by the rule: the clock may have been wrong when it was written down.
-        left = (lane.not_before - now).total_seconds()
-        return Wait(min(left, seconds_after(lane.failures, among=among)))
+        # Also for a repeated guess: whatever is verified costs a hash, and waiting costs none.
+        return Wait((lane.not_before - now).total_seconds())
     if guess in lane.ring:
         return Repeated()
     return Debited(_debited(lane, guess=guess, now=now, among=among))

@@ -264,3 +264,20 @@ async def test_an_account_with_another_password_has_neither_lanes_nor_sources(
     assert len(await locks.lanes("name:nobody")) == 1
     stranger = await locks.debit(ALICE.id, source=HOME, guess=guess(2), now=NOW)
     assert stranger.lane == NOWHERE
+
+
+async def test_a_clock_that_was_ahead_holds_nobody_up_once_it_is_right(locks: SoftLocks) -> None:
+    ahead = NOW + timedelta(days=1)
+    for number in range(3):
+        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(number), now=ahead)
+
+    with pytest.raises(Throttled) as throttled:
+        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(3), now=NOW)
+
+    assert throttled.value.retry_after == 1
+    later = NOW + timedelta(seconds=1)
+    ticket = await locks.debit(ALICE.id, source=NOWHERE, guess=guess(3), now=later)
+    assert ticket.paid
+    (lane,) = await locks.lanes(ALICE.id)
+    assert lane.failures == 4
+    assert lane.not_before == later + timedelta(seconds=3)

@@ -1,5 +1,6 @@
 """The rule for guesses at one account, against a model and in any order."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from lalepass_service.core.softlock import (
     Lane,
     Repeated,
     Wait,
+    as_by_the_rule,
     caught_up,
     charge,
     debit,
@@ -118,10 +120,54 @@ def test_a_debit_that_is_given_back_leaves_no_trace_but_the_wait(failures: int, 
     assert back.not_before is None
 
 
-def test_a_clock_that_was_wrong_holds_nobody_up_for_longer_than_the_rule() -> None:
-    lane, _ = after(6)
+@given(
+    st.integers(0, STOP_AT - 1),
+    st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)),
+    st.sampled_from([1, 4]),
+)
+def test_a_clock_that_was_wrong_holds_nobody_up_for_longer_than_the_rule(
+    failures: int, ahead: timedelta, among: int
+) -> None:
+    lane, at = FRESH, NOW + ahead
+    for number in range(failures // among):
+        at = max(at, lane.not_before or at)
+        decision = debit(lane, guess=guess(number), now=at, among=among)
+        assert isinstance(decision, Debited)
+        lane = decision.lane
 
-    assert debit(lane, guess=guess(1000), now=NOW - timedelta(days=365)) == Wait(10)
+    now = at - ahead
+    lane = as_by_the_rule(lane, now=now, among=among)
+    decision = debit(lane, guess=guess(1000), now=now, among=among)
+    if isinstance(decision, Wait) and lane.failures + among <= STOP_AT:
+        assert decision.seconds <= seconds_after(lane.failures, among=among) + 60
+        told = now + timedelta(seconds=decision.seconds)
+        lane = as_by_the_rule(lane, now=told, among=among)
+        decision = debit(lane, guess=guess(1000), now=told, among=among)
+        assert isinstance(decision, Debited)
+    # None of them is free.
+    assert decision == Wait(3600) or isinstance(decision, Debited)
+
+
+def test_a_wait_that_a_wrong_clock_made_long_becomes_that_of_the_rule() -> None:
+    lane, now = after(6)
+    wrong = replace(lane, not_before=now + timedelta(days=1))
+
+    assert as_by_the_rule(wrong, now=now) == replace(lane, not_before=now + timedelta(seconds=10))
+
+
+@pytest.mark.parametrize("seconds", [-3600, 0, 9, 10, 11, 69])
+def test_clocks_that_differ_a_little_change_no_lane(seconds: int) -> None:
+    """Replicas are never quite at one, and to write at each look would cost more than it mends."""
+    lane, now = after(6)
+    lane = replace(lane, not_before=now + timedelta(seconds=seconds))
+
+    assert as_by_the_rule(lane, now=now) is lane
+    if seconds > 0:
+        assert debit(lane, guess=guess(1000), now=now) == Wait(seconds)
+
+
+def test_a_lane_without_a_wait_is_by_the_rule() -> None:
+    assert as_by_the_rule(FRESH, now=NOW) is FRESH
 
 
 def test_a_guess_that_rode_on_anothers_debit_is_charged_if_that_was_given_back() -> None:
@@ -279,7 +325,8 @@ def test_a_share_that_is_charged_is_a_whole_one() -> None:
 def test_a_wait_of_a_share_is_never_longer_than_by_its_rule() -> None:
     future = Lane(failures=4, not_before=NOW + timedelta(days=365))
 
-    assert debit(future, guess=guess(1), now=NOW, among=2) == Wait(2 * 5)
+    lane = as_by_the_rule(future, now=NOW, among=2)
+    assert debit(lane, guess=guess(1), now=NOW, among=2) == Wait(2 * 5)
 
 
 @pytest.mark.parametrize("failures", [10_000, 65_535])

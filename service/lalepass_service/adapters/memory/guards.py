@@ -19,6 +19,7 @@ from lalepass_service.core.softlock import (
     Lane,
     Ticket,
     Wait,
+    as_by_the_rule,
     charge,
     debit,
     give_back,
@@ -53,7 +54,11 @@ class MemorySoftLocks:
         account, source, guess = bid.account, bid.source, bid.guess
         seen_at = self._known.get((account, source))
         lane = source if seen_at is not None and now - seen_at < KNOWN_FOR else b""
-        decision = debit(self._lane(account, lane), guess=guess, now=now)
+        before = self._lane(account, lane)
+        there = as_by_the_rule(before, now=now)
+        if there != before:
+            self._lanes[account, lane] = there, now
+        decision = debit(there, guess=guess, now=now)
         if isinstance(decision, Wait):
             return decision
         if isinstance(decision, Debited):

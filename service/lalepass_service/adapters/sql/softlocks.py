@@ -26,6 +26,7 @@ from lalepass_service.core.softlock import (
     Lane,
     Ticket,
     Wait,
+    as_by_the_rule,
     charge,
     debit,
     give_back,
@@ -200,9 +201,13 @@ def pay(session: Session, bid: Bid, now: datetime) -> Ticket | Wait:
     """
     for _ in range(_ATTEMPTS):
         lane, before = _read(session, bid, now)
-        decision = debit(before or FRESH, guess=bid.guess, now=now)
+        there = as_by_the_rule(before or FRESH, now=now)
+        decision = debit(there, guess=bid.guess, now=now)
         if isinstance(decision, Wait):
-            return decision
+            as_it_was = before is None or there == before
+            if as_it_was or _swap(session, bid.account, lane, before, there, now):
+                return decision
+            continue
         ticket = Ticket(
             account=bid.account,
             lane=lane,

@@ -21,6 +21,7 @@ from lalepass_service.core.softlock import (
     Lane,
     Ticket,
     Wait,
+    as_by_the_rule,
     caught_up,
     charge,
     debit,
@@ -67,6 +68,7 @@ class LocalLanes:
         """Pay for a guess with this process's share, if it may be made."""
         lane = bid.source if self._knows(bid, now) else b""
         known = self._at(bid.account, lane, bid.since)
+        known.lane = as_by_the_rule(known.lane, now=now, among=self._shares)
         decision = debit(known.lane, guess=bid.guess, now=now, among=self._shares)
         if isinstance(decision, Wait):
             return decision

@@ -30,6 +30,7 @@ from lalepass_service.core.softlock import (
     Lane,
     Ticket,
     Wait,
+    as_by_the_rule,
     charge,
     debit,
     give_back,
@@ -111,7 +112,8 @@ class ValkeySoftLocks:
                 known_at = state.known_at(bid.source)
                 lane = bid.source if _is_known(known_at, now) else b""
                 view = state.view(epoch=self._client.epoch, known_at=known_at)
-                there = self._memory.merged(bid.account, lane, state.lane(lane), view)
+                merged = self._memory.merged(bid.account, lane, state.lane(lane), view)
+                there = as_by_the_rule(merged, now=now)
                 decision = debit(there, guess=bid.guess, now=now)
                 wanted = decision.lane if isinstance(decision, Debited) else there
                 if not await self._put(bid.account, lane, wanted, state, now):
