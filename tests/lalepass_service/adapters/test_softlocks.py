@@ -1,7 +1,7 @@
 """What every keeper of lanes does, by the same tests: in memory, in SQLite, in Valkey."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,9 @@ from lalepass_service.adapters.memory import MemorySoftLocks
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import Throttled
+from lalepass_service.core.model import PasswordRecord
 from lalepass_service.core.ports import SoftLocks
-from lalepass_service.core.softlock import KNOWN_FOR, STOP_AT, Lane
+from lalepass_service.core.softlock import KNOWN_FOR, STOP_AT, Bid, Lane, Ticket
 from tests.lalepass_service.accounts import ACT, NOW, a_user
 from tests.lalepass_service.adapters.databases import fresh, opened
 from tests.lalepass_service.adapters.valkey.house import in_shared_valkey, in_valkey
@@ -281,3 +282,29 @@ async def test_a_clock_that_was_ahead_holds_nobody_up_once_it_is_right(locks: So
     (lane,) = await locks.lanes(ALICE.id)
     assert lane.failures == 4
     assert lane.not_before == later + timedelta(seconds=3)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_who_was_right_with_an_old_password_is_not_known_by_the_new_one(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """What is settled is written a moment later, and the password may have been reset meanwhile."""
+    async with opened(fresh(kind, request, tmp_path)) as at:
+        users, locks = SqlUsers(at.database), SqlSoftLocks(at.hot)
+        await users.add(ALICE, PasswordRecord("$stolen$"), reuse_name=False, act=ACT)
+
+        async def ticket(since: datetime) -> Ticket:
+            bid = Bid(account=ALICE.id, guess=guess(1), source=HOME, since=since)
+            paid = await locks.pay(bid, now=NOW)
+            assert isinstance(paid, Ticket)
+            return paid
+
+        before = await ticket(ALICE.created_at)
+        assert before.since == ALICE.created_at
+        reset = NOW + timedelta(seconds=5)
+        await users.set_password(ALICE.id, PasswordRecord("$new$"), changed_at=reset, act=ACT)
+        locks.settle(before, user_id=ALICE.id, now=NOW)
+        assert (await ticket(reset)).lane == NOWHERE
+
+        locks.settle(await ticket(reset), user_id=ALICE.id, now=NOW)
+        assert (await ticket(reset)).lane == HOME

@@ -59,14 +59,23 @@ _SWAP_IF_SAME: Final = Either(
 # Who was seen lately is found by reading: PostgreSQL would lock the row to find that there is
 # nothing to do, which is a write like any other.
 _KNOW: Final = """
-    INSERT INTO known_sources (user_id, source, seen_at) SELECT id, ?1, {} FROM users WHERE id = ?3
-    AND NOT EXISTS (SELECT 1 FROM known_sources WHERE user_id = ?3 AND source = ?1
-        AND seen_at > ?4 AND seen_at < ?5)
+    INSERT INTO known_sources (user_id, source, seen_at) SELECT {2}, ?1, {0} FROM {1} WHERE {2} = ?3
+    AND NOT EXISTS (SELECT 1 FROM known_sources AS known WHERE known.user_id = ?3
+        AND known.source = ?1 AND known.seen_at > ?4 AND known.seen_at < ?5) {3}
     ON CONFLICT (user_id, source) DO UPDATE SET seen_at = excluded.seen_at
     WHERE known_sources.seen_at <= ?4 OR known_sources.seen_at >= ?5
 """
 _KNOW_FROM_NOW: Final = Either(
-    sqlite=_KNOW.format("?2"), postgresql=_KNOW.format("CAST(?2 AS timestamptz)")
+    sqlite=_KNOW.format("?2", "users", "id", ""),
+    postgresql=_KNOW.format("CAST(?2 AS timestamptz)", "users", "id", ""),
+)
+# The row is locked, or a new password that is just being set would not be seen, and what is
+# inserted not by who forgets all sources with it (`changes.put_password` comes first there).
+_KNOW_BY_THIS_PASSWORD: Final = Either(
+    sqlite=_KNOW.format("?2", "passwords", "user_id", "AND changed_at = ?6"),
+    postgresql=_KNOW.format(
+        "CAST(?2 AS timestamptz)", "passwords", "user_id", "AND changed_at = ?6 FOR SHARE"
+    ),
 )
 _FORGET: Final = "DELETE FROM lanes WHERE account = ? AND lane = ?"
 _FORGET_ALL: Final = "DELETE FROM lanes WHERE account = ?"
@@ -115,7 +124,12 @@ class SqlSoftLocks:
             session.run(_FORGET, (ticket.account, ticket.lane))
             if ticket.source:
                 lately = (text_of(now - SEEN_AGAIN), text_of(now + SEEN_AGAIN))
-                session.run(_KNOW_FROM_NOW, (ticket.source, text_of(now), user_id, *lately))
+                values = (ticket.source, text_of(now), user_id, *lately)
+                if ticket.since is None:
+                    session.run(_KNOW_FROM_NOW, values)
+                else:
+                    # It was right until somebody set another one, who may have been robbed.
+                    session.run(_KNOW_BY_THIS_PASSWORD, (*values, text_of(ticket.since)))
 
         self._hot.post(work, key=ticket.account)
 
@@ -214,6 +228,7 @@ def pay(session: Session, bid: Bid, now: datetime) -> Ticket | Wait:
             guess=bid.guess,
             source=bid.source,
             paid=isinstance(decision, Debited),
+            since=bid.since,
         )
         if not isinstance(decision, Debited) or _swap(
             session, bid.account, lane, before, decision.lane, now
