@@ -145,8 +145,16 @@ class CredentialCheck:
 
         Somebody may have changed the password meanwhile, and ordered that all sessions of before
         end: the one that would begin now would be newer than the order.
+
+        Raises:
+            NoAnswer: it could not be found out. No UnreadableRecord, which says that a guess may
+                have been wrong: this one was not.
         """
-        now = await self._users.credentials(ByLocalpart(before.user.localpart))
+        try:
+            now = await self._users.credentials(ByLocalpart(before.user.localpart))
+        except UnreadableRecord as error:
+            self._report(before, error)
+            raise NoAnswer from error
         return now if now is not None and now.user.id == before.user.id else None
 
     def _report(self, credentials: Credentials | None, error: UnreadableRecord) -> None:

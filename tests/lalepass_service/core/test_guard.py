@@ -377,3 +377,25 @@ async def test_who_waits_for_one_who_then_joins_others_gets_what_they_get(
     for outcome in await asyncio.gather(leader, joins_later, waits):
         assert isinstance(outcome, Accepted)
     assert world.hasher.calls == 1
+
+
+async def test_a_right_password_whose_record_can_no_more_be_read_is_given_back(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is looked at once more after the hash, and by then it may need a key that is gone."""
+    world.hasher.pause = asyncio.Event()
+    checking = asyncio.create_task(world.check(RIGHT))
+    await world.hashes(1)
+
+    async def credentials(_: object) -> Credentials:
+        raise UnreadableRecord("it needs the key k1")
+
+    world.users.credentials = credentials  # type: ignore[method-assign]
+    world.hasher.pause.set()
+
+    with pytest.raises(NoAnswer) as caught:
+        await checking
+    assert not isinstance(caught.value, UnreadableRecord)
+    assert await world.failures() == 0
+    # The operator is told all the same.
+    assert caplog.text.count("it needs the key k1") == 1
