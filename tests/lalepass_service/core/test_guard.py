@@ -390,7 +390,7 @@ async def test_a_right_password_whose_record_can_no_more_be_read_is_given_back(
     async def credentials(_: object) -> Credentials:
         raise UnreadableRecord("it needs the key k1")
 
-    world.users.credentials = credentials  # type: ignore[method-assign]
+    world.users.credentials = credentials  # type: ignore[method-assign,assignment]
     world.hasher.pause.set()
 
     with pytest.raises(NoAnswer) as caught:
