@@ -206,6 +206,7 @@ def test_an_address_is_no_pattern(homeserver: Homeserver, address: str) -> None:
 
 
 def test_the_first_login_makes_an_account_with_its_display_name(homeserver: Homeserver) -> None:
+    """S9: and no session beside those that were asked for."""
     mxid = f"@newcomer:{SERVER_NAME}"
     assert mxid not in homeserver.accounts()
 
