@@ -28,6 +28,8 @@ SERVER: Final = "PostgreSQL"
 BOTH: Final = "PostgreSQL and Valkey"
 
 _CLIENTS: Final = 4
+_MOST_PER_SECOND: Final = 200
+"""Logins, with one hash at a time that takes at least five milliseconds."""
 _TOLD: Final = 12.0
 """Seconds after which a process of PostgreSQL that has nothing to do has told what it counted
 (`pgstat.c`: PGSTAT_IDLE_INTERVAL is 10)."""
@@ -96,7 +98,7 @@ def between(database: Database, before: Counts, after: Counts) -> Written:
 def writes(running: Running, database: Database, seconds: float) -> Written:
     """Log in for so long, each from where it came before."""
     # Where somebody comes from for the first time is written down once, and not once a login.
-    uvloop.run(_known(running))
+    uvloop.run(_known(running, min(PEOPLE, int(_MOST_PER_SECOND * seconds))))
     before = count(database)
     answers = uvloop.run(closed_loop(running, clients=_CLIENTS, seconds=seconds, placed=True))
     after = count(database)
@@ -106,9 +108,9 @@ def writes(running: Running, database: Database, seconds: float) -> Written:
     return written
 
 
-async def _known(running: Running) -> None:
+async def _known(running: Running, people: int) -> None:
     client = Client(running.service.port)
-    for number in range(PEOPLE):
+    for number in range(people):
         request = running.request(f"u{number}", ip=f"2001:db8:{number:x}::1")
         only_good([await client.ask(request)])
     client.close()
