@@ -18,7 +18,7 @@ run: setup ## Log in to a real Synapse, until Ctrl-C (ARGS=--once)
 test: setup ## Run the tests; the end says what was left out (ARGS: for pytest)
 	@$(VENV_PYTHON) -m pytest $(ARGS)
 
-synapses: setup ## Run the end-to-end tests on every supported Synapse
+synapses: setup ## Run the tests of the module on every supported Synapse
 	@$(VENV_PYTHON) -m tools.synapses $(ARGS)
 
 test-docker: setup ## Run the tests of the containers (ARGS: for pytest)

@@ -2,8 +2,9 @@
 
     python -m tools.synapses [--release NAME ...] [PYTEST ARGUMENTS]
 
-Runs the end-to-end tests once for each release. The newest is the one in `.venv`; an older one gets
-an environment of its own in `.run/synapses`, made from its lock when it is first needed.
+Runs the end-to-end tests once for each release, and the module's own on the older ones, unless
+tests are named. The newest is the one in `.venv`, on which `make test` runs those; an older one
+gets an environment of its own in `.run/synapses`, made from its lock when it is first needed.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -27,6 +29,11 @@ ENVIRONMENT: Final = "LALEPASS_SYNAPSE"
 """Names the interpreter whose Synapse the end-to-end tests start, in place of our own."""
 
 _ALL: Final = ("tests/e2e", "--ignore=tests/e2e/test_releases.py")
+_UNITS: Final = "tests/lalepass_provider"
+_BESIDE: Final = (
+    "import site, sys; site.addsitedir(sys.argv.pop(1)); import pytest; sys.exit(pytest.main())"
+)
+"""pytest, and what else an older environment has not, from ours; what both have, from its own."""
 _PLACE: Final = ROOT / ".run" / "synapses"
 _INSTALL_SECONDS: Final = 600.0
 _TEST_SECONDS: Final = 3600.0
@@ -123,10 +130,26 @@ def test(release: Release, arguments: Sequence[str]) -> str:
         NotInstalled: there is no such Synapse here.
     """
     python = release.install()
+    command = (sys.executable, "-m", "pytest", "-q", *arguments)
+    return _run([*command, *(() if _named(arguments) else _ALL)], synapse=python)
+
+
+def test_units(release: Release, arguments: Sequence[str]) -> str:
+    """Run the module's own tests inside of a release, and return pytest's last line.
+
+    Raises:
+        NotInstalled: there is no such Synapse here.
+    """
+    python = release.install()
+    ours = sysconfig.get_path("purelib")
+    return _run([python, "-c", _BESIDE, ours, "-q", *arguments, _UNITS], synapse=python)
+
+
+def _run(command: Sequence[str], *, synapse: str) -> str:
     with subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", *arguments, *(() if _named(arguments) else _ALL)],
+        command,
         cwd=ROOT,
-        env=os.environ | {ENVIRONMENT: python},
+        env=os.environ | {ENVIRONMENT: synapse},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -156,12 +179,15 @@ def main() -> int:
         if chosen.release and release.name not in chosen.release:
             continue
         progress.say(f"Synapse {release.version} ({release.name})")
-        begun = time.monotonic()
-        try:
-            verdict = test(release, arguments)
-        except NotInstalled as error:
-            verdict = f"FAILED: {error}"
-        report.append(f"Synapse {release.version:<10} {time.monotonic() - begun:5.0f} s  {verdict}")
+        runs = [test] if release.lock is DEV or _named(arguments) else [test_units, test]
+        for run in runs:
+            begun = time.monotonic()
+            try:
+                verdict = run(release, arguments)
+            except NotInstalled as error:
+                verdict = f"FAILED: {error}"
+            took = time.monotonic() - begun
+            report.append(f"Synapse {release.version:<10} {took:5.0f} s  {verdict}")
     print()
     for line in report:
         progress.say(line)

@@ -99,3 +99,21 @@ def test_the_tests_are_told_which_synapse_to_start(
 
     assert closing.startswith("FAILED: 1 failed, 1 passed")
     assert "test_that" in capfd.readouterr().out
+
+
+def test_the_modules_own_tests_run_beside_the_packages_of_a_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pytest is not among those."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "old"], check=True)
+    python = tmp_path / "old" / "bin" / "python"
+    (tmp_path / "test_it.py").write_text(
+        f"import sys\n\ndef test_it():\n    assert sys.prefix == {str(tmp_path / 'old')!r}\n"
+    )
+    monkeypatch.setattr(synapses, "_UNITS", str(tmp_path))
+    monkeypatch.setattr(Release, "install", lambda _: str(python))
+    options = ("-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path))
+
+    closing = synapses.test_units(RELEASES[0], options)
+
+    assert closing.startswith("1 passed")
