@@ -1,9 +1,10 @@
 """What stands before a password check: throttles, the join of identical checks, the soft-lock."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.check import (
@@ -20,6 +21,12 @@ from lalepass_service.core.joining import Joined
 from lalepass_service.core.model import Credentials, Password
 from lalepass_service.core.ports import Clock, Entrance, SoftLocks, Throttle, Trail
 from lalepass_service.core.softlock import Bid, Ticket
+
+_log: Final = logging.getLogger(__name__)
+
+_LONGEST_SECONDS: Final = 300.0
+"""For what goes on though nobody may wait for it any more. Each wait in it has an end of its own,
+and no request may take longer (`server.request_timeout`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +75,7 @@ class GuardedCheck:
         self._clock = clock
         self._joined: Joined[Outcome] = Joined()
         self._entering = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def entering(self) -> int:
@@ -80,8 +88,8 @@ class GuardedCheck:
         Identical checks that run at the same time share one debit and one hash: clients retry, and
         twenty of a person's devices log in at once.
 
-        Not to be cancelled lightly: a guess that is given up in the middle stays paid for, as if it
-        had been wrong, and those who share it get no answer.
+        Who is cancelled gives up waiting for the answer. The guess goes on to its end: it is paid
+        for, and has to be settled or given back.
 
         Raises:
             Throttled: the caller, the source or the account has to wait.
@@ -106,23 +114,50 @@ class GuardedCheck:
         return outcome
 
     async def _share(self, attempt: Attempt, prefix: str | None, about: _About) -> Outcome:
-        """Do the check, or wait for the one who is at the same one."""
+        """Have the check done, or wait for the one who is at the same one.
+
+        What is done belongs to nobody: others may wait for it when the one who asked has gone, and
+        what was paid for is settled or given back.
+        """
         mine: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        # Here and not in the task, which begins later: those who come in between have to see it.
+        self._entering += 1
+        task = asyncio.create_task(self._work(attempt, prefix, about, mine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await _outcome_of(mine)
+
+    async def _work(
+        self,
+        attempt: Attempt,
+        prefix: str | None,
+        about: _About,
+        mine: "asyncio.Future[Outcome]",
+    ) -> None:
+        """Bring about an outcome, whatever it is."""
         ended: Outcome | BaseException = NoAnswer()
         try:
-            ticket = await self._enter(attempt, prefix, about, mine)
-            if about.theirs is not None:
-                # Shielded: who stops waiting must not end it for the others. What they get is also
-                # for those who had joined in here, before this one joined them.
-                ended = await asyncio.shield(about.theirs)
-                return ended
-            ended = await self._guess(attempt.password, about, cast("Ticket", ticket))
-        except BaseException as exc:
+            async with asyncio.timeout(_LONGEST_SECONDS):
+                ended = await self._decide(attempt, prefix, about, mine)
+        except TimeoutError:
+            _log.error("a check was given up that had not ended in %s seconds", _LONGEST_SECONDS)
+        except Exception as exc:  # noqa: BLE001 - all who wait for it get it
             ended = exc
-            raise
         finally:
             self._joined.end(mine, ended)
-        return ended
+
+    async def _decide(
+        self,
+        attempt: Attempt,
+        prefix: str | None,
+        about: _About,
+        mine: "asyncio.Future[Outcome]",
+    ) -> Outcome:
+        ticket = await self._enter(attempt, prefix, about, mine)
+        if about.theirs is not None:
+            # Also for those who had joined in here, before this one joined others.
+            return await _outcome_of(about.theirs)
+        return await self._guess(attempt.password, about, cast("Ticket", ticket))
 
     async def _enter(
         self,
@@ -131,7 +166,6 @@ class GuardedCheck:
         about: _About,
         mine: "asyncio.Future[Outcome]",
     ) -> Ticket | None:
-        self._entering += 1
         try:
             return await self._entrance.enter(
                 attempt.identifier,
@@ -209,6 +243,12 @@ class GuardedCheck:
             await self._locks.give_back(ticket, now=self._clock.now())
         except NoAnswer:
             return
+
+
+async def _outcome_of(work: "asyncio.Future[Outcome]") -> Outcome:
+    """Wait for an outcome; who stops waiting does not end it for the others."""
+    await asyncio.wait((work,))
+    return work.result()
 
 
 def _name(outcome: Outcome) -> str:

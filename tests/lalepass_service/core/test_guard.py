@@ -399,3 +399,77 @@ async def test_a_right_password_whose_record_can_no_more_be_read_is_given_back(
     assert await world.failures() == 0
     # The operator is told all the same.
     assert caplog.text.count("it needs the key k1") == 1
+
+
+async def test_the_shared_work_goes_on_when_the_one_who_began_it_has_gone(world: World) -> None:
+    world.hasher.pause = asyncio.Event()
+    first, second = (asyncio.create_task(world.check(RIGHT)) for _ in range(2))
+    await world.hashes(1)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    third = asyncio.create_task(world.check(RIGHT))
+    await asyncio.sleep(0)
+    world.hasher.pause.set()
+
+    assert isinstance(await second, Accepted)
+    assert isinstance(await third, Accepted)
+    assert world.hasher.calls == 1
+    assert await world.failures() == 0
+
+
+async def test_a_right_password_is_settled_though_nobody_waits_for_the_answer(
+    world: World,
+) -> None:
+    world.hasher.pause = asyncio.Event()
+    alone = asyncio.create_task(world.check(RIGHT, ip="192.0.2.1"))
+    await world.hashes(1)
+    alone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await alone
+    assert await world.failures() == 1
+    world.hasher.pause.set()
+    while await world.failures():  # noqa: ASYNC110 - a counter, and the loop turns at once
+        await asyncio.sleep(0)
+
+    # And a wrong one stays paid for.
+    world.hasher.pause = asyncio.Event()
+    wrong = asyncio.create_task(world.check("wrong"))
+    await world.hashes(2)
+    wrong.cancel()
+    world.hasher.pause.set()
+    await asyncio.gather(wrong, return_exceptions=True)
+    assert await world.check("wrong") == Refused(Refusal.CREDENTIALS)
+    assert await world.failures() == 1
+
+
+async def test_work_that_does_not_end_is_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lalepass_service.core.guard._LONGEST_SECONDS", 0.01)
+    world.hasher.pause = asyncio.Event()
+    both = [asyncio.create_task(world.check("wrong")) for _ in range(2)]
+
+    for outcome in await asyncio.gather(*both, return_exceptions=True):
+        assert isinstance(outcome, NoAnswer)
+    world.hasher.pause = None
+    assert await world.check("wrong") == Refused(Refusal.CREDENTIALS)
+    assert await world.failures() == 1
+
+
+async def test_those_who_enter_are_counted_from_the_first_moment(world: World) -> None:
+    """So that of many who come in one round of the loop, each sees all who came before."""
+    world.hasher.pause = asyncio.Event()
+    seen: list[int] = []
+
+    async def come(number: int) -> object:
+        seen.append(world.guard.entering)
+        return await world.check(f"wrong {number}", ByLocalpart(f"nobody-{number}"))
+
+    coming = [asyncio.create_task(come(number)) for number in range(5)]
+    await world.hashes(5)
+
+    assert seen == [0, 1, 2, 3, 4]
+    assert world.guard.entering == 0
+    world.hasher.pause.set()
+    await asyncio.gather(*coming)
