@@ -42,6 +42,9 @@ sizing: setup ## How large the parts have to be (ARGS: accounts, --assume ...)
 bench: setup ## Measure; figures go to .run/bench (ARGS: for scripts in bench/)
 	@$(VENV_PYTHON) -m tools.bench $(ARGS)
 
+rounds: setup ## Kill parts of a large installation 1000 times, and see that no password is lost
+	@LALEPASS_ROUNDS=$${LALEPASS_ROUNDS:-1000} $(VENV_PYTHON) -m pytest -s tests/faults/test_rounds.py $(ARGS)
+
 mutants: setup ## Change the rules and see which tests notice (ARGS="show NAME")
 	@$(VENV_PYTHON) -m tools.mutants $(ARGS)
 

@@ -77,6 +77,11 @@ class Services:
         """Of a homeserver, which may ask everything."""
         self._service = service
 
+    @property
+    def config(self) -> Path:
+        """Where the configuration of all replicas is."""
+        return self._service.config
+
     def run(self, *arguments: str, password: str | None = None) -> str:
         """Run `lalepass ...` as a process of its own. See `Service`."""
         return self._service.run(*arguments, password=password)
