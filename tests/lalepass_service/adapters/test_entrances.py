@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lalepass_service.adapters.entrance import StagedEntrance
+from lalepass_service.adapters.keys import NullVault
 from lalepass_service.adapters.memory import MemorySoftLocks, MemoryUsers
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.entrance import SqlEntrance, SqlLookup
@@ -20,7 +21,7 @@ from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.errors import StoreUnavailable, Throttled
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
-from lalepass_service.core.model import Credentials, PasswordRecord
+from lalepass_service.core.model import Credentials, PasswordRecord, UserId
 from lalepass_service.core.ports import Entrance, SoftLocks, Users
 from lalepass_service.core.softlock import Bid, Lane
 from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
@@ -212,3 +213,55 @@ async def test_a_store_that_does_not_answer_is_no_answer(failing: str) -> None:
 
     locks.failure = None
     assert await locks.lanes(ALICE.id) == ()
+
+
+class Counting(NullVault):
+    """Notes whose records are opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[UserId] = []
+
+    def open(self, stored: str, *, user_id: UserId) -> str:
+        self.opened.append(user_id)
+        return super().open(stored, user_id=user_id)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite, staged", "postgresql, staged"])
+@pytest.mark.parametrize("near", ["0", "id-alice", "id-b", "zzzz"])
+async def test_who_has_no_record_takes_the_time_to_open_one(
+    kind: str, near: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """To unwrap a record is a part of the time that everybody's check takes."""
+    name, _, staged = kind.partition(", ")
+    async with opened(fresh(name, request, tmp_path)) as at:
+        vault = Counting()
+        users = SqlUsers(at.database, vault, at.hot)
+        await _settle(users)
+        locks, lookup = SqlSoftLocks(at.hot), SqlLookup(at.hot, users)
+        entrance = StagedEntrance(lookup, locks) if staged else SqlEntrance(at.hot, users)
+        house = House(entrance, users, locks)
+
+        for identifier in (*EVERY_NAME, ByLocalpart("bob"), ByEmail("bob@example.org"), *NOBODY):
+            vault.opened.clear()
+            read, _ = await house.enter(identifier, near=near)
+            assert vault.opened == [ALICE.id], identifier
+            assert (read is None or read.record is None) == (identifier not in EVERY_NAME)
+            await locks.forget("name:nobody")
+            await locks.forget(ALICE.id)
+
+
+async def test_what_is_opened_for_the_time_alone_may_not_open(tmp_path: Path) -> None:
+    path = tmp_path / "lalepass.db"
+    upgrade(path)
+    async with opened(path) as at:
+        users = SqlUsers(at.database, reads=at.hot)
+        await _settle(users)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE passwords SET phc = '$lpw$v=1,k=gone$AAAA'")
+        house = House(SqlEntrance(at.hot, users), users, SqlSoftLocks(at.hot))
+
+        read, _ = await house.enter(ByLocalpart("bob"))
+
+        assert read is not None
+        assert (read.record, read.fault) == (None, None)

@@ -2,7 +2,9 @@
 
 A name that nobody has must take the time of one that somebody has. So its look-up reads an account,
 too, which a keyed digest of the name chooses: the same tables, the same pages that may or may not
-be in memory, the same record to unwrap. Then that is forgotten.
+be in memory. And every look-up reads a second record, chosen in the same way, which is unwrapped
+where there is no first one: for a name that nobody has, or an account without a password. Then that
+is forgotten. The price is one more row for everybody.
 """
 
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from lalepass_service.adapters.sql.compiled import Compiled
 from lalepass_service.adapters.sql.hot import Hot, Reads
 from lalepass_service.adapters.sql.session import Session
 from lalepass_service.adapters.sql.softlocks import pay
-from lalepass_service.adapters.sql.tables import user_emails, user_phones, users
+from lalepass_service.adapters.sql.tables import passwords, user_emails, user_phones, users
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import Throttled
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
@@ -34,11 +36,33 @@ _NEAR: Final = (
 )
 _FIRST: Final = select(func.min(_someone.c.id)).scalar_subquery()
 
+_spare = passwords.alias("spare")
+_kept = passwords.alias("kept")
+_SPARE: Final = func.coalesce(
+    select(_kept.c.user_id)
+    .where(_kept.c.user_id >= bindparam("near"))
+    .order_by(_kept.c.user_id)
+    .limit(1)
+    .scalar_subquery(),
+    select(func.min(_kept.c.user_id)).scalar_subquery(),
+)
+
 
 def _or_another(owner: ScalarSelect[Any]) -> Select[Any]:
-    """Read the owner's account, or another one; the column `owner` says which it is."""
+    """Read the owner's account, or another one; the column `owner` says which it is.
+
+    Beside it a record, of whomever, in the columns `spare_phc` and `spare_owner`.
+    """
     chosen = func.coalesce(owner, _NEAR, _FIRST)
-    return ACCOUNTS.add_columns(owner.label("owner")).where(users.c.id == chosen)
+    return (
+        ACCOUNTS.outerjoin(_spare, _spare.c.user_id == _SPARE)
+        .add_columns(
+            owner.label("owner"),
+            _spare.c.phc.label("spare_phc"),
+            _spare.c.user_id.label("spare_owner"),
+        )
+        .where(users.c.id == chosen)
+    )
 
 
 def _by(owner: Any, value: Any) -> Compiled:  # noqa: ANN401 - columns
@@ -104,8 +128,12 @@ def _read(
     """Read the account, or another one in its place, which is opened as well and forgotten."""
     statement, value = _matching(identifier)
     row = statement.one_or_none(session, value=value, near=near)
-    read = None if row is None else users.credentials_in(row)
-    return read if row is not None and row.owner is not None else None
+    if row is None:
+        return None
+    read = users.credentials_in(row)
+    if row.phc is None and row.spare_phc is not None:
+        users.open_for_nothing(row.spare_phc, owner=row.spare_owner)
+    return read if row.owner is not None else None
 
 
 def _matching(identifier: Identifier) -> tuple[Compiled, str]:
