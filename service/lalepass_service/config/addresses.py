@@ -2,11 +2,32 @@
 
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 _WRONG: Final = "its description says what it should be"
-_ELSEWHERE: Final = frozenset({"password", "passfile", "service", "options"})
-"""Not to be said in an address: it would be printed with its secret, or is ours to choose."""
+_PARAMETERS: Final = frozenset(
+    {
+        "channel_binding",
+        "gssencmode",
+        "host",
+        "krbsrvname",
+        "load_balance_hosts",
+        "require_auth",
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "sslcert",
+        "sslcrl",
+        "sslcrldir",
+        "sslkey",
+        "sslmode",
+        "sslnegotiation",
+        "sslrootcert",
+        "sslsni",
+        "target_session_attrs",
+    }
+)
+"""What may be said behind the address (PostgreSQL, "Parameter Key Words" of libpq). The others have
+a secret in them, which would be printed, or lead elsewhere, or are ours to choose."""
 
 
 def server_url(url: str) -> str:
@@ -31,19 +52,25 @@ def server_url(url: str) -> str:
     except ValueError:
         # It repeats what it does not understand.
         raise ValueError(_WRONG) from None
-    user, _, _ = parts.netloc.rpartition("@")
-    if not user or ":" in user or _ELSEWHERE & given.keys():
+    user, _, places = parts.netloc.rpartition("@")
+    if not user or ":" in user or given.keys() - _PARAMETERS or any(map(_twice, given.values())):
         raise ValueError(_WRONG)
-    if "sslmode" not in given and not all(map(is_loopback, _hosts(parts, given.get("host", [])))):
+    # libpq takes the one behind and forgets the one in front.
+    if places and "host" in given:
+        raise ValueError(_WRONG)
+    named = places or given.get("host", [""])[0]
+    if "sslmode" not in given and not all(map(is_loopback, _hosts(named))):
         raise ValueError(_WRONG)
     return url
 
 
-def _hosts(parts: SplitResult, more: list[str]) -> list[str]:
-    _, _, places = parts.netloc.rpartition("@")
-    named = [unquote(place) for place in places.split(",") if place] or more[0:1] or [""]
+def _twice(values: list[str]) -> bool:
+    return len(values) > 1
+
+
+def _hosts(named: str) -> list[str]:
     hosts = []
-    for name in ",".join(named).split(","):
+    for name in map(unquote, named.split(",")):
         inside, bracket, _ = name.removeprefix("[").partition("]")
         hosts.append(inside if bracket else name.rpartition(":")[0] or name)
     return hosts

@@ -32,6 +32,9 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK_SECONDS: Final = 60.0
 """How long one upgrade waits for another. It holds the lock until its last step."""
 
+_NO_TIMEOUT: Final = "SET LOCAL statement_timeout = 0"
+"""A table may be large, and the role may have the limit of what checks ask."""
+
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
 """A table that somebody reads for so long is not waited for, since all others would queue behind:
 then nothing is changed, and it can be tried again."""
@@ -94,6 +97,7 @@ def upgrade(store: Store) -> None:
             _upgrade_file(store)
         else:
             with _connection(store) as connection:
+                connection.exec_driver_sql(_NO_TIMEOUT)
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({postgres.MIGRATION})")
                 connection.exec_driver_sql(_LOCK_TIMEOUT)
                 _upgrade(connection, store)

@@ -37,9 +37,15 @@ trail by them misses none. The price is a few hundred such changes a second."""
 MIGRATION: Final = 0x4C616C65_00000002
 """The advisory lock of whoever changes the tables."""
 
-LOCK: Final = f"SELECT pg_advisory_xact_lock({WRITER})"
-LOCK_SHARED: Final = f"SELECT pg_advisory_xact_lock_shared({WRITER})"
-BEGIN_WRITING: Final = f"BEGIN; {LOCK}"
+_WRITTEN: Final = "pg_logical_emit_message(true, 'lalepass', '')"
+"""A line in the log of the server, so that also a transaction that changes nothing is acknowledged
+like one that does: what it has read may be a change that waits for its standby still."""
+
+LOCK: Final = f"SELECT pg_advisory_xact_lock({WRITER}), {_WRITTEN}"
+LOCK_SHARED: Final = f"SELECT pg_advisory_xact_lock_shared({WRITER}), {_WRITTEN}"
+ISOLATION: Final = "READ COMMITTED"
+"""Whatever the role has by default: with any other, what is read is of before the lock."""
+BEGIN_WRITING: Final = f"BEGIN ISOLATION LEVEL {ISOLATION}; {LOCK}"
 
 _PRIMARY: Final = {"target_session_attrs": "read-write"}
 _STANDBY: Final = {
@@ -63,7 +69,7 @@ class Learned:
 class PostgresServer:
     """Where the database is."""
 
-    url: str
+    url: str = field(repr=False)
     """As libpq takes it, without the password: several hosts, `target_session_attrs`, `sslmode`."""
     password: Password | None = field(default=None, repr=False)
     timeout: float = 3.0
@@ -134,6 +140,20 @@ def connect(server: PostgresServer, **more: Any) -> "psycopg.Connection[Any]":  
     return psycopg.connect(**(server.parameters() | more))
 
 
+class _Left(psycopg.AsyncConnection[Any]):
+    """A connection that is left, and not cancelled, when nobody waits for it any more.
+
+    A cancelled COMMIT that waits for its standby is committed at once, without it, for all to see
+    (PostgreSQL, "canceling wait for synchronous replication"): after a failover it would be gone.
+    Left alone it stays unseen until the standby has it. Other statements end by their own limit.
+    """
+
+    async def _try_cancel(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - psycopg's signature
+        """Close the connection. What psycopg calls; `test_acknowledged.py` says that it does."""
+        del timeout
+        self.pgconn.finish()
+
+
 async def connect_async(server: PostgresServer) -> "psycopg.AsyncConnection[Any]":
     """Open a connection for the event loop.
 
@@ -143,10 +163,10 @@ async def connect_async(server: PostgresServer) -> "psycopg.AsyncConnection[Any]
     # SQLAlchemy begins its transactions as the driver does.
     more = {"autocommit": False}
     try:
-        return await psycopg.AsyncConnection.connect(**(server.parameters() | more))
+        return await _Left.connect(**(server.parameters() | more))
     except psycopg.OperationalError as error:
         _learn(server, error)
-    return await psycopg.AsyncConnection.connect(**(server.parameters() | more))
+    return await _Left.connect(**(server.parameters() | more))
 
 
 def _learn(server: PostgresServer, error: psycopg.OperationalError) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.postgres import (
+    ISOLATION,
     LOCK,
     LOCK_SHARED,
     PostgresServer,
@@ -35,6 +36,7 @@ def open_server(server: PostgresServer) -> Database:
         pool_pre_ping=True,
         pool_recycle=_RECYCLE_SECONDS,
         hide_parameters=True,
+        isolation_level=ISOLATION,
     )
     event.listen(engine.sync_engine, "handle_error", _leave_who_moved)
     return Database(engine, seconds=3 * server.timeout, begin=_take_turns)
