@@ -395,7 +395,7 @@ async def test_a_connection_that_is_cut_is_made_anew(
 
         # The answer to COMMIT is lost: what was written is there, and is written for the second
         # time, which it has to bear. This one does not.
-        link.cut_answers(marker=b"COMMIT")
+        link.cut_answers(marker=b"COMMIT\0")
         with pytest.raises((StoreUnavailable, psycopg.IntegrityError)):
             await hot.write(retire("maybe"))
         link.heal()
