@@ -3,13 +3,15 @@
 # ruff: noqa: PLC0415 - see the package
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.turns import SqlTurns
+
+_log: Final = logging.getLogger(__name__)
 
 _EVERY: Final = timedelta(days=1)
 _LOOK_SECONDS: Final = 3600.0
@@ -26,8 +28,11 @@ async def keep_house(turns: "SqlTurns", chores: Mapping[str, Chore]) -> None:
     clock = SystemClock()
     while True:
         for name, chore in chores.items():
-            # Tomorrow will do where today the database is busy.
-            with suppress(NoAnswer):
+            try:
                 if await turns.take(name, now=clock.now(), every=_EVERY):
                     await chore(clock.now())
+            except NoAnswer as error:
+                # Tomorrow will do where today the database is busy. If it never does, what is to be
+                # forgotten stays, and the database grows.
+                _log.warning("what is old is not forgotten today (%s): %s", name, error)
         await asyncio.sleep(_LOOK_SECONDS)

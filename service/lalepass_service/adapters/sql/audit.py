@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from lalepass_service.adapters.sql.acts import Copy, no_copy
 from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.retention import delete_old
 from lalepass_service.adapters.sql.session import Session, instant, text_of
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.errors import StoreUnavailable
@@ -141,12 +142,13 @@ class SqlTrail:
         )
 
     async def forget(self, *, before: datetime) -> int:
-        """Delete entries from before this time. Returns how many."""
+        """Delete entries from before this time. Returns how many.
 
-        def work(session: Session) -> int:
-            return session.run("DELETE FROM audit WHERE at < ?", (text_of(before),)).rowcount
-
-        return await self._hot.write(work)
+        Raises:
+            StoreUnavailable: the database did not answer. Some may be deleted already.
+        """
+        old = (text_of(before),)
+        return await delete_old(self._hot, "audit", key="id", condition="at < ?", values=old)
 
 
 _CONDITIONS: Final[Mapping[str, str]] = {

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.retention import delete_old
 from lalepass_service.adapters.sql.session import Session, instant, text_of
 from lalepass_service.core.changes import SignOutOrder
 from lalepass_service.core.model import UserId
@@ -30,7 +31,6 @@ _TIDY: Final = """
     DELETE FROM acknowledged
     WHERE caller = ? AND order_id IN (SELECT id FROM sign_outs WHERE seq > ? AND seq <= ?)
 """
-_SWEEP: Final = "DELETE FROM sign_outs WHERE ordered_at < ?"
 
 
 class SqlSignOutOrders:
@@ -67,11 +67,10 @@ class SqlSignOutOrders:
 
     async def sweep(self, *, before: datetime) -> int:
         """Forget orders from before this time, done or not. Returns how many."""
-
-        def work(session: Session) -> int:
-            return session.run(_SWEEP, (text_of(before),)).rowcount
-
-        return await self._hot.write(work)
+        old = (text_of(before),)
+        return await delete_old(
+            self._hot, "sign_outs", key="seq", condition="ordered_at < ?", values=old
+        )
 
 
 def _move_mark(session: Session, caller: str) -> None:

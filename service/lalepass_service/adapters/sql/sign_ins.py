@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.retention import delete_old
 from lalepass_service.adapters.sql.session import Session, instant, text_of
 from lalepass_service.core.model import UserId
 from lalepass_service.core.sign_ins import KEEP_PER_ACCOUNT, Report, SignIn
@@ -46,7 +47,6 @@ _RECENT: Final = """
     FROM sign_ins WHERE user_id = ?
     ORDER BY coalesce(signed_in_at, signed_out_at) DESC, number DESC LIMIT ?
 """
-_SWEEP: Final = "DELETE FROM sign_ins WHERE reported_at < ?"
 
 
 class SqlSignIns:
@@ -82,11 +82,10 @@ class SqlSignIns:
 
     async def sweep(self, *, before: datetime) -> int:
         """Forget sessions that nothing was reported of since. Returns how many."""
-
-        def work(session: Session) -> int:
-            return session.run(_SWEEP, (text_of(before),)).rowcount
-
-        return await self._hot.write(work)
+        old = (text_of(before),)
+        return await delete_old(
+            self._hot, "sign_ins", key="number", condition="reported_at < ?", values=old
+        )
 
 
 def _begin(session: Session, report: Report, user_id: str, caller: str, now: str) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from lalepass_service.adapters.sql.acts import Copy, no_copy
 from lalepass_service.adapters.sql.audit import INSERT, row_of
 from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.retention import delete_old
 from lalepass_service.adapters.sql.session import Either, Session, instant, text_of
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import StoreUnavailable, Throttled
@@ -80,11 +81,9 @@ _KNOW_BY_THIS_PASSWORD: Final = Either(
 _FORGET: Final = "DELETE FROM lanes WHERE account = ? AND lane = ?"
 _FORGET_ALL: Final = "DELETE FROM lanes WHERE account = ?"
 _FORGET_SOURCES: Final = "DELETE FROM known_sources WHERE user_id = ?"
-_SWEEP_LANES: Final = """
-    DELETE FROM lanes WHERE changed_at < ?
-    AND (lane != ? OR NOT EXISTS (SELECT 1 FROM users WHERE id = lanes.account))
+_OF_NO_USE: Final = """
+    changed_at < ? AND (lane != ? OR NOT EXISTS (SELECT 1 FROM users WHERE id = lanes.account))
 """
-_SWEEP_SOURCES: Final = "DELETE FROM known_sources WHERE seen_at < ?"
 
 
 class SqlSoftLocks:
@@ -196,12 +195,21 @@ class SqlSoftLocks:
 
     async def sweep(self, *, before: datetime) -> int:
         """Forget sources and their lanes, and names that nobody has, unless used since."""
-
-        def work(session: Session) -> int:
-            lanes = session.run(_SWEEP_LANES, (text_of(before), _EVERYBODY)).rowcount
-            return lanes + session.run(_SWEEP_SOURCES, (text_of(before),)).rowcount
-
-        return await self._hot.write(work)
+        old = text_of(before)
+        lanes = await delete_old(
+            self._hot,
+            "lanes",
+            key="account, lane",
+            condition=_OF_NO_USE,
+            values=(old, _EVERYBODY),
+        )
+        return lanes + await delete_old(
+            self._hot,
+            "known_sources",
+            key="user_id, source",
+            condition="seen_at < ?",
+            values=(old,),
+        )
 
 
 def pay(session: Session, bid: Bid, now: datetime) -> Ticket | Wait:

@@ -17,6 +17,8 @@ from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import UserId
 from tests.lalepass_service.accounts import NOW
 
+COUNT = "SELECT count(*) FROM audit"
+
 pytestmark = pytest.mark.anyio
 
 ENTRY = Entry(
@@ -89,6 +91,24 @@ async def test_old_entries_are_forgotten(hot: HotPath) -> None:
 
     assert await trail.forget(before=NOW + timedelta(days=1)) == 1
     assert len(await trail.entries()) == 1
+
+
+async def test_what_is_old_is_forgotten_a_little_at_a_time(hot: HotPath, path: Path) -> None:
+    """Every check needs the same thread: it comes in between."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO audit (at, event, outcome, actor) VALUES (?, 'check', 'accepted', 'hs')",
+            [(f"2025-01-01T00:00:00.{number:06}+00:00",) for number in range(2500)],
+        )
+    forgetting = asyncio.create_task(SqlTrail(hot).forget(before=NOW))
+    left = [2500]
+    async with asyncio.timeout(20):
+        while left[-1]:
+            left.append(await hot.read(lambda session: session.run(COUNT).fetchone()[0]))
+
+    assert set(left) <= {0, 500, 1500, 2500}
+    assert len(set(left)) > 2
+    assert await forgetting == 2500
 
 
 async def test_nothing_is_lost_while_the_database_is_away(hot: HotPath, path: Path) -> None:
