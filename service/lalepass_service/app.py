@@ -4,10 +4,11 @@ import asyncio
 import ipaddress
 import math
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -236,6 +237,7 @@ class _Idle:
     """Stands for the hasher."""
 
     binding = ""
+    lost: Mapping[str, int] = MappingProxyType({})
 
     def load(self) -> Any:  # noqa: ANN401 - nothing asks for it
         return None

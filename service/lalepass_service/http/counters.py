@@ -1,17 +1,16 @@
 """How the counters fare that replicas share, for Prometheus."""
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
-from math import isinf
 from typing import Protocol
 
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
+
+from lalepass_service.http.histograms import histogram
 
 
 class Counters(Protocol):
@@ -76,13 +75,10 @@ class CountersCollector(Collector):
             ("put_back", "Lanes that were put back into Valkey", counters.put_back),
         ):
             yield CounterMetricFamily(f"lalepass_valkey_{name}", what, value=value)
-        bounds, total = counters.trips
-        counts = accumulate(count for _, count in bounds)
-        names = ("+Inf" if isinf(bound) else str(bound) for bound, _ in bounds)
-        buckets = list(zip(names, counts, strict=True))
-        yield HistogramMetricFamily(
+        trips, total = counters.trips
+        yield histogram(
             "lalepass_valkey_trip_seconds",
             "How long trips to Valkey took, whatever came of them",
-            buckets=buckets,
-            sum_value=total,
+            trips,
+            total=total,
         )

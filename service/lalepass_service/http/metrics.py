@@ -1,7 +1,7 @@
 """Figures for Prometheus. Labels come from short fixed lists; none names an account or a caller."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
 
@@ -16,13 +16,14 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from lalepass_service.core.check import Accepted, Outcome
 from lalepass_service.core.errors import NoAnswer
 from lalepass_service.http.counters import Counters, CountersCollector
+from lalepass_service.http.histograms import histogram
 from lalepass_service.http.problems import code_of
 from lalepass_service.http.replicas import Replicas, ReplicasCollector
 from lalepass_service.http.trail import Trail, TrailCollector
@@ -64,6 +65,11 @@ class Load(Protocol):
         """What one hash takes, averaged over the last."""
         ...
 
+    @property
+    def waits(self) -> tuple[tuple[tuple[float, int], ...], float]:
+        """How many waited for a slot up to so many seconds, and how long all together."""
+        ...
+
 
 class Hasher(Protocol):
     """The slow hash, as far as HTTP has to do with it."""
@@ -71,6 +77,11 @@ class Hasher(Protocol):
     @property
     def binding(self) -> str:
         """The name of what hashes."""
+        ...
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many processes for foreign records did not live to answer, and why."""
         ...
 
     def load(self) -> Load:
@@ -92,7 +103,7 @@ class Metrics:
     def __init__(self, *, hasher: Hasher, trail: Callable[[], Trail]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.registry.register(_HasherCollector(hasher.load))
+        self.registry.register(_HasherCollector(hasher))
         self.registry.register(TrailCollector(trail))
         Info(
             "lalepass_hasher",
@@ -179,11 +190,11 @@ class Check:
 
 
 class _HasherCollector(Collector):
-    def __init__(self, load: Callable[[], Load]) -> None:
-        self._load = load
+    def __init__(self, hasher: Hasher) -> None:
+        self._hasher = hasher
 
-    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        load = self._load()
+    def collect(self) -> Iterator[Metric]:
+        load = self._hasher.load()
         for name, what, value in (
             ("slots", "Hashes that can run at a time", load.slots),
             ("busy", "Hashes that run", load.busy),
@@ -196,6 +207,19 @@ class _HasherCollector(Collector):
             ("completed", "Hashes that were done", load.completed),
         ):
             yield CounterMetricFamily(f"lalepass_hasher_{name}", what, value=value)
+        waits, total = load.waits
+        yield histogram(
+            "lalepass_hasher_wait_seconds", "How long hashes waited for a slot", waits, total=total
+        )
+        lost = CounterMetricFamily(
+            "lalepass_legacy_processes_lost",
+            "Processes for foreign records that did not live to answer: killed after their time,"
+            " or ended by others",
+            labels=["why"],
+        )
+        for why, count in self._hasher.lost.items():
+            lost.add_metric([why], count)
+        yield lost
 
 
 def router(metrics: Metrics) -> APIRouter:

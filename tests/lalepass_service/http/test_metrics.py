@@ -63,6 +63,12 @@ async def test_the_load_of_the_hasher_is_shown_as_it_is_now(
     assert figures["lalepass_hasher_shed_total"] == 4
     assert figures["lalepass_hasher_completed_total"] == 5
     assert figures["lalepass_hasher_seconds"] == 0.5
+    assert figures['lalepass_hasher_wait_seconds_bucket{le="0.1"}'] == 6
+    assert figures['lalepass_hasher_wait_seconds_bucket{le="+Inf"}'] == 13
+    assert figures["lalepass_hasher_wait_seconds_count"] == 13
+    assert figures["lalepass_hasher_wait_seconds_sum"] == 8.5
+    assert figures['lalepass_legacy_processes_lost_total{why="time"}'] == 9
+    assert figures['lalepass_legacy_processes_lost_total{why="ended"}'] == 10
     assert figures['lalepass_hasher_info{binding="avx512"}'] == 1
 
 

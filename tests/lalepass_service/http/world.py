@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import httpx
@@ -46,7 +47,15 @@ PASSWORD = "correct horse"
 WRONG = "battery staple"
 VERSION = "1.2.3"
 
-LOAD = HasherLoad(slots=2, busy=1, waiting=3, shed=4, completed=5, seconds=0.5)
+LOAD = HasherLoad(
+    slots=2,
+    busy=1,
+    waiting=3,
+    shed=4,
+    completed=5,
+    seconds=0.5,
+    waits=(((0.1, 6), (inf, 7)), 8.5),
+)
 
 TRAIL = TrailState(waiting=6, lost=7, copy_failures=8, copy_lost=9)
 
@@ -171,6 +180,7 @@ class Room:
     """The hasher, as HTTP sees it."""
 
     binding = "avx512"
+    lost: Mapping[str, int] = {"time": 9, "ended": 10}
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,9 +1,11 @@
 """Who may hash now, who waits, and who is sent away: the counting of it. Threads are in `slots`."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +26,9 @@ _LONG: Final = 1 / 3
 """Of the deadline: what may take longer never gets the last slot. Others would wait behind it for
 as long, so that two guesses at such records could keep everybody out."""
 
+_WAITS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds: the upper bounds of what is counted of waits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HasherLoad:
@@ -38,12 +43,15 @@ class HasherLoad:
     """Work that ran to its end since the start, whether or not its caller was still there."""
     seconds: float
     """What a hash of ours takes, averaged over the last twenty or so."""
+    waits: tuple[tuple[tuple[float, int], ...], float]
+    """How many had waited for up to so many seconds when a thread took them, each in one place
+    only, and how long all together. Who was refused was taken by none."""
 
 
 class Job:
     """A piece of work, its caller, and whose it is to end: the thread's or the loop's."""
 
-    __slots__ = ("_claim", "done", "entered", "kind", "long", "since", "work")
+    __slots__ = ("_claim", "came", "done", "entered", "kind", "long", "since", "taken", "work")
 
     def __init__(
         self, work: Callable[[], Any], done: "asyncio.Future[Any]", kind: Kind, *, long: bool
@@ -54,8 +62,8 @@ class Job:
         self.long = long
         self.entered = False
         """Whether it was handed over to the threads."""
-        self.since = perf_counter()
-        """When it was."""
+        self.came = self.since = self.taken = perf_counter()
+        """When it came, was handed over, and was taken by a thread."""
         self._claim = [True]
 
     def claim(self) -> bool:
@@ -86,6 +94,8 @@ class Admission:
         self._held: deque[Job] = deque()
         self._shed = 0
         self._completed = 0
+        self._waits = [0] * (len(_WAITS) + 1)
+        self._waited = 0.0
 
     @property
     def full(self) -> bool:
@@ -102,6 +112,7 @@ class Admission:
             shed=self._shed,
             completed=self._completed,
             seconds=self._durations.own.seconds,
+            waits=(tuple(zip((*_WAITS, inf), self._waits, strict=True)), self._waited),
         )
 
     def admit(self, *, coming: int = 0) -> None:
@@ -165,6 +176,9 @@ class Admission:
         if seconds is not None:
             self._completed += 1
             job.kind.took(seconds)
+            waited = job.taken - job.came
+            self._waits[bisect_left(_WAITS, waited)] += 1
+            self._waited += waited
         if not job.entered:
             # At the end it may be gone from there already: see `release`.
             with suppress(ValueError):

@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -36,6 +37,13 @@ class LegacyProcesses:
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
         self._closed = False
+        self._timed_out = 0
+        self._died = 0
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many processes did not live to answer, since the start, and why."""
+        return {"time": self._timed_out, "ended": self._died}
 
     def verify(self, text: str, octets: bytes) -> bool:
         """Say whether the record was made of these octets. Blocks until a process has answered.
@@ -47,16 +55,18 @@ class LegacyProcesses:
         """
         chosen = self._take()
         answer = b""
+        late = False
         try:
             chosen.wait_until_ready()
             answer = chosen.ask(text, octets, seconds=self._seconds)
         except TimeoutError:
+            late = True
             raise UnreadableRecord("it takes longer than a check may take") from None
         except OSError as exc:
             raise _no_process() from exc
         finally:
             # Whatever has not answered is not asked again: its answer would be taken for another.
-            self._put_back(chosen, usable=bool(answer))
+            self._put_back(chosen, usable=bool(answer), late=late)
         return _meaning(answer)
 
     def pids(self) -> frozenset[int]:
@@ -89,9 +99,12 @@ class LegacyProcesses:
             self._busy.add(chosen)
             return chosen
 
-    def _put_back(self, chosen: "_Worker", *, usable: bool) -> None:
+    def _put_back(self, chosen: "_Worker", *, usable: bool, late: bool) -> None:
         with self._lock:
             self._busy.discard(chosen)
+            if not usable and not self._closed:
+                self._timed_out += late
+                self._died += not late
             keep = usable and not self._closed
             if keep:
                 self._idle.append(chosen)

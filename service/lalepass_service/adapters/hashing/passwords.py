@@ -96,6 +96,11 @@ class PasswordHasher:
         """Return how busy the hasher is."""
         return self._own.load()
 
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many processes for foreign records did not live to answer, and why."""
+        return self._legacy.lost
+
     def admit(self, *, coming: int) -> None:
         """Say whether one more could come in, while so many are coming who may.
 

@@ -152,6 +152,7 @@ class Slots:
         while (job := self._next(bell)) is not None:
             if not job.claim():
                 continue
+            job.taken = perf_counter()
             result: object = None
             error: BaseException | None = None
             seconds: float | None = None

@@ -90,6 +90,7 @@ async def test_one_killed_at_work_is_no_answer_and_the_next_one_works(
         await slow
     assert processes.verify(QUICK, RIGHT)
     assert pid not in processes.pids()
+    assert processes.lost == {"time": 0, "ended": 1}
 
 
 async def test_one_killed_while_idle_is_never_noticed(processes: LegacyProcesses) -> None:
@@ -110,6 +111,7 @@ def test_what_takes_too_long_is_killed_and_the_next_one_works() -> None:
 
     assert "longer" in str(caught.value)
     assert not impatient.pids()
+    assert impatient.lost == {"time": 1, "ended": 0}
     assert patient.verify(QUICK, RIGHT)
     impatient.close()
     patient.close()
@@ -128,6 +130,8 @@ async def test_a_kill_leaves_no_process_behind() -> None:
     await until(lambda: _gone(pid))
     with pytest.raises(Overloaded):
         processes.verify(QUICK, RIGHT)
+    # At the end that is nobody's fault.
+    assert processes.lost == {"time": 0, "ended": 0}
 
 
 async def test_nobody_can_read_the_password_or_the_settings_off_a_process(

@@ -499,6 +499,35 @@ async def test_closing_refuses_what_is_held_back(gate: Gate) -> None:
     assert (slots.load().busy, slots.load().waiting) == (0, 0)
 
 
+async def test_it_is_counted_how_long_each_has_waited_for_a_slot(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=3)
+    tasks = await crowd(slots, gate, 3)
+    await asyncio.sleep(0.06)
+    gate.open()
+    await asyncio.gather(*tasks)
+    await until(lambda: slots.load().completed == 3)
+
+    counts, total = slots.load().waits
+    assert sum(count for _, count in counts) == 3
+    # Two waited behind the first one.
+    assert sum(count for bound, count in counts if bound > 0.05) >= 2
+    assert total >= 0.1
+    slots.close()
+
+
+async def test_who_is_refused_has_waited_for_no_slot(gate: Gate) -> None:
+    slots = make(count=1, max_waiting=3, deadline=0.01)
+    (running,) = await crowd(slots, gate, 1)
+    with pytest.raises(Overloaded):
+        await slots.run(gate.work)
+    gate.open()
+    await running
+    await until(lambda: slots.load().completed == 1)
+
+    assert sum(count for _, count in slots.load().waits[0]) == 1
+    slots.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux")
 async def test_hashing_threads_let_the_loop_go_first() -> None:
     slots = make(count=1)
