@@ -55,19 +55,19 @@ async def require_keys(config: "Config", database: "Database") -> None:
         ConfigFault: records are wrapped, and no folder for keys is set.
         OutsideFault: a key that a record needs is missing, or the keys are not as they have to be.
     """
-    from lalepass_service.adapters.sql.rewrap import key_usage
+    from lalepass_service.adapters.sql.rewrap import needed_keys, records_of
 
-    usage = await key_usage(database)
-    needed = {key_id: count for key_id, count in usage.items() if key_id is not None}
+    needed = set(await needed_keys(database))
     if config.keys.directory is None:
         if needed:
             raise ConfigFault(
                 f"stored passwords need the key {min(needed)}, and keys.directory is not set"
             )
         return
-    missing = sorted(needed.keys() - key_vault(config).ring.ids)
+    missing = sorted(needed - key_vault(config).ring.ids)
     if missing:
+        count = await records_of(database, missing[0])
         raise OutsideFault(
             f"the key {missing[0]} is missing in {config.keys.directory}: put its file back; "
-            f"stored passwords that can't be read without it: {needed[missing[0]]}"
+            f"stored passwords that can't be read without it: {count}"
         )

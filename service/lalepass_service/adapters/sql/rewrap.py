@@ -65,6 +65,36 @@ async def key_usage(database: Database) -> Mapping[str | None, int]:
         return dict(map(tuple, await connection.execute(query)))
 
 
+async def needed_keys(database: Database) -> list[str]:
+    """Return the keys that records need, by one look into the index for each.
+
+    What a service asks when it starts: to count the records of each key reads all of them.
+
+    Raises:
+        StoreUnavailable: the database did not answer, or not in time.
+    """
+    found: list[str] = []
+    next_one = select(func.min(passwords.c.key_id))
+    async with database.read() as connection:
+        key_id = (await connection.execute(next_one)).scalar()
+        while key_id is not None:
+            found.append(key_id)
+            later = next_one.where(passwords.c.key_id > key_id)
+            key_id = (await connection.execute(later)).scalar()
+    return found
+
+
+async def records_of(database: Database, key_id: str) -> int:
+    """Count the records that need a key.
+
+    Raises:
+        StoreUnavailable: the database did not answer, or not in time.
+    """
+    counting = select(func.count()).where(passwords.c.key_id == key_id)
+    async with database.read() as connection:
+        return int((await connection.execute(counting)).scalar_one())
+
+
 async def pending(database: Database, *, active: str) -> int:
     """Count the records that are not wrapped with the active key.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,6 +36,10 @@ from lalepass_service.core.model import (
     UserId,
     UserState,
 )
+
+_SAMPLE: Final = 10_000
+"""Accounts whose schemes stand for those of all. A scheme that one in two thousand has is missed
+once in a hundred and fifty times."""
 
 
 class SqlUsers:
@@ -175,8 +179,12 @@ class SqlUsers:
             return (await connection.execute(fresh)).rowcount > 0
 
     async def schemes(self) -> dict[str, int]:
-        """Return how many records there are of each scheme. Reads the whole table."""
-        counting = select(passwords.c.scheme, func.count()).group_by(passwords.c.scheme)
+        """Return how many records there are of each scheme, among ten thousand.
+
+        The first by their ids, which are random: as good as any others, and there at once.
+        """
+        some = select(passwords.c.scheme).order_by(passwords.c.user_id).limit(_SAMPLE).subquery()
+        counting = select(some.c.scheme, func.count()).group_by(some.c.scheme)
         async with self._database.read() as connection:
             return dict((await connection.execute(counting)).all())
 

@@ -86,7 +86,7 @@ class Users(Protocol):
         ...
 
     async def schemes(self) -> Mapping[str, int]:
-        """Return how many records there are of each scheme."""
+        """Return how many records there are of each scheme, among all or enough of them."""
         ...
 
     async def set_state(self, user_id: UserId, state: UserState, *, act: Entry) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select, update
 
-from lalepass_service.adapters.sql.rewrap import key_usage
+from lalepass_service.adapters.sql.rewrap import key_usage, needed_keys, records_of
 from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.core.errors import NoAnswer, UnreadableRecord
 from lalepass_service.core.identifiers import ByLocalpart
@@ -39,7 +39,12 @@ async def test_a_changed_password_is_wrapped_with_the_key_that_is_active_now(sit
     owner = a_user(PEOPLE[0]).id
     await site.users.set_password(owner, PasswordRecord("$new$"), changed_at=NOW, act=ACT)
 
-    assert (await key_usage(site.database))[new] == 1
+    usage = await key_usage(site.database)
+    assert usage[new] == 1
+    # what a service asks at its start, which reads no records
+    assert await needed_keys(site.database) == sorted(usage)
+    for key_id, count in usage.items():
+        assert await records_of(site.database, str(key_id)) == count
     assert (await site.records())[PEOPLE[0]] == "$new$"
 
 
