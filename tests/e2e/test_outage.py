@@ -1,12 +1,18 @@
 """While Lalepass has no answer, nobody is told that the password was wrong."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from tests.e2e.conftest import FAILED_ATTEMPTS, TIMEOUT, password_of
+from tests.e2e.crowds import (
+    LOGINS,
+    assert_in_time,
+    assert_unnoticed,
+    log_in_at_once,
+    while_idle,
+)
 from tests.e2e.parts import Homeserver, by_email, by_msisdn, by_name, statuses
 from tools.gate import Gate, Mode
 from tools.processes import Process
@@ -65,20 +71,21 @@ def test_a_hung_service_holds_nobody_longer_than_the_timeout(
     homeserver: Homeserver, gate: Gate
 ) -> None:
     """30 people log in while the service hangs: the homeserver serves everybody else."""
-    gate.mode = Mode.HUNG
-    with ThreadPoolExecutor(30) as pool:
-        waiting = [pool.submit(homeserver.log_in, "carol", "whatever") for _ in range(30)]
-        # As long as one of them waits, others are served.
-        served = 0
-        deadline = time.monotonic() + 10 * TIMEOUT
-        while not all(login.done() for login in waiting) and time.monotonic() < deadline:
-            assert homeserver.call("GET", "/_matrix/client/versions").status_code == 200
-            served += 1
-        answers = [login.result(timeout=1) for login in waiting]
+    idle = while_idle(homeserver)
+    with ThreadPoolExecutor(LOGINS) as pool:
 
-    for answer in answers:
+        def log_in() -> httpx.Response:
+            return homeserver.log_in("carol", password_of("carol"))
+
+        well = log_in_at_once(homeserver, log_in, pool)
+        assert statuses(well.answers) == [200] * LOGINS
+        gate.mode = Mode.HUNG
+        crowd = log_in_at_once(homeserver, log_in, pool)
+
+    for answer in crowd.answers:
         assert_honest(answer)
-    assert served > 3  # one that stands still would have served one, at the end
+    assert_in_time(crowd, deadline=TIMEOUT, control=well)
+    assert_unnoticed(crowd.others, idle=idle)
 
 
 def test_a_service_that_stops_and_comes_back_needs_nobodys_help(

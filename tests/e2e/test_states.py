@@ -14,6 +14,15 @@ import pytest
 
 from tests.certificates import Authority, gate_tls
 from tests.e2e.conftest import synapse_config
+from tests.e2e.crowds import (
+    LOGINS,
+    Crowd,
+    assert_in_time,
+    assert_unnoticed,
+    log_in_at_once,
+    timed,
+    while_idle,
+)
 from tests.e2e.parts import Homeserver, statuses
 from tests.e2e.scripted import TOKEN, ScriptedService
 from tests.e2e.test_outage import assert_honest
@@ -25,7 +34,6 @@ pytestmark = pytest.mark.e2e
 
 TIMEOUT = 4.0
 PASSWORD = "states-7"
-LOGINS = 30
 # What one may grow by that answers 30 logins at once, whatever comes back.
 GROWTH_MIB = 96
 
@@ -56,16 +64,8 @@ class Site:
     def log_in(self) -> httpx.Response:
         return self.homeserver.log_in("states", PASSWORD)
 
-    def log_in_at_once(self, pool: ThreadPoolExecutor) -> tuple[list[httpx.Response], list[float]]:
-        """Return the answers to 30 logins, and the seconds that others had to wait meanwhile."""
-        logins = [pool.submit(self.log_in) for _ in range(LOGINS)]
-        others: list[float] = []
-        fence = time.monotonic() + 20 * TIMEOUT
-        while not all(login.done() for login in logins) and time.monotonic() < fence:
-            begun = time.monotonic()
-            assert self.homeserver.call("GET", "/_matrix/client/versions").status_code == 200
-            others.append(time.monotonic() - begun)
-        return [login.result(timeout=1) for login in logins], others
+    def log_in_at_once(self, pool: ThreadPoolExecutor) -> Crowd:
+        return log_in_at_once(self.homeserver, self.log_in, pool)
 
     def resident_mib(self) -> float:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
@@ -139,32 +139,36 @@ def test_nobody_is_refused_and_nobody_else_notices(
     site: Site, people: ThreadPoolExecutor, state: Mode
 ) -> None:
     assert site.log_in().status_code == 200
+    idle = while_idle(site.homeserver)
+    well = site.log_in_at_once(people)
+    assert statuses(well.answers) == [200] * LOGINS
     before = site.resident_mib()
 
     site.gates[0].mode = state
     if state in SILENT:
-        one_is_dead(site, people)
+        one_is_dead(site, people, well=well)
     else:
         one_talks_nonsense(site)
     site.gates[1].mode = state
-    others = none_is_well(site, people)
-    # A homeserver that stands still would have served one of them, at the end.
-    assert len(others) > 3 or state not in WAITING
+    crowd = none_is_well(site, people, well=well)
+    if state in WAITING:
+        assert_unnoticed(crowd.others, idle=idle)
     assert site.resident_mib() - before < GROWTH_MIB
 
-    # The service is back, and so are the logins: with the first that tries.
+    # The service is back, and so are the logins: with the first that tries, within a second.
     for gate in site.gates:
         gate.mode = Mode.OPEN
-    begun = time.monotonic()
-    assert site.log_in().status_code == 200
-    assert time.monotonic() - begun < TIMEOUT  # as a fence: the machine may be ten times slower
+    answer, took = timed(site.log_in)
+    assert answer.status_code == 200
+    assert took < 1.0 + max(well.seconds)
 
 
-def one_is_dead(site: Site, people: ThreadPoolExecutor) -> None:
+def one_is_dead(site: Site, people: ThreadPoolExecutor, *, well: Crowd) -> None:
     """No login fails; and after a few have paid for it, nobody asks it any more."""
-    answers, _ = site.log_in_at_once(people)
+    crowd = site.log_in_at_once(people)
 
-    assert statuses(answers) == [200] * LOGINS
+    assert statuses(crowd.answers) == [200] * LOGINS
+    assert_in_time(crowd, deadline=TIMEOUT, control=well)
     assert site.metric("lalepass_provider_endpoint_up")[f'{{endpoint="{of(site.gates[0])}"}}'] == 0
     failures = sum(site.metric("lalepass_provider_endpoint_failures_total").values())
     assert statuses([site.log_in() for _ in range(6)]) == [200] * 6
@@ -181,15 +185,14 @@ def one_talks_nonsense(site: Site) -> None:
     assert statuses(answers).count(200) >= 3
 
 
-def none_is_well(site: Site, people: ThreadPoolExecutor) -> list[float]:
-    """People are told the truth in time; return how long others waited for something else."""
-    begun = time.monotonic()
-    answers, others = site.log_in_at_once(people)
+def none_is_well(site: Site, people: ThreadPoolExecutor, *, well: Crowd) -> Crowd:
+    """People are told the truth in time."""
+    crowd = site.log_in_at_once(people)
 
-    for answer in answers:
+    for answer in crowd.answers:
         assert_honest(answer)
-    assert time.monotonic() - begun < 5 * TIMEOUT
-    return others
+    assert_in_time(crowd, deadline=TIMEOUT, control=well)
+    return crowd
 
 
 def test_the_metrics_tell_it(site: Site, people: ThreadPoolExecutor) -> None:
