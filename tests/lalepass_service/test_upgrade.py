@@ -1,40 +1,16 @@
 """Two versions of the program, one database."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from alembic.script import ScriptDirectory
 
 from lalepass_service.adapters.sql import migrate
+from tests.lalepass_service.versions import SERVICE, make_next
 
-_SERVICE = Path(migrate.__file__).parents[3]
 _TIMEOUT = 60
-
-_NEXT = """
-revision = "the_next_one"
-down_revision = "{head}"
-
-from alembic import op
-
-
-def upgrade() -> None:
-    op.execute("CREATE TABLE of_the_next_version (id INTEGER)")
-"""
-
-
-@pytest.fixture
-def next_version(tmp_path: Path) -> Path:
-    """A copy of the program that has one migration more."""
-    copy = tmp_path / "next"
-    shutil.copytree(_SERVICE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    migrations = copy / migrate.MIGRATIONS.relative_to(_SERVICE)
-    head = ScriptDirectory(str(migrations)).get_current_head()
-    (migrations / "versions" / "zz_next.py").write_text(_NEXT.format(head=head))
-    return copy
 
 
 def _lalepass(version: Path, *arguments: str) -> tuple[int, str]:
@@ -50,11 +26,12 @@ def _lalepass(version: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
-def test_a_database_is_never_changed_but_on_request(tmp_path: Path, next_version: Path) -> None:
+def test_a_database_is_never_changed_but_on_request(tmp_path: Path) -> None:
+    next_version = make_next(tmp_path)
     there = tmp_path / "lalepass"
     config = ["--config", str(there / "lalepass.toml")]
     database = there / "lalepass.db"
-    assert _lalepass(_SERVICE, "init", "--directory", str(there))[0] == 0
+    assert _lalepass(SERVICE, "init", "--directory", str(there))[0] == 0
 
     for command in (["serve"], ["user", "list"]):
         code, said = _lalepass(next_version, *config, *command)
@@ -71,27 +48,25 @@ def test_a_database_is_never_changed_but_on_request(tmp_path: Path, next_version
     assert _lalepass(next_version, *config, "user", "list")[0] == 0
 
     for command in (["serve"], ["user", "list"], ["db", "migrate"]):
-        code, said = _lalepass(_SERVICE, *config, *command)
+        code, said = _lalepass(SERVICE, *config, *command)
         assert code == 4
         assert said.startswith(f"lalepass: {database} is of a newer lalepass")
 
 
 def test_an_older_program_goes_on_where_the_newer_says_that_it_may(
-    tmp_path: Path, next_version: Path
+    tmp_path: Path,
 ) -> None:
     """So that in a rolling upgrade a replica that is not yet replaced can be started again."""
+    next_version = make_next(tmp_path, older_may_go_on=True)
     there = tmp_path / "lalepass"
     config = ["--config", str(there / "lalepass.toml")]
     database = there / "lalepass.db"
-    head = ScriptDirectory(str(migrate.MIGRATIONS)).get_current_head()
-    next_one = next(next_version.glob("**/zz_next.py"))
-    next_one.write_text(f'{next_one.read_text()}\n\noldest_program = "{head}"\n')
     assert _lalepass(next_version, "init", "--directory", str(there))[0] == 0
     assert _lalepass(next_version, *config, "db", "migrate")[0] == 0
 
-    assert _lalepass(_SERVICE, *config, "db", "status") == (0, f"{database}: compatible")
-    assert _lalepass(_SERVICE, *config, "user", "list")[0] == 0
-    assert _lalepass(_SERVICE, *config, "db", "migrate") == (
+    assert _lalepass(SERVICE, *config, "db", "status") == (0, f"{database}: compatible")
+    assert _lalepass(SERVICE, *config, "user", "list")[0] == 0
+    assert _lalepass(SERVICE, *config, "db", "migrate") == (
         0,
         f"{database} is of a newer lalepass, which this one can work with",
     )

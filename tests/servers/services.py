@@ -42,6 +42,8 @@ class Replica(Server):
         super().__init__(name=name, directory=directory)
         self._config = config
         self._program = program
+        self.path: Path | None = None
+        """Where the program is from its next start on, if not where ours is."""
 
     def command(self) -> list[str]:
         """See `Server`."""
@@ -49,7 +51,8 @@ class Replica(Server):
 
     def environment(self) -> Mapping[str, str]:
         """See `Server`."""
-        return {**super().environment(), "LALEPASS_SERVER__PORT": str(self.port)}
+        other = {"PYTHONPATH": str(self.path)} if self.path else {}
+        return {**super().environment(), **other, "LALEPASS_SERVER__PORT": str(self.port)}
 
     def answers(self) -> bool:
         """See `Server`."""
