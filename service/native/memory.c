@@ -25,11 +25,15 @@ typedef struct {
     char *mapped, *start; /* `start` is where a large page can begin */
     size_t size;          /* of what is mapped */
     size_t usable;        /* from `start` */
+    int lent;
 } pages;
 
 static _Thread_local pages held;
+static _Thread_local int told; /* whether the end of this thread gives back what it holds */
 static pthread_key_t at_thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int keyless = 1;
+/* Nobody would be told that a thread has ended: then nothing is kept. */
 
 static void give_back(void *which) {
     pages *these = which;
@@ -38,16 +42,18 @@ static void give_back(void *which) {
     *these = (pages){0};
 }
 
-static void make_key(void) { pthread_key_create(&at_thread_end, give_back); }
+static void make_key(void) { keyless = pthread_key_create(&at_thread_end, give_back) != 0; }
 
 static size_t rounded(size_t size) { return (size + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1); }
 
 void *__wrap_malloc(size_t size) {
-    if (size < LEAST)
+    /* A hash asks for one large memory at a time. If it ever has two, the second is nobody's. */
+    if (size < LEAST || held.lent)
         return __real_malloc(size);
-    /* A thread has one hash at a time, so what is held is free. */
-    if (held.usable >= size)
+    if (held.usable >= size) {
+        held.lent = 1;
         return held.start;
+    }
     give_back(&held);
     pages fresh = {.size = rounded(size) + LARGE_PAGE, .usable = rounded(size)};
     fresh.mapped = mmap(NULL, fresh.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -55,15 +61,19 @@ void *__wrap_malloc(size_t size) {
         return NULL;
     fresh.start = (char *)rounded((uintptr_t)fresh.mapped);
     madvise(fresh.start, fresh.usable, MADV_HUGEPAGE);
+    fresh.lent = 1;
     held = fresh;
     pthread_once(&once, make_key);
-    pthread_setspecific(at_thread_end, &held);
+    told = !keyless && pthread_setspecific(at_thread_end, &held) == 0;
     return held.start;
 }
 
 void __wrap_free(void *memory) {
-    if (memory != held.start || memory == NULL)
+    if (memory != held.start || memory == NULL) {
         __real_free(memory);
-    else if (held.usable > rounded(lalepass_keep))
+        return;
+    }
+    held.lent = 0;
+    if (!told || held.usable > rounded(lalepass_keep))
         give_back(&held);
 }
