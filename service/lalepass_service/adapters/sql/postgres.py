@@ -186,6 +186,7 @@ class OpenSession:
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self.connection = connection
         self.session = PostgresSession(connection)
+        self._line = _Line(connection)
 
     @classmethod
     def to(cls, server: PostgresServer) -> Self:
@@ -198,19 +199,39 @@ class OpenSession:
 
     def cut(self) -> None:
         """End what it waits for. May be called on another thread."""
-        _cut(self.connection)
+        self._line.cut()
 
     def close(self) -> None:
         """Close it, whatever state it is in."""
+        self._line.close()
         with suppress(psycopg.Error, OSError):
             self.connection.close()
 
 
-def _cut(connection: "psycopg.Connection[Any]") -> None:
-    with suppress(OSError, psycopg.Error):
-        twin = os.dup(connection.pgconn.socket)
-        with socket.socket(fileno=twin) as line:
-            line.shutdown(socket.SHUT_RDWR)
+class _Line:
+    """The socket of a connection, by a number of our own.
+
+    libpq closes its own when it finds the line broken, on its thread and whenever that is: by the
+    time that it is to be cut, the number may be that of another socket.
+    """
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        self._lock = threading.Lock()
+        self._twin: int | None = os.dup(connection.pgconn.socket)
+
+    def cut(self) -> None:
+        """End what is waited for on it. May be called on any thread."""
+        with self._lock, suppress(OSError):
+            if self._twin is not None:
+                with socket.socket(fileno=os.dup(self._twin)) as line:
+                    line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close our number of it. May be done twice."""
+        with self._lock:
+            twin, self._twin = self._twin, None
+        if twin is not None:
+            os.close(twin)
 
 
 @contextmanager
@@ -219,13 +240,15 @@ def cut_after(seconds: float, connection: "psycopg.Connection[Any]") -> Iterator
 
     The server's own limit does not help with one that is gone, nor with a pooler that has none.
     """
-    timer = threading.Timer(seconds, _cut, (connection,))
+    line = _Line(connection)
+    timer = threading.Timer(seconds, line.cut)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+        line.close()
 
 
 def passing(error: Exception) -> bool:
