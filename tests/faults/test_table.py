@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -23,7 +24,6 @@ from tests.faults.columns import (
     Feed,
     PasswordChange,
     Said,
-    Unlock,
     Wrong,
 )
 from tests.faults.site import Site, site, until
@@ -366,9 +366,16 @@ def _compare(during: Sequence[Column], after: Sequence[Column], shown: Shown) ->
                 shown.wrong.append(f"{out} are disabled in the feed")
 
 
-def test_the_table_is_about_every_fault() -> None:
+def test_the_table_is_about_every_fault_and_is_that_of_the_document() -> None:
     assert TABLE.keys() == FAULTS.keys()
-    assert Unlock.name in NAMES
+    lines = Path(__file__).parents[2].joinpath("docs", "faults.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    told = {first: tuple(rest) for first, *rest in cells if first in FAULTS and len(rest) == 6}
+
+    def word(column: type[Column], said: Said) -> str:
+        return "yes" if said is OK else "fails" if column.changes else "503"
+
+    assert told == {name: tuple(map(word, COLUMNS, row)) for name, row in TABLE.items()}
 
 
 def test_checks_were_read_from_the_standby(sites: dict[bool, Site]) -> None:
