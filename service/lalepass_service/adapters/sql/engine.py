@@ -67,6 +67,7 @@ class Database:
         # Writers of this process queue here, first come, first served. SQLite's own lock is not
         # fair, and those that wait for one would hold the connections that readers need.
         self._writer = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
         self._closed = False
 
     @classmethod
@@ -137,14 +138,29 @@ class Database:
         Raises:
             StoreUnavailable: that did not succeed within `timeout` seconds.
         """
-        # the last tenth is for closing a connection that did not answer
+        # It goes on when nobody waits for it any more: to find the right one of several hosts can
+        # take longer than anybody asks for, and would be begun anew each time.
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+            self._looking.add_done_callback(_heed)
         with translated():
-            async with _deadline(0.9 * timeout, grace=0.1 * timeout), self.read() as connection:
-                await connection.execute(select(literal(1)).select_from(users).limit(1))
+            try:
+                async with asyncio.timeout(timeout):
+                    await asyncio.shield(self._looking)
+            except asyncio.CancelledError:
+                if self._closed:
+                    raise StoreUnavailable from None
+                raise
+
+    async def _look(self) -> None:
+        async with self.read() as connection:
+            await connection.execute(select(literal(1)).select_from(users).limit(1))
 
     async def close(self) -> None:
         """Close all connections. Afterwards every use raises StoreUnavailable."""
         self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
         with translated():
             async with asyncio.timeout(self._seconds):
                 await self._engine.dispose()
@@ -157,6 +173,12 @@ class Database:
         with translated():
             async with _deadline(self._seconds, grace=_GRACE_SECONDS):
                 yield
+
+
+def _heed(looking: "asyncio.Task[None]") -> None:
+    """Take note of what it came to, also when nobody waits for it."""
+    if not looking.cancelled():
+        looking.exception()
 
 
 @asynccontextmanager

@@ -1,7 +1,9 @@
 """What everything but the hot path does when its server is in trouble."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -17,6 +19,8 @@ from tests.lalepass_service.accounts import NOW
 from tests.lalepass_service.adapters.databases import server_of
 from tests.servers.pair import Pair
 from tests.servers.postgres import Database as OnServer
+from tests.servers.postgres import Postgres
+from tools.processes import LOOPBACK
 
 pytestmark = pytest.mark.anyio
 
@@ -123,3 +127,19 @@ async def test_a_primary_that_takes_no_writes_any_more_is_left(
     query = "SELECT count(*) FROM retired_names"
     assert postgres_pair.primary.sql(query, database=pair_database.name) == "2"
     await database.close()
+
+
+async def test_it_is_ready_also_when_the_first_of_its_hosts_is_dark(
+    postgres_database: OnServer, postgres_server: Postgres
+) -> None:
+    upgrade(server_of(postgres_database))
+    with closing(socket.create_server((LOOPBACK, 0))) as dark:  # takes connections, says nothing
+        there = f"{LOOPBACK}:{postgres_server.port}"
+        port = dark.getsockname()[1]
+        url = server_of(postgres_database).url.replace(there, f"{LOOPBACK}:{port},{there}")
+        assert url.count(LOOPBACK) == 2
+        database = open_server(replace(server_of(postgres_database), url=url, timeout=2.0))
+
+        # Nobody who asks waits for as long as it takes; it goes on behind them.
+        await soon(lambda: database.ping(0.3))
+        await database.close()
