@@ -1,12 +1,17 @@
 """What every keeper of lanes does, by the same tests: in memory, in SQLite, in Valkey."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from lalepass_service.adapters.memory import MemorySoftLocks
+from lalepass_service.adapters.sql.audit import SqlTrail
+from lalepass_service.adapters.sql.hot import Hot
+from lalepass_service.adapters.sql.migrate import upgrade
+from lalepass_service.adapters.sql.session import Session
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import Throttled
@@ -308,3 +313,34 @@ async def test_who_was_right_with_an_old_password_is_not_known_by_the_new_one(
 
         locks.settle(await ticket(reset), user_id=ALICE.id, now=NOW)
         assert (await ticket(reset)).lane == HOME
+
+
+class CommittedTwice:
+    """A way to a database of which the first answer is lost: what is written is written again."""
+
+    def __init__(self, hot: Hot) -> None:
+        self._hot = hot
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._hot, name)
+
+    async def write(self, work: Callable[[Session], object]) -> object:
+        await self._hot.write(work)
+        return await self._hot.write(work)
+
+
+async def test_an_unlock_that_is_done_again_says_that_it_has_unlocked(tmp_path: Path) -> None:
+    path = tmp_path / "lalepass.db"
+    upgrade(path)
+    async with opened(path) as at:
+        await SqlUsers(at.database).add(ALICE, None, reuse_name=False, act=ACT)
+        copies: list[object] = []
+        locks = SqlSoftLocks(cast("Hot", CommittedTwice(at.hot)), copy=copies.append)
+        await guess_wrong(locks, 3)
+
+        assert await locks.unlock(ALICE.id, act=ACT)
+
+        assert copies == [ACT]
+        entries = [entry for _, entry in await SqlTrail(at.hot).entries()]
+        assert entries == [ACT, ACT]  # one of them is of the account
+        assert not await locks.unlock(ALICE.id, act=ACT)
