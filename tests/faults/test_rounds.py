@@ -16,7 +16,7 @@ from tests.faults.site import site
 from tests.servers.pair import Pair
 from tests.servers.valkey import Valkey
 
-ROUNDS: Final = int(os.environ.get("LALEPASS_ROUNDS", "40"))
+ROUNDS: Final = int(os.environ.get("LALEPASS_ROUNDS", "30"))
 SEED: Final = int(os.environ.get("LALEPASS_ROUNDS_SEED", "0")) or time.time_ns() % 1_000_000
 _SECONDS: Final = 30
 """Of fence for each round; it takes half of one."""
