@@ -1,20 +1,22 @@
 """What a check costs beside its hash: one service, eight clients, against the bare hash loop.
 
-Both are measured in turns within one run, for two cores that others use, too, drift by a factor.
+Once with libsodium, once with what is compiled for this processor, where that can be built: the
+faster the hash, the greater the share of all else. The bare loop calls the same binding. Loop and
+service are measured in turns within one run, for two cores that others use, too, drift by a factor.
 """
 
 import statistics
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import uvloop
-from nacl import bindings
 
 from bench.figures import Figure, asked_to_be_quick, at_least, at_most, report
+from bench.installations import Installation, installations
 from bench.load import (
     OPTIONS,
     PASSWORD,
@@ -26,6 +28,7 @@ from bench.load import (
     record,
     serving,
 )
+from lalepass_service.adapters.hashing.bindings import Binding
 
 CLIENTS: Final = 8
 _TURN: Final = 10
@@ -51,7 +54,7 @@ class Turn:
         return 1000 * self.cpu / self.checks
 
 
-def bare(seconds: float) -> Turn:
+def bare(binding: Binding, seconds: float) -> Turn:
     """Verify on two threads and do nothing else."""
     phc, password = record(), PASSWORD.encode()
     counts = [0] * SLOTS
@@ -59,7 +62,7 @@ def bare(seconds: float) -> Turn:
 
     def loop(thread: int) -> None:
         while time.perf_counter() < end:
-            bindings.crypto_pwhash_str_verify(phc, password)
+            binding.verify(phc, password)
             counts[thread] += 1
 
     began, cpu = time.perf_counter(), time.process_time()
@@ -79,7 +82,9 @@ async def served(running: Running, seconds: float) -> Turn:
     return Turn(len(answers), cost.wall, cost.service_cpu, cost.client_cpu)
 
 
-async def one_after_the_other(running: Running, turns: int) -> tuple[list[float], list[float]]:
+async def one_after_the_other(
+    running: Running, binding: Binding, turns: int
+) -> tuple[list[float], list[float]]:
     """Return the milliseconds of hashes here and of checks there, ten of each in turn."""
     hashes, checks = [], []
     phc, password = record(), PASSWORD.encode()
@@ -87,7 +92,7 @@ async def one_after_the_other(running: Running, turns: int) -> tuple[list[float]
     for number in range(turns):
         for _ in range(_TURN):
             began = time.perf_counter()
-            bindings.crypto_pwhash_str_verify(phc, password)
+            binding.verify(phc, password)
             hashes.append(1000 * (time.perf_counter() - began))
         for each in range(_TURN):
             request = running.request(f"u{(number * _TURN + each) % 1000}")
@@ -96,14 +101,16 @@ async def one_after_the_other(running: Running, turns: int) -> tuple[list[float]
     return hashes, checks
 
 
-async def measure(running: Running, *, rounds: int, seconds: float) -> list[Figure]:
+async def measure(
+    running: Running, binding: Binding, *, rounds: int, seconds: float
+) -> list[Figure]:
     """Take turns, and compare medians."""
     await served(running, 1.0)
     bares, serveds, hashes, checks = [], [], [], []
     for _ in range(rounds):
-        bares.append(bare(seconds))
+        bares.append(bare(binding, seconds))
         serveds.append(await served(running, seconds))
-        some_hashes, some_checks = await one_after_the_other(running, int(5 * seconds))
+        some_hashes, some_checks = await one_after_the_other(running, binding, int(5 * seconds))
         hashes += some_hashes
         checks += some_checks
     median, turns = statistics.median, list(zip(bares, serveds, strict=True))
@@ -122,14 +129,22 @@ async def measure(running: Running, *, rounds: int, seconds: float) -> list[Figu
     ]
 
 
-def main() -> None:
-    """Measure and report."""
-    quick = asked_to_be_quick(__doc__)
+def of(installation: Installation, *, rounds: int) -> list[Figure]:
+    """Measure one of them."""
+    options = {**OPTIONS, **installation.environment}
     with (
         tempfile.TemporaryDirectory() as directory,
-        serving(Path(directory), 1000, OPTIONS) as (running,),
+        serving(Path(directory), 1000, options, python=installation.python) as (running,),
     ):
-        figures = uvloop.run(measure(running, rounds=2 if quick else 9, seconds=2.0))
+        figures = uvloop.run(measure(running, installation.binding, rounds=rounds, seconds=2.0))
+    return [replace(each, name=f"{installation.name}: {each.name}") for each in figures]
+
+
+def main() -> None:
+    """Measure and report."""
+    rounds = 2 if asked_to_be_quick(__doc__) else 9
+    with installations() as each:
+        figures = [figure for one in each for figure in of(one, rounds=rounds)]
     title = f"{CLIENTS} clients, {SLOTS} hashing threads, all rules on, against the bare hash:"
     report("checks", title, figures)
 

@@ -10,8 +10,9 @@ import json
 import os
 import resource
 import sqlite3
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ SLOTS: Final = 2
 """Hashes at a time, in all measurements."""
 
 OPTIONS: Final = {
-    # The bare hash that checks are held against is libsodium's.
+    # The same everywhere; `bench_checks` and `bench_oracle` measure others as well.
     "LALEPASS_HASHING__BINDING": "libsodium",
     "LALEPASS_HASHING__THREADS": str(SLOTS),
     "LALEPASS_THROTTLE__CALLER_PER_SECOND": "1000000",
@@ -128,18 +129,28 @@ def _own_cpu() -> float:
 
 @contextmanager
 def serving(
-    directory: Path, accounts: int, environment: Mapping[str, str], *, processes: int = 1
+    directory: Path,
+    accounts: int,
+    environment: Mapping[str, str],
+    *,
+    processes: int = 1,
+    python: str = sys.executable,
+    prepare: Callable[[Path], None] = lambda _: None,
 ) -> Iterator[list[Running]]:
-    """Start services on one database that has accounts `u0`, `u1` and so on, with the password."""
-    service = _service(directory, environment)
+    """Start services on one database that has accounts `u0`, `u1` and so on, with the password.
+
+    `prepare` is given its folder when all that is there, and nothing is started yet.
+    """
+    service = _service(directory, environment, python)
     service.init()
     token = directory / "token"
     service.run("token", "create", "bench", "--scope", "check", "--output", str(token))
     fill(service.directory, accounts)
+    prepare(service.directory)
     with ExitStack() as stack:
         running = []
         for _ in range(processes):
-            each = _service(directory, environment)
+            each = _service(directory, environment, python)
             process = stack.enter_context(each.process())
             process.wait_until_healthy(timeout=120)
             if process.pid is None:
@@ -148,11 +159,12 @@ def serving(
         yield running
 
 
-def _service(directory: Path, environment: Mapping[str, str]) -> Service:
+def _service(directory: Path, environment: Mapping[str, str], python: str) -> Service:
     return Service(
         directory=directory / "service",
         port=free_port(),
         environment={"LALEPASS_LOG__LEVEL": "warning", **environment},
+        python=python,
     )
 
 

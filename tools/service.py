@@ -28,6 +28,8 @@ class Service:
     port: int
     environment: Mapping[str, str] = field(default_factory=dict)
     """Options as `LALEPASS_SECTION__OPTION`, on top of what the configuration file says."""
+    python: str = sys.executable
+    """What it is served with."""
 
     @property
     def config(self) -> Path:
@@ -66,7 +68,7 @@ class Service:
         """Return the process that serves, not yet started."""
         return Process(
             name="the Lalepass service",
-            command=[*_LALEPASS, "--config", str(self.config), "serve"],
+            command=[self.python, *_MODULE, "--config", str(self.config), "serve"],
             log=self.log,
             health_url=f"{self.address}/health/ready",
             environment={"LALEPASS_SERVER__PORT": str(self.port), **self.environment},
@@ -74,12 +76,12 @@ class Service:
 
 
 # As a module of this interpreter: the program of that name on the PATH may be another release.
-_LALEPASS = (sys.executable, "-m", "lalepass_service")
+_MODULE = ("-m", "lalepass_service")
 
 
 def _run(arguments: list[str], *, given: str | None = None) -> str:
     done = subprocess.run(
-        [*_LALEPASS, *arguments],
+        [sys.executable, *_MODULE, *arguments],
         input=given or "",
         capture_output=True,
         text=True,
