@@ -118,4 +118,5 @@ async def test_a_key_and_its_entry_go_and_come_together(site: Site) -> None:
 
     await retire(site.database, site.directory, old, act=act)
 
-    assert await site.events() == ["user_added"] * len(PEOPLE) + ["key_retired"]
+    after = ["keys_rewrap_begun", "key_retired"]
+    assert await site.events() == ["user_added"] * len(PEOPLE) + after
