@@ -10,7 +10,7 @@ VENV_PYTHON := .venv/bin/python
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: run test synapses test-docker up down check bench sizing mutants lock openapi format setup clean help
+.PHONY: run test synapses test-docker up down check bench rounds sizing mutants lock openapi format setup clean help
 
 run: setup ## Log in to a real Synapse, until Ctrl-C (ARGS=--once)
 	@$(VENV_PYTHON) -m tools.run $(ARGS)
@@ -42,7 +42,7 @@ sizing: setup ## How large the parts have to be (ARGS: accounts, --assume ...)
 bench: setup ## Measure; figures go to .run/bench (ARGS: for scripts in bench/)
 	@$(VENV_PYTHON) -m tools.bench $(ARGS)
 
-rounds: setup ## Kill parts of a large installation 1000 times, and see that no password is lost
+rounds: setup ## Kill parts of an installation 1000 times; no password is lost
 	@LALEPASS_ROUNDS=$${LALEPASS_ROUNDS:-1000} $(VENV_PYTHON) -m pytest -s tests/faults/test_rounds.py $(ARGS)
 
 mutants: setup ## Change the rules and see which tests notice (ARGS="show NAME")
