@@ -75,31 +75,29 @@ class Operator:
 class Rounds:
     """Breaks a site again and again. Each way of doing so is a method, with what is done later."""
 
-    def __init__(self, site: Site, *, seed: int) -> None:
+    def __init__(self, site: Site, *, people: dict[str, str], seed: int) -> None:
         self.site = site
         self.done: Counter[str] = Counter()
         """How often something was broken, by its kind."""
         self.slowest: dict[str, float] = {}
         """Seconds until all that was asked had been answered rightly, by kind."""
         self._random = random.Random(seed)  # noqa: S311 - which part breaks is no secret
-        self._passwords: dict[str, str] = {}
+        self._passwords = dict(people)
         self._starting: list[Replica] = []
 
-    def run(self, operator: Operator, *, people: dict[str, str], rounds: int) -> None:
-        """Do so many of them.
+    def run(self, operator: Operator, *, rounds: int) -> None:
+        """Do so many of them. May be called again.
 
         Raises:
             AssertionError: a password that should work does not, or one that should not does.
         """
-        self._passwords = dict(people)
-        kinds = self._kinds(rounds)
-        for number in range(rounds):
-            person = self._random.choice(list(people))
-            old, new = self._passwords[person], f"number {number} of {person}"
+        for breaks in self._kinds(rounds)[:rounds]:
+            person = self._random.choice(list(self._passwords))
+            old, new = self._passwords[person], f"number {self.done.total()} of {person}"
             operator.set_password(person, new)
             self._passwords[person] = new
             began = time.monotonic()
-            kind, mend = kinds[number]()
+            kind, mend = breaks()
             for replica in self._ready():
                 self._look(replica, person, old=old, new=new, after=kind)
             self.done[kind] += 1

@@ -22,6 +22,18 @@ _SECONDS: Final = 30
 """Of fence for each round; it takes half of one."""
 
 
+_AT_ONCE: Final = 100
+"""Rounds after which it is said how far it has got."""
+
+
+def tell(rounds: Rounds) -> None:
+    """Say what was done, and with which seed: a failure can be looked for again with it."""
+    print(f"\nseed {SEED}, {rounds.done.total()} rounds:", flush=True)  # noqa: T201
+    for kind, count in rounds.done.most_common():
+        line = f"{count:5d} {kind}, slowest {rounds.slowest[kind]:.1f} s"
+        print(line, flush=True)  # noqa: T201
+
+
 @pytest.mark.timeout(300 + ROUNDS * _SECONDS)
 def test_a_password_that_was_acknowledged_is_the_only_one(
     postgres_pair: Pair, keeping_valkey: Valkey, tmp_path: Path
@@ -31,13 +43,11 @@ def test_a_password_that_was_acknowledged_is_the_only_one(
         tmp_path, pair=postgres_pair, valkey=keeping_valkey, people=people, replicas=3
     ) as made:
         made.heal()
-        rounds = Rounds(made, seed=SEED)
-        try:
-            with Operator(made) as operator:
-                rounds.run(operator, people=people, rounds=ROUNDS)
-        finally:
-            # With them a failure can be looked for again, and the figures are what was asked for.
-            print(f"\nseed {SEED}, {rounds.done.total()} rounds:")  # noqa: T201
-            for kind, count in rounds.done.most_common():
-                print(f"{count:5d} {kind}, slowest {rounds.slowest[kind]:.1f} s")  # noqa: T201
+        rounds = Rounds(made, people=people, seed=SEED)
+        with Operator(made) as operator:
+            while (left := ROUNDS - rounds.done.total()) > 0:
+                try:
+                    rounds.run(operator, rounds=min(left, _AT_ONCE))
+                finally:
+                    tell(rounds)
     assert rounds.done.total() == ROUNDS
