@@ -1,4 +1,6 @@
+import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,14 @@ def operator(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Operator:
+) -> Iterator[Operator]:
+    root = logging.getLogger()
+    before = list(root.handlers)
     monkeypatch.delenv("LALEPASS_CONFIG", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     directory = tmp_path / "lalepass"
     shutil.copytree(fresh, directory)
-    return Operator(directory, capsys, monkeypatch)
+    yield Operator(directory, capsys, monkeypatch)
+    # `serve` leaves one that writes to where this test's output went.
+    root.handlers = [handler for handler in root.handlers if handler in before]

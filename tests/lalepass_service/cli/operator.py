@@ -59,7 +59,7 @@ class Operator:
         self.capture.readouterr()
         code = run(arguments)
         said = self.capture.readouterr()
-        assert "Traceback" not in said.err
+        assert "Traceback" not in said.err, said.err
         return Said(code, said.out, said.err)
 
     def add(self, name: str, *options: str) -> None:

@@ -50,8 +50,7 @@ def test_standbys_are_named_and_need_not_answer(
     monkeypatch.setenv("LALEPASS_DATABASE__REPLICA_URL", f"{nowhere}?sslmoed=require")
     for command in (["config", "check"], ["serve"]):
         refusal = operator(*command).refused(ExitCode.CONFIG)
-        assert refusal.startswith("database.replica_url: ")
-        assert "sslmoed" in refusal
+        assert refusal.startswith("LALEPASS_DATABASE__REPLICA_URL: should be an address")
 
 
 @pytest.mark.parametrize("command", [["config", "check"], ["serve"], ["user", "list"]])

@@ -49,6 +49,7 @@ _COMMANDS = [
     [],
     *(["init"], ["serve"], ["calibrate"], ["config", "check"], ["db", "migrate"], ["db", "status"]),
     *(["doctor"], ["certificate"], ["db", "restored"], ["db", "backup"], ["db", "restore"]),
+    *(["db", "copy"],),
     *(["config"], ["db"], ["keys"], ["user"], ["token"], ["blocklist"], ["audit"]),
     *(["audit", "tail"], ["audit", "export"]),
     *(["user", name] for name in ("add", "show", "list", "set-password", "disable", "enable")),
