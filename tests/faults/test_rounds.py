@@ -28,10 +28,10 @@ _AT_ONCE: Final = 100
 
 def tell(rounds: Rounds) -> None:
     """Say what was done, and with which seed: a failure can be looked for again with it."""
-    print(f"\nseed {SEED}, {rounds.done.total()} rounds:", flush=True)  # noqa: T201
+    print(f"\nseed {SEED}, {rounds.done.total()} rounds:", flush=True)  # noqa: T201 - for who ran it
     for kind, count in rounds.done.most_common():
         line = f"{count:5d} {kind}, slowest {rounds.slowest[kind]:.1f} s"
-        print(line, flush=True)  # noqa: T201
+        print(line, flush=True)  # noqa: T201 - for who ran it
 
 
 @pytest.mark.timeout(300 + ROUNDS * _SECONDS)

@@ -258,7 +258,7 @@ def shown(request: pytest.FixtureRequest, sites: dict[bool, Site]) -> tuple[str,
         f"{each} {one.during_seconds:.1f}/{one.recovery_seconds:.1f}" for each, one in came.items()
     )
     # figures, for who asks for them with -s
-    print(f"\n{name}: {line}")  # noqa: T201
+    print(f"\n{name}: {line}")  # noqa: T201 - for who ran it
     return name, came
 
 

@@ -51,7 +51,7 @@ _PRIMARY: Final = {"target_session_attrs": "read-write"}
 _STANDBY: Final = {
     "target_session_attrs": "standby",
     # since libpq 16
-    **({"load_balance_hosts": "random"} if psycopg.pq.version() >= 160000 else {}),  # noqa: PLR2004
+    **({"load_balance_hosts": "random"} if psycopg.pq.version() >= 160000 else {}),  # noqa: PLR2004 - see above
 }
 """What libpq looks for among several hosts (PostgreSQL, "Parameter Key Words" of libpq)."""
 

@@ -40,11 +40,11 @@ async def _misbehave(site: Site, standby: Postgres, random: Random) -> None:
             await asyncio.to_thread(standby.delay_replay, 0)
             await asyncio.to_thread(standby.resume_replay)
             used = site.reads.used
-            await until(lambda: site.reads.used >= used + _MANY, seconds=60)  # noqa: B023
+            await until(lambda: site.reads.used >= used + _MANY, seconds=60)  # noqa: B023 - awaited at once
         elif step % 4 == 1:
             await asyncio.to_thread(standby.pause_replay)
             lagging = site.passed(Why.LAGGING)
-            await until(lambda: site.passed(Why.LAGGING) > lagging, seconds=60)  # noqa: B023
+            await until(lambda: site.passed(Why.LAGGING) > lagging, seconds=60)  # noqa: B023 - awaited at once
         else:
             await asyncio.to_thread(random.choice(whims))
             await asyncio.sleep(random.random() * 0.1)
