@@ -210,9 +210,10 @@ def _install(place: Place, uv: bool, lock: Path) -> None:  # noqa: FBT001 - inte
                 raise failed.fault("installing the packages", place.log) from failed
         else:
             return
-    # pip may know a mirror, a proxy or a certificate that uv does not.
+    # pip may know a mirror, a proxy or a certificate that uv does not. It takes the lock as it is,
+    # like uv: all that is needed is there, and not what is replaced (`override-dependencies`).
     try:
-        _pip(place, "--require-hashes", "-r", str(lock))
+        _pip(place, "--no-deps", "--require-hashes", "-r", str(lock))
     except CommandFailed as failed:
         raise failed.fault("installing the packages", place.log) from failed
 
