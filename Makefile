@@ -28,6 +28,8 @@ test-docker: setup ## Run the tests of the containers (ARGS: for pytest)
 
 up: ## Start Synapse, Lalepass and PostgreSQL in containers (.env)
 	@test -e .env || { echo "up: copy .env.example to .env and change it first" >&2; exit 2; }
+	@test -n "$$COMPOSE_PROFILES" || grep -q '^COMPOSE_PROFILES=.' .env || { \
+		echo "up: .env has to say COMPOSE_PROFILES=small: see .env.example" >&2; exit 2; }
 	@docker compose up --build --detach --wait
 
 down: ## Stop them; what is in their volumes stays

@@ -42,6 +42,7 @@ class Stack:
     def compose(self, *arguments: str, stdin: str = "", timeout: float = 300.0) -> str:
         """Run `docker compose ...` and return what it printed to its standard output."""
         settings = {
+            "COMPOSE_PROFILES": "small",
             "SYNAPSE_SERVER_NAME": SERVER_NAME,
             "SYNAPSE_PUBLIC_BASEURL": f"http://127.0.0.1:{self.port}/",
             "SYNAPSE_PORT": str(self.port),
