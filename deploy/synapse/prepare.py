@@ -1,7 +1,7 @@
 """Makes what Synapse needs before its first start. Doing it again changes nothing.
 
-Reads SYNAPSE_SERVER_NAME and SYNAPSE_PUBLIC_BASEURL. The name of a server is for ever: when it has
-been made with another one, this says so and fails.
+Reads SYNAPSE_SERVER_NAME, SYNAPSE_PUBLIC_BASEURL and S3_BUCKET. The name of a server is for ever:
+when it has been made with another one, this says so and fails.
 """
 
 import os
@@ -16,7 +16,14 @@ from signedjson.key import generate_signing_key, write_signing_keys
 DATA = Path("/data")
 GENERATED = DATA / "generated.yaml"
 PASSWORD = Path("/secrets/database/password")
-SECRETS = ("macaroon_secret", "form_secret", "registration_shared_secret")
+SCALE = Path("/config/scale.yaml")
+SECRETS = (
+    "macaroon_secret",
+    "form_secret",
+    "registration_shared_secret",
+    # What workers show to one another; the profile `scale` has some.
+    "worker_replication_secret",
+)
 NAME = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?")
 
 
@@ -43,7 +50,19 @@ def main() -> None:
     password = PASSWORD.read_text()
     _replace(DATA / "pgpass", f"*:*:synapse:synapse:{password}\n")
     base_url = os.environ.get("SYNAPSE_PUBLIC_BASEURL") or f"https://{name}/"
-    _replace(GENERATED, yaml.safe_dump({"server_name": name, "public_baseurl": base_url}))
+    options = {"server_name": name, "public_baseurl": base_url, **_storage()}
+    _replace(GENERATED, yaml.safe_dump(options))
+
+
+def _storage() -> dict[str, object]:
+    """Return scale.yaml's object storage with the bucket that is wanted, if it is another one."""
+    bucket = os.environ.get("S3_BUCKET", "")
+    if not bucket:
+        return {}
+    providers = yaml.safe_load(SCALE.read_text())["media_storage_providers"]
+    for provider in providers:
+        provider["config"]["bucket"] = bucket
+    return {"media_storage_providers": providers}
 
 
 def _once(path: Path, content: str) -> None:
