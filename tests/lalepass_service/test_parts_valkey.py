@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
 from lalepass_service import parts
 from lalepass_service.adapters.keys import KeyDirectory
+from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.config import Config, Database, Hashing, Keys, Valkey
 from lalepass_service.core.check import Accepted, Outcome, Refusal, Refused
 from lalepass_service.core.editing import NewUser
 from lalepass_service.core.errors import StoreUnavailable, Throttled
 from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByLocalpart
-from lalepass_service.core.model import Password
+from lalepass_service.core.model import Password, UserState
 from lalepass_service.faults import ConfigFault
 from tests.lalepass_service.accounts import BY
 from tests.servers.valkey import Valkey as Server
@@ -26,6 +28,7 @@ from tools.processes import free_port
 pytestmark = pytest.mark.anyio
 
 RIGHT = "correct horse battery"
+WRONG = Refused(Refusal.CREDENTIALS)
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,11 @@ async def check(service: parts.Service, password: str, *, ip: str | None = None)
 
 
 async def test_replicas_have_one_budget_and_operators_open_it(site: Site) -> None:
-    wrong = Refused(Refusal.CREDENTIALS)
     async with site.replica() as one, site.replica() as other:
-        assert await check(one, "wrong 1") == wrong
-        assert await check(other, "wrong 2") == wrong
-        assert await check(one, "wrong 2") == wrong
-        assert await check(other, "wrong 3") == wrong
+        assert await check(one, "wrong 1") == WRONG
+        assert await check(other, "wrong 2") == WRONG
+        assert await check(one, "wrong 2") == WRONG
+        assert await check(other, "wrong 3") == WRONG
         for service in (one, other):
             with pytest.raises(Throttled):
                 await check(service, RIGHT)
@@ -108,7 +110,7 @@ async def test_replicas_have_one_budget_and_operators_open_it(site: Site) -> Non
         async with asyncio.timeout(20):
             while await site.failures():  # noqa: ASYNC110 - the fact is in another process
                 await asyncio.sleep(0.01)
-        assert await check(one, "wrong 4") == wrong
+        assert await check(one, "wrong 4") == WRONG
         assert await site.failures() == 1
 
 
@@ -134,6 +136,45 @@ async def test_a_name_comes_back_with_nothing_against_it(site: Site, valkey_serv
     await site.operate(delete=True)
 
     assert keys_of_accounts(valkey_server, database) == []
+
+
+async def test_the_passwords_of_an_older_state_are_right_and_count_anew(site: Site) -> None:
+    """A backup was restored, or a standby took over that lacked the last changes."""
+    async with parts.open_database(site.config) as database:
+        async with database.read() as connection:
+            (before,) = (await connection.execute(select(passwords))).mappings()
+        async with site.replica() as service:
+            await site.operate("another horse battery")
+            for number in range(3):
+                assert await check(service, f"wrong {number}") == WRONG
+            async with database.write() as connection:
+                await connection.execute(update(passwords).values(before))
+
+            await parts.count_anew(site.config)
+            assert service.counters is not None
+            await service.counters.client.look()
+
+            assert isinstance(await check(service, RIGHT), Accepted)
+            for number in range(3):
+                assert await check(service, f"wrong {number}") == WRONG
+            with pytest.raises(Throttled):
+                await check(service, RIGHT)
+            assert service.counters.emptied == 0
+            assert await site.failures() == 3
+
+
+async def test_who_is_disabled_stays_so_when_all_is_counted_anew(site: Site) -> None:
+    async with parts.open_directory(site.config, by=BY) as directory:
+        await directory.set_state("alice", UserState.DISABLED)
+
+    await parts.count_anew(site.config)
+
+    async with site.replica() as service:
+        assert await check(service, RIGHT) == Refused(Refusal.DISABLED)
+
+
+async def test_without_a_valkey_there_is_nothing_to_count_anew(tmp_path: Path) -> None:
+    await parts.count_anew(Config(database=Database(path=tmp_path / "lalepass.db")))
 
 
 def keys_of_accounts(server: Server, database: int) -> list[str]:

@@ -1,5 +1,6 @@
 """`lalepass db ...`."""
 
+import asyncio
 import shutil
 import sys
 import time
@@ -13,6 +14,7 @@ import typer
 from lalepass_service.cli import console, operate
 from lalepass_service.cli.session import session
 from lalepass_service.core.audit import Event
+from lalepass_service.faults import OutsideFault
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.move import Progress
@@ -63,16 +65,19 @@ def status(
 
 @app.command()
 def restored(context: typer.Context) -> None:
-    """Say that the file was brought back by other means than `restore`, such as a snapshot.
+    """Say that the database was brought back by other means than `restore`: a snapshot, pg_restore.
 
-    Homeservers then read anew who is locked, instead of going on from where they were. The service
-    has to be stopped.
+    Or that a server took over that lacked the last changes. Homeservers then read anew who is
+    locked, instead of going on from where they were, and what Valkey counts begins anew. The
+    service has to be stopped, or its replicas have to be started again one by one behind it.
     """
     from lalepass_service import parts  # noqa: PLC0415 - see above
 
     config = session(context).load()
+    parts.check_valkey(config)
     _begin_anew(config)
-    console.say(f"homeservers begin anew with {parts.store_of(config)}")
+    counted = ", and Valkey counts anew" if config.valkey.url else ""
+    console.say(f"homeservers begin anew with {parts.store_of(config)}{counted}")
 
 
 @app.command()
@@ -118,6 +123,7 @@ def restore(
 
     config = session(context).load()
     path = parts.file_of(config)
+    parts.check_valkey(config)
     if not yes:
         if not sys.stdin.isatty():
             raise console.WrongUsage("there is no terminal to ask on: use --yes")
@@ -191,3 +197,21 @@ def _begin_anew(config: "Config") -> None:
     with parts.copy_of_acts(config, uncopied=operate.warn_of_no_copy) as copy:
         operate.on_database(config, partial(begin_anew, act=act))
         copy(act)
+    _count_anew(config)
+
+
+def _count_anew(config: "Config") -> None:
+    """Have wrong passwords counted anew: what Valkey has is of passwords of a later state.
+
+    Raises:
+        OutsideFault: Valkey did not answer, and it has to be done again.
+    """
+    from lalepass_service import parts  # noqa: PLC0415 - see above
+
+    try:
+        asyncio.run(parts.count_anew(config))
+    except OutsideFault as error:
+        raise OutsideFault(
+            f"{parts.store_of(config)} is ready, but Valkey counts for a later state of it, and "
+            f"{error}: when it answers, say `lalepass db restored`"
+        ) from error

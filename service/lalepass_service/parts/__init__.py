@@ -30,7 +30,7 @@ from lalepass_service.parts.policy import check_passwords, open_policy
 from lalepass_service.parts.replicas import check_replicas
 from lalepass_service.parts.service import Service, open_service
 from lalepass_service.parts.trail import check_copy, copy_of_acts
-from lalepass_service.parts.valkey import check_valkey
+from lalepass_service.parts.valkey import check_valkey, count_anew
 
 __all__ = [
     "Service",
@@ -42,6 +42,7 @@ __all__ = [
     "check_valkey",
     "choose_binding",
     "copy_of_acts",
+    "count_anew",
     "file_of",
     "foreign_record",
     "key_directory",

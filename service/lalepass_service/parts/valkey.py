@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from lalepass_service.faults import ConfigFault
+from lalepass_service.faults import ConfigFault, OutsideFault
 from lalepass_service.parts.background import in_background
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 _PORT: Final = 6379
+_PATIENCE: Final = 5.0
+"""Seconds for each answer, where an operator deletes much and nobody waits to log in."""
 _TLS: Final = frozenset({"valkeys", "rediss"})
 
 
@@ -147,6 +149,25 @@ async def open_lanes(
         yield ValkeySoftLocks(client, Digests(keys.derive("valkey")), acts=acts)
 
 
+async def count_anew(config: "Config") -> None:
+    """Have all wrong passwords counted anew; nothing to do where no Valkey is configured.
+
+    Raises:
+        ConfigFault: as above.
+        OutsideFault: Valkey did not answer. It can be done again.
+    """
+    if not config.valkey.url:
+        return
+    from lalepass_service.adapters.valkey.anew import begin_anew
+    from lalepass_service.core.errors import StoreUnavailable
+
+    async with _client(config, patience=_PATIENCE) as client:
+        try:
+            await begin_anew(client)
+        except StoreUnavailable as error:
+            raise OutsideFault(str(error)) from error
+
+
 def local_throttle(config: "Config", *, among: Callable[[], int] = lambda: 1) -> "LocalThrottle":
     """Return what counts the requests of this process."""
     from lalepass_service.core.throttle import LocalThrottle, Rate
@@ -160,11 +181,13 @@ def local_throttle(config: "Config", *, among: Callable[[], int] = lambda: 1) ->
 
 
 @asynccontextmanager
-async def _client(config: "Config") -> AsyncIterator["Client"]:
+async def _client(config: "Config", *, patience: float = 0.0) -> AsyncIterator["Client"]:
+    """Lend what talks to it; `patience` is for seconds beyond those that a check may wait."""
     from lalepass_service.adapters.valkey.client import Client
 
     section = config.valkey
-    client = Client(_target(config), prefix=section.prefix, timeout=section.timeout)
+    timeout = max(section.timeout, patience)
+    client = Client(_target(config), prefix=section.prefix, timeout=timeout)
     try:
         yield client
     finally:

@@ -1,6 +1,7 @@
 """Commands on an installation that counts in Valkey."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,46 @@ def test_what_is_wrong_with_it_is_said_before_anything_is_asked(
     counting("config", "check").done()
     monkeypatch.setenv("LALEPASS_VALKEY__PASSWORD_PATH", "/nowhere/password")
 
-    for command in (("config", "check"), ("user", "unlock", "alice"), ("serve",)):
+    commands = ("config", "check"), ("user", "unlock", "alice"), ("serve",), ("db", "restored")
+    for command in (*commands, ("db", "restore", "--yes", "-")):
         said = counting(*command).refused(ExitCode.CONFIG)
         assert said.startswith("valkey.password_path: /nowhere/password: No such file")
+
+
+LANE = "lalepass:1:u:{somebody}"
+
+
+def test_an_older_database_has_all_counted_anew(
+    counting: Operator, server: Valkey, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.db"
+    counting("db", "backup", str(copy)).done()
+    for command in (("restore", str(copy), "--yes"), ("restored",)):
+        server.ask("HSET", LANE, "e", "of a later password")
+
+        counting("db", *command).done()
+
+        assert server.ask("EXISTS", LANE) == 0
+
+
+def test_an_older_database_says_what_is_left_to_do_without_valkey(
+    counting: Operator, server: Valkey, tmp_path: Path
+) -> None:
+    database, copy = counting.directory / "lalepass.db", tmp_path / "copy.db"
+    counting("db", "backup", str(copy)).done()
+    counting.add("bob")
+    server.kill()
+
+    for command in (("restore", str(copy), "--yes"), ("restored",)):
+        assert counting("db", *command).refused(ExitCode.OUTSIDE) == (
+            f"{database} is ready, but Valkey counts for a later state of it, and Valkey gives no "
+            "answer: it can't be reached: when it answers, say `lalepass db restored`"
+        )
+        assert counting("user", "show", "bob").code == ExitCode.REFUSED
+    server.start()
+    server.ask("HSET", LANE, "e", "of a later password")
+
+    said = counting("db", "restored").done()
+
+    assert said == f"homeservers begin anew with {database}, and Valkey counts anew\n"
+    assert server.ask("EXISTS", LANE) == 0

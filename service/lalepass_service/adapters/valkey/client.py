@@ -10,7 +10,7 @@ import secrets
 import ssl
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Final
@@ -33,6 +33,9 @@ _log: Final = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 1.0
 _LOOK_AGAIN_SECONDS: Final = 0.5
 _EPOCH_BYTES: Final = 16
+_ON_PURPOSE: Final = b"anew"
+"""What the name of data begins with that an operator has begun anew; one that is random does so
+once in four thousand million times."""
 
 BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """Seconds: the upper bounds of the counts in `Latency`."""
@@ -91,6 +94,8 @@ class Client:
         """How often its data were found lost."""
         self.changed = asyncio.Event()
         """Set when it has come back, or come back empty."""
+        self.forget: Callable[[bytes], None] = _nothing
+        """Called when an operator has begun anew, with the name of the data that were there."""
         self._timeout = timeout
         self._epoch_key = f"{prefix}:1:epoch"
         self._pool = open_pool(target, timeout=timeout, greet=self._greet)
@@ -154,6 +159,15 @@ class Client:
             self.up = True
             _log.warning("Valkey answers again")
             self.changed.set()
+
+    async def name_anew(self) -> None:
+        """Give the data another name, by which all who have seen them forget what they saw.
+
+        Raises:
+            Lost: there was no answer.
+        """
+        name = _ON_PURPOSE + secrets.token_bytes(_EPOCH_BYTES - len(_ON_PURPOSE))
+        await self.ask(("SET", self._epoch_key, name))
 
     async def warnings(self) -> Sequence[str]:
         """Say what is not as it should be with its settings, as far as it tells."""
@@ -224,13 +238,20 @@ class Client:
     def _met(self, epoch: Reply) -> None:
         if not isinstance(epoch, bytes) or len(epoch) != _EPOCH_BYTES:
             raise Lost("it does not keep what is written")
-        if self.epoch not in {None, epoch}:
-            self.emptied += 1
-            _log.error(
-                "Valkey has lost its data: wrong passwords that this process saw are put back"
-            )
-            self.changed.set()
-        self.epoch = epoch
+        before, self.epoch = self.epoch, epoch
+        if before in {None, epoch}:
+            return
+        if epoch.startswith(_ON_PURPOSE):
+            _log.warning("wrong passwords are counted anew in Valkey, as an operator has said")
+            self.forget(before)
+            return
+        self.emptied += 1
+        _log.error("Valkey has lost its data: wrong passwords that this process saw are put back")
+        self.changed.set()
+
+
+def _nothing(_epoch: bytes) -> None:
+    """Know nothing that could be forgotten."""
 
 
 def _facts(info: Reply) -> dict[str, str]:

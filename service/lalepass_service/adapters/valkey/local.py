@@ -63,6 +63,8 @@ class LocalLanes:
         self._most = most
         self._lanes: OrderedDict[tuple[str, bytes], _Known] = OrderedDict()
         self._sources: OrderedDict[tuple[str, bytes], View] = OrderedDict()
+        self._ended: bytes | None = None
+        """The name of the data that were there when an operator last began anew."""
 
     def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
         """Pay for a guess with this process's share, if it may be made."""
@@ -116,6 +118,12 @@ class LocalLanes:
             for key in [key for key in kept if key[0] == account]:
                 del kept[key]
 
+    def begin_anew(self, ended: bytes) -> None:
+        """Forget all: an operator has begun anew. `ended` is the name of the data until then."""
+        self._lanes.clear()
+        self._sources.clear()
+        self._ended = ended
+
     def merged(self, account: str, lane: bytes, there: Lane, view: View) -> Lane:
         """Return what is in Valkey, with what is missing of it. Never less than what is there."""
         known = self._lanes.get((account, lane))
@@ -127,6 +135,8 @@ class LocalLanes:
 
     def saw(self, account: str, lane: bytes, there: Lane, view: View) -> None:
         """Take down what is in Valkey now."""
+        if self._ended is not None and view.epoch == self._ended:
+            return  # it was read before it was deleted
         if there == FRESH:
             self._lanes.pop((account, lane), None)
         else:

@@ -43,6 +43,7 @@ class SharedSoftLocks:
         self._valkey = valkey
         self._local = local
         self._clock = clock
+        client.forget = local.begin_anew
         self.fallbacks = 0
         """How many guesses were decided here alone."""
         self.put_back = 0

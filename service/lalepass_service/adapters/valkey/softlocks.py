@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from lalepass_service.adapters.valkey import names, scripts
+from lalepass_service.adapters.valkey.anew import account_keys
 from lalepass_service.adapters.valkey.client import Client
 from lalepass_service.adapters.valkey.state import Memory, NoMemory, State
 from lalepass_service.adapters.valkey.turns import Turns
@@ -44,7 +45,6 @@ _KEEP: Final = KNOWN_FOR + timedelta(days=1)
 One that holds guesses of everybody at an account stays for ever: see `ports.SoftLocks.sweep`."""
 _KEEP_MILLIS: Final = _KEEP // timedelta(milliseconds=1)
 _FOREVER: Final = 0
-_SCANNED: Final = 500
 _MAX_POSTED: Final = 10_000
 
 
@@ -205,15 +205,11 @@ class ValkeySoftLocks:
 
         What lies in keys that nobody touches ends by itself; this is for the keys that stay.
         """
-        swept, cursor = 0, b"0"
-        pattern = f"{_escaped(self._client.prefix)}:1:[un]:*"
-        while True:
-            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED)
-            ((cursor, keys),) = await self._client.ask(scan)
+        swept = 0
+        async for keys in account_keys(self._client):
             for key in keys:
                 swept += await self._sweep(key, before)
-            if cursor == b"0":
-                return swept
+        return swept
 
     async def close(self) -> None:
         """Finish what was posted."""
@@ -322,7 +318,3 @@ class ValkeySoftLocks:
 def _is_known(seen_at: datetime | None, now: datetime) -> bool:
     """Whether somebody entered from there lately, and not in the future: a clock may be wrong."""
     return seen_at is not None and -SEEN_AGAIN < now - seen_at < KNOWN_FOR
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{each}" if each in "*?[]\\^-" else each for each in text)
