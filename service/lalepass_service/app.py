@@ -1,6 +1,7 @@
 """The composition root of the server: the one place that knows every part of it."""
 
 import asyncio
+import gc
 import ipaddress
 import math
 import socket
@@ -153,8 +154,19 @@ async def _serve(
         if config.keys.directory is None:
             _log.warning("records are stored without a key: see docs/keys.md")
         async with _following(tls):
+            _keep_for_good()
             await server.serve([listener])
     _log.info("stopped")
+
+
+def _keep_for_good() -> None:
+    """Let the garbage collector pass over what is there now, and stays until the end.
+
+    It would look at all of it each time that it looks at old objects, while everybody waits: beside
+    hashes, which leave nothing in the processor's caches, for 40 to 270 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _ready(ending: Ending, database: Database) -> None:

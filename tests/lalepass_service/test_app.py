@@ -1,5 +1,6 @@
 """The server as a process, on a real database and a real port."""
 
+import gc
 import json
 import os
 import re
@@ -15,10 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lalepass_service import health
+from lalepass_service import app, health
 from lalepass_service.app import listen, openapi_document
-from lalepass_service.config import Server
+from lalepass_service.config import Server, load
 from lalepass_service.faults import OutsideFault
+from lalepass_service.http.server import Server as HttpServer
 from lalepass_wire import paths
 from lalepass_wire.limits import MAX_FEED_WAIT_SECONDS
 from tools.processes import LOOPBACK, Process, free_port, port_is_free
@@ -204,6 +206,26 @@ def _wait_until_they_wait(caller: httpx.Client, count: int) -> None:
     deadline = time.monotonic() + _PATIENCE
     while f"lalepass_feed_waiting {count}.0" not in caller.get(paths.METRICS).text:
         assert time.monotonic() < deadline
+
+
+def test_what_is_there_at_the_start_is_passed_over_by_the_collector(
+    made: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+
+    async def serve(_server: HttpServer, _sockets: list[socket.socket]) -> None:
+        kept.append(gc.get_freeze_count())
+
+    monkeypatch.setattr(HttpServer, "serve", serve)
+    monkeypatch.setenv("LALEPASS_SERVER__PORT", str(made.port))
+    try:
+        app.serve(load(made.directory / "lalepass.toml"))
+    finally:
+        gc.unfreeze()
+
+    # FastAPI and pydantic alone are tens of thousands.
+    assert len(kept) == 1
+    assert kept[0] > 10_000
 
 
 def test_a_port_in_use_is_one_sentence(made: Service) -> None:

@@ -18,6 +18,7 @@ from lalepass_service.core.errors import (
 )
 from lalepass_service.core.model import Caller, Scope
 from lalepass_service.core.ports import Callers, Clock
+from lalepass_service.core.recognised import RecognisedTokens
 
 LIVE_TOKENS_PER_NAME: Final = 2
 """The one in use and the one that replaces it: a rotation needs no more, and a forgotten third
@@ -27,15 +28,6 @@ _TOKEN: Final = re.compile(r"lalepass_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ID_BYTES: Final = 6
 _SECRET_BYTES: Final = 32
-_REMEMBERED_SECONDS: Final = 1.0
-"""How long a token is recognised without a look at the store, and so how much longer than it takes
-to revoke it a revoked one is good, in other processes than the one that revoked it. A homeserver
-sends hundreds of checks a second with one token: to read its row for each costs as much as to read
-the account's."""
-
-_MAX_REMEMBERED: Final = 1024
-"""Only tokens that were good get in, so nobody can fill this who has none."""
-
 _NO_DIGEST: Final = bytes(hashlib.sha256().digest_size)
 
 
@@ -53,8 +45,7 @@ class CallerRegistry:
         self._callers = callers
         self._clock = clock
         self._random_bytes = random_bytes
-        self._seconds = seconds
-        self._remembered: dict[str, tuple[float, Caller, bytes]] = {}
+        self._recognised = RecognisedTokens(find=callers.find, seconds=seconds)
 
     async def create(self, name: str, scopes: Iterable[Scope], *, by: Actor) -> tuple[Caller, str]:
         """Make a token, and return it with its text, which can't be had again.
@@ -108,32 +99,19 @@ class CallerRegistry:
         if parts is None:
             raise CallerUnknown
         token_id, secret = parts.groups()
-        return self._recall(token_id, secret) or await self._look_up(token_id, secret)
-
-    def _recall(self, token_id: str, secret: str) -> Caller | None:
-        remembered = self._remembered.get(token_id)
-        if remembered is None:
-            return None
-        until, caller, digest = remembered
-        if self._seconds() >= until:
-            del self._remembered[token_id]
-            return None
-        # The same comparison as with the store's: a wrong secret is not found here, and is refused
-        # there.
-        return caller if hmac.compare_digest(digest, _digest(secret)) else None
-
-    async def _look_up(self, token_id: str, secret: str) -> Caller:
-        # Before the look: what is revoked during it counts as revoked after it.
-        until = self._seconds() + _REMEMBERED_SECONDS
-        caller, digest = await self._callers.find(token_id) or (None, _NO_DIGEST)
         # The id is no secret, so a look-up by it may take its time; the rest is compared in
         # constant time. SHA-256 is enough for 256 random bits, which no one can guess.
-        genuine = hmac.compare_digest(digest, _digest(secret))
-        if caller is None or not genuine or caller.revoked_at is not None:
+        digest = _digest(secret)
+        recalled = self._recognised.recall(token_id)
+        if recalled is not None and hmac.compare_digest(recalled[1], digest):
+            return recalled[0]
+        # A wrong secret as well: that a token is remembered makes no difference to it.
+        stored, looked = await self._recognised.look_up(token_id)
+        genuine = hmac.compare_digest(_NO_DIGEST if stored is None else stored[1], digest)
+        if stored is None or not genuine or stored[0].revoked_at is not None:
             raise CallerUnknown
-        if len(self._remembered) < _MAX_REMEMBERED or token_id in self._remembered:
-            self._remembered[token_id] = until, caller, digest
-        return caller
+        self._recognised.remember(token_id, stored, looked=looked)
+        return stored[0]
 
     async def all(self) -> Sequence[Caller]:
         """Return every token, the oldest first."""
@@ -149,7 +127,7 @@ class CallerRegistry:
         act = by.act(Event.TOKEN_REVOKED, at=now, details={"token_id": token_id})
         if not await self._callers.revoke(token_id, at=now, act=act):
             raise TokenNotFound(token_id)
-        self._remembered.pop(token_id, None)
+        self._recognised.forget(token_id)
 
 
 def _digest(secret: str) -> bytes:

@@ -86,7 +86,7 @@ async def test_the_random_bytes_are_enough_and_in_the_token(callers: MemoryCalle
 async def test_no_more_tokens_are_remembered_than_there_is_room_for(
     callers: MemoryCallers, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lalepass_service.core.callers._MAX_REMEMBERED", 2)
+    monkeypatch.setattr("lalepass_service.core.recognised._MAX", 2)
     seconds = Seconds()
     registry = CallerRegistry(callers=callers, clock=clock, seconds=seconds)
     tokens = [(await registry.create(f"hs-{n}", [Scope.CHECK], by=BY))[1] for n in range(3)]
