@@ -21,6 +21,7 @@ from lalepass_service.cli import (
     keys,
     serve,
     token,
+    topology,
     usage,
     user,
 )
@@ -55,6 +56,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(token.app, name="token")
 app.add_typer(blocklist.app, name="blocklist")
 app.add_typer(audit.app, name="audit")
+app.add_typer(topology.app, name="topology")
 
 
 @app.callback()
