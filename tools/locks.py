@@ -57,6 +57,7 @@ PARTS: Final = (
     Lock("building", ("--group", "pyproject.toml:building")),
     Lock("provider", ("--extra", "provider", "pyproject.toml")),
     Lock("service", ("--extra", "service", "pyproject.toml")),
+    Lock("storage", ("--group", "pyproject.toml:storage")),
 )
 OLDER_SYNAPSES: Final = tuple(
     Lock(name, ("--group", f"pyproject.toml:{name}", "--extra", "provider", "pyproject.toml"))
@@ -127,18 +128,21 @@ def wanted(pyproject: Mapping[str, object]) -> dict[str, list[Requirement]]:
     extras = _table(project["optional-dependencies"])
     bootstrap = _strings(groups["bootstrap"])
     building = _strings(groups["building"])
+    storage = _strings(groups["storage"])
     parts = {name: [*common, *_strings(extra)] for name, extra in extras.items()}
     dev = [
         *_strings(groups["dev"]),
         *bootstrap,
         *building,
+        *storage,
         *(text for part in parts.values() for text in part),
     ]
     older = {
         lock.name: [*building, *parts["provider"], *_strings(groups[lock.name])]
         for lock in OLDER_SYNAPSES
     }
-    texts = {"bootstrap": bootstrap, "building": building, **parts, "dev": dev, **older}
+    groups_alone = {"bootstrap": bootstrap, "building": building, "storage": storage}
+    texts = {**groups_alone, **parts, "dev": dev, **older}
     return {name: [Requirement(text) for text in text_list] for name, text_list in texts.items()}
 
 

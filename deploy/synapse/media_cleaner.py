@@ -1,0 +1,156 @@
+"""Brings files of Synapse to S3, and deletes old ones from its disk.
+
+    media_cleaner.py nightly     at the hour MEDIA_CLEAN_HOUR (UTC), for as long as it runs
+    media_cleaner.py now [AGE]   once; AGE such as 60d or 0s, in place of MEDIA_KEEP
+
+What could not be stored when it came is uploaded, and so is what has another size there than here.
+Then `s3_media_upload`, of the storage provider, deletes what nobody has opened for MEDIA_KEEP. It
+believes that whatever has the right name is the right file, so the sizes are compared before.
+
+Reads S3_BUCKET and, as everything of Amazon's does, AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION and
+AWS_SHARED_CREDENTIALS_FILE.
+"""
+
+import datetime as dt
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.exceptions
+
+MEDIA = Path("/data/media")
+LISTS = Path("/data")
+DATABASE = Path("/config/scale.yaml")
+"""Where `s3_media_upload` reads how to reach PostgreSQL."""
+FOLDERS = ("local_content", "local_thumbnails", "remote_content", "remote_thumbnail")
+LOOKED = Path("/tmp/looked")  # noqa: S108 - a tmpfs of this container; its health check reads it
+BUCKET = os.environ.get("S3_BUCKET") or "matrix-media"
+KEEP = os.environ.get("MEDIA_KEEP") or "60d"
+SETTLED = 60.0
+"""Seconds after which nobody writes to a file any more."""
+AGAIN_AFTER = 3600.0
+NOT_FOUND = "404"
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the arguments say and return the exit code."""
+    # Whoever is process 1 is stopped by nothing that it does not ask for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    match arguments:
+        case ["nightly"]:
+            return nightly()
+        case ["now"]:
+            return clean(KEEP)
+        case ["now", age]:
+            return clean(age)
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
+
+def nightly() -> int:
+    """Clean each night; after a failure, an hour later."""
+    hour = int(os.environ.get("MEDIA_CLEAN_HOUR") or 3)
+    LOOKED.touch()
+    wait = until(hour)
+    while True:
+        time.sleep(wait)
+        # In a process of its own: whatever it dies of, there is another night.
+        failed = subprocess.run([sys.executable, __file__, "now"], check=False).returncode
+        if not failed:
+            LOOKED.touch()
+        wait = AGAIN_AFTER if failed else until(hour)
+
+
+def until(hour: int) -> float:
+    """Return the seconds until it is that hour again."""
+    now = dt.datetime.now(dt.UTC)
+    then = now.replace(hour=hour, minute=0, second=0, microsecond=0)
+    if then <= now:
+        then += dt.timedelta(days=1)
+    return (then - now).total_seconds()
+
+
+def clean(age: str) -> int:
+    """Upload what is missing, then delete what is older; return the exit code.
+
+    One at a time: a second one ends at once.
+    """
+    with (LISTS / "media-cleaner.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("media-cleaner: another one is at work", file=sys.stderr)
+            return 1
+        count = bring_up()
+        print(f"media-cleaner: {count} files were missing in S3 and are there now", flush=True)
+        return delete(age)
+
+
+def bring_up() -> int:
+    """Upload each file that S3 lacks, or has in another size; return how many."""
+    s3 = boto3.client("s3")
+    count = 0
+    for path, size in files():
+        key = str(path.relative_to(MEDIA))
+        if size_there(s3, key) != size:
+            s3.upload_file(str(path), BUCKET, key)
+            count += 1
+    return count
+
+
+def files() -> Iterator[tuple[Path, int]]:
+    """Yield Synapse's files with their sizes, but for those that it may be writing."""
+    for folder in FOLDERS:
+        for path in sorted((MEDIA / folder).rglob("*")):
+            try:
+                facts = path.stat()
+            except FileNotFoundError:
+                continue
+            if path.is_file() and time.time() - facts.st_mtime >= SETTLED:
+                yield path, facts.st_size
+
+
+def size_there(s3: Any, key: str) -> int | None:  # noqa: ANN401 - boto3 makes its classes as it runs
+    """Return how long an object is, or None if there is none."""
+    try:
+        return int(s3.head_object(Bucket=BUCKET, Key=key)["ContentLength"])
+    except botocore.exceptions.ClientError as failed:
+        if failed.response["Error"]["Code"] == NOT_FOUND:
+            return None
+        raise
+
+
+def delete(age: str) -> int:
+    """Delete what is in S3 and was last opened longer ago than `age`; return the exit code.
+
+    The list of `s3_media_upload` only grows, and it never looks again at what it has deleted once:
+    so each run has a fresh one.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="media-list-", dir=LISTS))
+    media = str(MEDIA)
+    try:
+        for arguments in (
+            ["update", media, age, "--homeserver-config-path", str(DATABASE)],
+            ["upload", media, BUCKET, "--delete"],
+        ):
+            command = ["s3_media_upload", "--no-progress", *arguments]
+            failed = subprocess.run(command, cwd=folder, check=False).returncode
+            if failed:
+                return failed
+    finally:
+        shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
