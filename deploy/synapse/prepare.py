@@ -17,6 +17,9 @@ DATA = Path("/data")
 GENERATED = DATA / "generated.yaml"
 PASSWORD = Path("/secrets/database/password")
 SCALE = Path("/config/scale.yaml")
+# In volumes of their own, in the profile `scale` only: others have to read them.
+REPLICATION_PASSWORD = Path("/secrets/replication/password")
+STORAGE_KEY = Path("/secrets/objects/credentials")
 SECRETS = (
     "macaroon_secret",
     "form_secret",
@@ -41,6 +44,14 @@ def main() -> None:
         )
     for secret in SECRETS:
         _once(DATA / secret, secrets.token_urlsafe(32))
+    if REPLICATION_PASSWORD.parent.is_mount():
+        _once(REPLICATION_PASSWORD, secrets.token_urlsafe(32), mode=0o640)
+    if STORAGE_KEY.parent.is_mount():
+        # Of the form that the object store of docker-compose.yml knows, in Amazon's own format.
+        key = (
+            f"aws_access_key_id = media:synapse\naws_secret_access_key = {secrets.token_hex(32)}\n"
+        )
+        _once(STORAGE_KEY, f"[default]\n{key}", mode=0o640)
     if not (DATA / "signing.key").exists():
         with _new(DATA / "signing.key").open("w") as file:
             write_signing_keys(file, [generate_signing_key("a_" + secrets.token_hex(2))])
@@ -65,13 +76,14 @@ def _storage() -> dict[str, object]:
     return {"media_storage_providers": providers}
 
 
-def _once(path: Path, content: str) -> None:
+def _once(path: Path, content: str, *, mode: int = 0o600) -> None:
     if not path.exists():
-        _replace(path, content)
+        _replace(path, content, mode=mode)
 
 
-def _replace(path: Path, content: str) -> None:
+def _replace(path: Path, content: str, *, mode: int = 0o600) -> None:
     _new(path).write_text(content)
+    _new(path).chmod(mode)
     _new(path).replace(path)
 
 
