@@ -29,32 +29,18 @@ case $wanted in
         ;;
 esac
 
-certificate() { # NAME FOLDER OPTIONS...
-    name=$1 folder=$2
-    shift 2
-    lalepass certificate "$name" --directory "$folder" --authority /authority --mode 640 \
-        ${renew:+"$renew"} "$@"
-}
+. /deploy/certificates.sh
 
 certificates() {
-    # One after the other: a key and its certificate are two files.
-    exec 9> /authority/.lock
-    flock --timeout 60 9
+    lock_authority
     certificate lalepass /secrets/lalepass --host lalepass --host localhost --host 127.0.0.1
     certificate health /secrets/lalepass --client
     certificate homeserver /secrets/homeserver --client
-    exec 9>&-
+    unlock_authority
 }
 
 if [ "$wanted" = watch ]; then
-    # Whoever is process 1 is stopped by nothing that it does not ask for.
-    trap 'exit 0' TERM INT
-    while :; do
-        certificates
-        touch /tmp/looked
-        sleep 86400 &
-        wait $!
-    done
+    watch
 fi
 
 cd /var/lib/lalepass
@@ -64,50 +50,8 @@ cd /var/lib/lalepass
 lalepass db migrate
 certificates
 
-token=/secrets/homeserver/token
-
-live_tokens() { # the ids of the homeserver's tokens that are good
-    lalepass token list --json | python -c '
-import json, sys
-for token in json.load(sys.stdin)["tokens"]:
-    if token["name"] == "homeserver" and token["revoked_at"] is None:
-        print(token["id"])'
-}
-
-token_in() { # FILE: the id of the token in it, if there is a whole one
-    [ ! -e "$1" ] || sed -n -E 's/^lalepass_([0-9a-f]{12})_[A-Za-z0-9_-]{43}$/\1/p' "$1"
-}
-
-among() { # ID IDS
-    [ -n "$1" ] && echo "$2" | grep -qx "$1"
-}
-
-adopt_token() {
-    chmod 640 "$token.new"
-    mv "$token.new" "$token"
-}
-
-make_token() { # IDS, those that are good
-    rm -f "$token.new"
-    # There may be two. Where there are, one is in no file and can be of no use: it was made by a
-    # run that was interrupted, or its homeserver has had the next one for long.
-    if [ "$(echo "$1" | wc -l)" -ge 2 ]; then
-        forgotten=$(echo "$1" | grep -vx "$(token_in "$token")" | head -n 1)
-        lalepass token revoke "$forgotten"
-    fi
-    lalepass token create homeserver --scope check --scope feed --output "$token.new" > /dev/null
-    adopt_token
-    echo "made a token for the homeserver"
-}
-
-live=$(live_tokens)
-if among "$(token_in "$token.new")" "$live"; then
-    adopt_token
-    echo "took over a token that was made before"
-elif [ "$wanted" = token ] || ! among "$(token_in "$token")" "$live"; then
-    # Also after another database was brought back, which knows other tokens.
-    make_token "$live"
-fi
+. /deploy/tokens.sh
+keep_token "$wanted"
 
 password=/secrets/database/password
 if [ ! -s "$password" ]; then

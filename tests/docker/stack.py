@@ -11,7 +11,6 @@ from typing import Any, Final
 from tools.web import Answer, request
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-FILES: Final = ("docker-compose.yml", "tests/docker/compose.yml")
 PROJECT: Final = "lalepass-test"
 TAG: Final = "test"
 SERVER_NAME: Final = "docker.test"
@@ -37,34 +36,38 @@ class Stack:
     port: int
     """Where its homeserver listens, on loopback."""
     tag: str = TAG
+    project: str = PROJECT
+    profile: str = "small"
+    changes: str = "tests/docker/compose.yml"
+    """What is different from docker-compose.yml in the tests."""
+    operator: str = "lalepass"
+    """Where operators run their commands."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def compose(self, *arguments: str, stdin: str = "", timeout: float = 300.0) -> str:
         """Run `docker compose ...` and return what it printed to its standard output."""
         settings = {
-            "COMPOSE_PROFILES": "small",
+            "COMPOSE_PROFILES": self.profile,
             "SYNAPSE_SERVER_NAME": SERVER_NAME,
             "SYNAPSE_PUBLIC_BASEURL": f"http://127.0.0.1:{self.port}/",
             "SYNAPSE_PORT": str(self.port),
             "LALEPASS_TAG": self.tag,
             # What is not there locally can't be had: say so instead of asking for it.
-            "COMPOSE_PROJECT_NAME": PROJECT,
+            "COMPOSE_PROJECT_NAME": self.project,
             **self.environment,
         }
-        files = [
-            f"--file={ROOT / name}" for name in ("docker-compose.yml", "tests/docker/compose.yml")
-        ]
+        files = [f"--file={ROOT / name}" for name in ("docker-compose.yml", self.changes)]
         command = ["docker", "compose", *files, "--project-directory", str(ROOT)]
         command += ["--env-file", os.devnull]
         return _run([*command, *arguments], stdin=stdin, timeout=timeout, environment=settings)
 
-    def up(self) -> None:
-        """Start all of it, as the README says, and wait until it is healthy."""
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "180")
+    def up(self, *services: str) -> None:
+        """Start all of it or a part, as the README says, and wait until it is healthy."""
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "240", *services)
 
     def lalepass(self, *arguments: str, stdin: str = "") -> str:
         """Run an operator's command in the service's container."""
-        return self.compose("exec", "-T", "lalepass", "lalepass", *arguments, stdin=stdin)
+        return self.compose("exec", "-T", self.operator, "lalepass", *arguments, stdin=stdin)
 
     def add(self, localpart: str, password: str, *options: str) -> None:
         """Make an account."""
@@ -90,8 +93,8 @@ class Stack:
         return facts
 
     def network(self, name: str) -> str:
-        """Return the engine's name of a network."""
-        return f"{PROJECT}_{name}"
+        """Return the engine's name of a network or a volume."""
+        return f"{self.project}_{name}"
 
     @property
     def root(self) -> Path:

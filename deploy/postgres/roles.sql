@@ -1,0 +1,35 @@
+-- The roles and databases of the primary, each with what it needs and no more. Runs at each start of a
+-- primary; doing it again changes nothing.
+--
+-- Passwords are here as their SCRAM verifiers (RFC 5803), which nobody can log in with.
+
+-- What has gone wrong is logged with its statement.
+SET log_min_error_statement = panic;
+SET client_min_messages = warning;
+\set synapse `cat /secrets/postgres/synapse.scram`
+\set lalepass `cat /secrets/postgres/lalepass.scram`
+\set lookout `cat /secrets/postgres/lookout.scram`
+\set standby `cat /secrets/postgres/standby.scram`
+
+SELECT format('CREATE ROLE %I', name)
+FROM unnest(ARRAY['synapse', 'lalepass', 'lookout', 'standby']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
+
+ALTER ROLE synapse LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'synapse';
+-- What is left of replicas that were cut off must not take every connection there is.
+ALTER ROLE lalepass LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'lalepass'
+    CONNECTION LIMIT 60;
+ALTER ROLE lookout LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'lookout';
+ALTER ROLE standby LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE REPLICATION PASSWORD :'standby';
+-- What a standby follows, which Lalepass has to know before it reads from it.
+GRANT pg_read_all_stats TO lalepass;
+
+-- C is what Synapse insists on; Lalepass does not mind.
+SELECT format(
+    'CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8'' LC_COLLATE ''C'' LC_CTYPE ''C''',
+    name, name)
+FROM unnest(ARRAY['synapse', 'lalepass']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = name) \gexec
+
+REVOKE ALL ON DATABASE synapse, lalepass, postgres, template1 FROM PUBLIC;
+GRANT CONNECT ON DATABASE postgres TO lookout;
