@@ -1,6 +1,7 @@
 """A Valkey does what tests of failures rely on."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,17 @@ def test_tests_do_not_see_what_others_keep(valkey_server: Valkey) -> None:
     assert valkey_server.ask("LRANGE", "list", "0", "-1", database=int(one)) == ["b", "a"]
     with pytest.raises(Refused, match="WRONGTYPE"):
         valkey_server.ask("GET", "list", database=int(one))
+
+
+def test_one_with_a_password_answers_nobody_without_it(tmp_path: Path) -> None:
+    with left_out_if_missing(), Valkey(directory=tmp_path, password="sesame") as server:
+        assert server.ask("PING") == "PONG"
+        server.password = ""
+        with pytest.raises(Refused, match="NOAUTH"):
+            server.ask("PING")
+        server.password = "another"
+        with pytest.raises(Refused, match="WRONGPASS"):
+            server.ask("PING")
 
 
 def test_a_fixture_names_an_empty_one(valkey_server: Valkey, valkey_url: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.servers.server import Server, folder, program
+from tools.files import write_private
 from tools.processes import LOOPBACK
 
 _PROGRAMS: Final = ("valkey-server", "redis-server")
@@ -24,18 +25,28 @@ class Refused(Exception):
 
 
 class Valkey(Server):
-    """One that keeps each write before it answers (`keeps`), or nothing over its end."""
+    """One that keeps each write before it answers (`keeps`), or nothing over its end.
 
-    def __init__(self, *, directory: Path, keeps: bool = False, name: str = "valkey") -> None:
+    It answers nobody without the `password`, if there is one.
+    """
+
+    def __init__(
+        self, *, directory: Path, keeps: bool = False, name: str = "valkey", password: str = ""
+    ) -> None:
         super().__init__(name=name, directory=directory)
         self._keeps = keeps
+        self.password = password
         self._numbers = count(1)
 
     def command(self) -> list[str]:
         """See `Server`."""
         keeps = ("yes", "--appendfsync", "always") if self._keeps else ("no",)
+        # Not as an argument, which everybody can read.
+        configuration = self.directory / f"{self.name}.conf"
+        write_private(configuration, f"requirepass {self.password}\n" if self.password else "")
         return [
-            *(program(*_PROGRAMS), "--bind", LOOPBACK, "--port", str(self.port)),
+            *(program(*_PROGRAMS), str(configuration)),
+            *("--bind", LOOPBACK, "--port", str(self.port)),
             *("--databases", str(_SPACES), "--save", "", "--dir", str(self.directory)),
             *("--appenddirname", "kept", "--appendonly", *keeps),
         ]
@@ -65,9 +76,12 @@ class Valkey(Server):
             Refused: it was an error.
         """
         with socket.create_connection((LOOPBACK, self.port), seconds) as connection:
-            connection.sendall(_command("SELECT", str(database)) + _command(*words))
+            first = [_command("AUTH", self.password)] if self.password else []
+            first.append(_command("SELECT", str(database)))
+            connection.sendall(b"".join(first) + _command(*words))
             with connection.makefile("rb") as answers:
-                _read(answers)
+                for _ in first:
+                    _read(answers)
                 return _read(answers)
 
     def forget(self) -> None:
