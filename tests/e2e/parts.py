@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -58,8 +59,62 @@ def add_people(service: Service, people: Mapping[str, Person]) -> None:
     service.run("user", "import", str(file))
 
 
+class Client(ABC):
+    """Whoever asks a homeserver as a Matrix client does."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where it is asked."""
+
+    def call(
+        self, method: str, path: str, body: object = None, *, token: str | None = None
+    ) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # ASCII with escapes, so that lone surrogates can be sent as well
+        content = None if body is None else json.dumps(body).encode("ascii")
+        return httpx.request(
+            method, self.url + path, content=content, headers=headers, timeout=30, trust_env=False
+        )
+
+    def log_in(self, identifier: Door, password: object) -> httpx.Response:
+        body = {
+            "type": "m.login.password",
+            "identifier": by_name(identifier) if isinstance(identifier, str) else identifier,
+            "password": password,
+        }
+        return self.call("POST", f"{_CLIENT}/login", body)
+
+    def delete_device(
+        self, login: dict[str, Any], password: str, *, identifier: str | None = None
+    ) -> httpx.Response:
+        """Remove the login's own device, which Synapse lets be confirmed by the password (UIA)."""
+        path = f"{_CLIENT}/devices/{login['device_id']}"
+        token = login["access_token"]
+        asked = self.call("DELETE", path, {}, token=token)
+        assert asked.status_code == 401, asked.text
+        auth = {
+            "type": "m.login.password",
+            "identifier": by_name(identifier or login["user_id"]),
+            "password": password,
+            "session": asked.json()["session"],
+        }
+        return self.call("DELETE", path, {"auth": auth}, token=token)
+
+
+@dataclass(frozen=True)
+class Address(Client):
+    """Any address that answers clients."""
+
+    address: str
+
+    @property
+    def url(self) -> str:
+        return self.address
+
+
 @dataclass
-class Homeserver:
+class Homeserver(Client):
     """A real Synapse, and its database as it is on disk."""
 
     config: SynapseConfig
@@ -120,40 +175,6 @@ class Homeserver:
     def devices(self, mxid: str) -> set[str]:
         query = "SELECT device_id FROM devices WHERE user_id = ? AND NOT hidden"
         return {device for (device,) in self.rows(query, mxid)}
-
-    def call(
-        self, method: str, path: str, body: object = None, *, token: str | None = None
-    ) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # ASCII with escapes, so that lone surrogates can be sent as well
-        content = None if body is None else json.dumps(body).encode("ascii")
-        return httpx.request(
-            method, self.url + path, content=content, headers=headers, timeout=30, trust_env=False
-        )
-
-    def log_in(self, identifier: Door, password: object) -> httpx.Response:
-        body = {
-            "type": "m.login.password",
-            "identifier": by_name(identifier) if isinstance(identifier, str) else identifier,
-            "password": password,
-        }
-        return self.call("POST", f"{_CLIENT}/login", body)
-
-    def delete_device(
-        self, login: dict[str, Any], password: str, *, identifier: str | None = None
-    ) -> httpx.Response:
-        """Remove the login's own device, which Synapse lets be confirmed by the password (UIA)."""
-        path = f"{_CLIENT}/devices/{login['device_id']}"
-        token = login["access_token"]
-        asked = self.call("DELETE", path, {}, token=token)
-        assert asked.status_code == 401, asked.text
-        auth = {
-            "type": "m.login.password",
-            "identifier": by_name(identifier or login["user_id"]),
-            "password": password,
-            "session": asked.json()["session"],
-        }
-        return self.call("DELETE", path, {"auth": auth}, token=token)
 
 
 def register_locally(

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.parts import SERVER_NAME, Homeserver
+from tests.e2e.parts import SERVER_NAME, Client
 from tests.e2e.waiting import until
 from tools.service import Service
 
@@ -17,18 +17,18 @@ def mxid(name: str) -> str:
     return f"@{name}:{SERVER_NAME}"
 
 
-def log_in(homeserver: Homeserver, name: str, password: str) -> dict[str, Any]:
+def log_in(homeserver: Client, name: str, password: str) -> dict[str, Any]:
     answer = homeserver.log_in(name, password)
     assert answer.status_code == 200, answer.text
     session: dict[str, Any] = answer.json()
     return session
 
 
-def who_am_i(homeserver: Homeserver, session: dict[str, Any]) -> httpx.Response:
+def who_am_i(homeserver: Client, session: dict[str, Any]) -> httpx.Response:
     return homeserver.call("GET", f"{CLIENT}/account/whoami", token=session["access_token"])
 
 
-def wait_for(homeserver: Homeserver, session: dict[str, Any], status: int) -> httpx.Response:
+def wait_for(homeserver: Client, session: dict[str, Any], status: int) -> httpx.Response:
     until(lambda: who_am_i(homeserver, session).status_code == status, what=f"an answer {status}")
     return who_am_i(homeserver, session)
 
@@ -44,7 +44,7 @@ def set_password(service: Service, name: str, password: str) -> None:
     service.run("user", "set-password", name, "--password-stdin", password=f"{password}\n")
 
 
-def gone(homeserver: Homeserver, session: dict[str, Any]) -> bool:
+def gone(homeserver: Client, session: dict[str, Any]) -> bool:
     """Whether the session is over for good."""
     answer = who_am_i(homeserver, session)
     return answer.status_code == 401 and answer.json()["errcode"] == "M_UNKNOWN_TOKEN"
