@@ -5,7 +5,7 @@ import gc
 import ipaddress
 import math
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,14 @@ import uvloop
 from fastapi import FastAPI
 
 from lalepass_service import parts
+from lalepass_service.adapters.certificates import end_of
 from lalepass_service.adapters.hashing.bindings import Binding
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.migrate import SchemaState
 from lalepass_service.config import Config, Server
 from lalepass_service.faults import ConfigFault, OutsideFault
 from lalepass_service.http import api
+from lalepass_service.http.metrics import Figure
 from lalepass_service.http.protocol import BoundedProtocol
 from lalepass_service.http.server import Ending
 from lalepass_service.http.server import Server as HttpServer
@@ -113,7 +115,7 @@ def tls_of(server: Server) -> ServerTls | None:
         client_authority=Path(server.tls_client_ca) if server.tls_client_ca else None,
     )
     try:
-        return ServerTls(files)
+        return ServerTls(files, end_of=end_of)
     except CertificateUnusable as fault:
         raise ConfigFault(f"server.{fault.option}: {fault}") from None
 
@@ -132,6 +134,7 @@ async def _serve(
             trail=service.trail,
             counters=service.counters,
             replicas=service.replicas,
+            figures=list(_figures(service, tls)),
             request_timeout=config.server.request_timeout,
             clock=service.clock,
             service_version=installed_version(),
@@ -157,6 +160,33 @@ async def _serve(
             _keep_for_good()
             await server.serve([listener])
     _log.info("stopped")
+
+
+def _figures(service: parts.Service, tls: ServerTls | None) -> Iterator[Figure]:
+    """Yield what else there is to show."""
+    hot, lag = service.hot, service.lag
+    yield Figure(
+        "lalepass_database_connections",
+        "Connections to the database that checks may use",
+        lambda: hot.connections,
+    )
+    yield Figure(
+        "lalepass_database_queued",
+        "What these have to do, and are doing",
+        lambda: hot.queued,
+    )
+    if lag is not None:
+        yield Figure(
+            "lalepass_replica_behind_bytes",
+            "How much of the primary's log a standby had not replayed when it was last looked at",
+            lambda: lag.behind,
+        )
+    if tls is not None:
+        yield Figure(
+            "lalepass_certificate_end_seconds",
+            "When the certificate of the service ends, in seconds since 1970",
+            lambda: tls.end,
+        )
 
 
 def _keep_for_good() -> None:

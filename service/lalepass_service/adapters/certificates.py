@@ -5,6 +5,7 @@ what it signs is short-lived and made anew in time. Certificates are X.509 (RFC 
 P-256; names are in the subject alternative name only, where RFC 9525 has clients look.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -134,6 +135,15 @@ class Authority:
     @property
     def _end(self) -> datetime:
         return self._certificate.not_valid_after_utc
+
+
+def end_of(path: Path) -> float:
+    """Return when the first certificate in a file ends, in seconds since 1970; NaN if unknown."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
+        # What OpenSSL takes, this library may not; it is a figure and nothing else.
+        return math.nan
 
 
 def _self_signed(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:

@@ -1,6 +1,6 @@
 """The API as one ASGI application, made of the ports that it needs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -53,6 +53,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
     service_version: str,
     counters: Counters | None = None,
     replicas: Replicas | None = None,
+    figures: Sequence[metrics.Figure] = (),
 ) -> FastAPI:
     """Build the application.
 
@@ -69,6 +70,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
         service_version: which release this is.
         counters: how those fare that replicas share, if they share any.
         replicas: how reads from standbys fare, if there are any.
+        figures: what else there is to show.
     """
     counted = metrics.Metrics(hasher=hasher, trail=trail)
     counted.count_waiting(lambda: followers.waiting)
@@ -76,6 +78,8 @@ def build(  # noqa: PLR0913 - the ports, each by its name
         counted.watch_counters(counters)
     if replicas is not None:
         counted.watch_replicas(replicas)
+    for figure in figures:
+        counted.show(figure)
     app = _bare()
     asking = caller_with(Scope.CHECK, registry=registry)
     app.include_router(check_route.router(authenticate=asking))

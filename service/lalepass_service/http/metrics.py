@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from fastapi import APIRouter
 from prometheus_client import (
@@ -97,6 +97,14 @@ class Hasher(Protocol):
         ...
 
 
+class Figure(NamedTuple):
+    """A number that goes up and down, and is asked for whenever it is shown."""
+
+    name: str
+    what: str
+    value: Callable[[], float]
+
+
 class Metrics:
     """What is counted. Each application has its own, so that tests don't count each other."""
 
@@ -145,6 +153,10 @@ class Metrics:
     def watch_replicas(self, replicas: Replicas) -> None:
         """Show how reads from standbys fare."""
         self.registry.register(ReplicasCollector(replicas))
+
+    def show(self, figure: "Figure") -> None:
+        """Show a number that somebody else knows."""
+        Gauge(figure.name, figure.what, registry=self.registry).set_function(figure.value)
 
     def count_waiting(self, waiting: Callable[[], int]) -> None:
         """Show how many homeservers' processes wait for a change."""

@@ -1,7 +1,9 @@
 """TLS for the server: certificates that are read again when their files change."""
 
 import asyncio
+import math
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,8 +39,14 @@ class CertificateFiles:
 class ServerTls:
     """Hands each new connection the certificates of now. Those that are there keep theirs."""
 
-    def __init__(self, files: CertificateFiles) -> None:
+    def __init__(
+        self, files: CertificateFiles, *, end_of: Callable[[Path], float] = lambda _: math.nan
+    ) -> None:
         """Read the files.
+
+        Args:
+            files: where they are.
+            end_of: reads out of a file when the certificate in it ends, in seconds since 1970.
 
         Raises:
             CertificateUnusable: one of them can't be used.
@@ -47,6 +55,9 @@ class ServerTls:
         self._seen = _looks(files)
         self._current = _context(files)
         self._refused: object = None
+        self._end_of = end_of
+        self.end = end_of(files.certificate)
+        """When the certificate ends, in seconds since 1970."""
         self.context = _context(files)
         """What the server is given once. Each handshake then goes on with the current one, which
         replaces the certificate as well as whom to trust (Python, `SSLContext.sni_callback`)."""
@@ -85,6 +96,7 @@ class ServerTls:
             _log.error("new certificates can't be used; the old ones stay", why=str(fault))
             return
         self._seen = looks
+        self.end = self._end_of(self._files.certificate)
         _log.info("new certificates are in use", certificate=str(self._files.certificate))
 
 

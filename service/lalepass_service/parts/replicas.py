@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lalepass_service.parts.background import in_background
 from lalepass_service.parts.database import server_at, store_of
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.hot import Hot
+    from lalepass_service.adapters.sql.lag import Lag
     from lalepass_service.adapters.sql.postgres import PostgresServer
     from lalepass_service.adapters.sql.replica import ReplicaReads
     from lalepass_service.config import Config
@@ -28,6 +30,24 @@ def check_replicas(config: "Config") -> "PostgresServer | None":
         return None
     server = server_at(url, config, option="database.replica_url", standby=True)
     return replace(server, connections=server.connections // 2)
+
+
+@asynccontextmanager
+async def open_lag(config: "Config") -> AsyncIterator["Lag | None"]:
+    """Look now and then how far the read replicas are behind, if there are any.
+
+    Raises:
+        ConfigFault: their address is none.
+    """
+    standbys, of = check_replicas(config), store_of(config)
+    if standbys is None or isinstance(of, Path):
+        yield None
+        return
+    from lalepass_service.adapters.sql.lag import Lag
+
+    lag = Lag(of=of, standbys=standbys)
+    async with in_background(lag.follow()):
+        yield lag
 
 
 @asynccontextmanager

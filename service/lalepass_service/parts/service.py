@@ -17,7 +17,7 @@ from lalepass_service.parts.hashing import open_hasher
 from lalepass_service.parts.house import Chore, keep_house
 from lalepass_service.parts.keys import require_keys, vault
 from lalepass_service.parts.operators import registry
-from lalepass_service.parts.replicas import open_replicas
+from lalepass_service.parts.replicas import open_lag, open_replicas
 from lalepass_service.parts.trail import TrailState, open_copy, state_of
 from lalepass_service.parts.valkey import Counters, local_throttle, open_counters
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.hot import Hot, Reads
+    from lalepass_service.adapters.sql.lag import Lag
     from lalepass_service.adapters.sql.replica import ReplicaReads
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.config import Config
@@ -61,6 +62,10 @@ class Service:
     """What replicas share, where a Valkey is configured."""
     replicas: "ReplicaReads | None"
     """Reads from standbys, where there are any."""
+    lag: "Lag | None"
+    """How far those are behind."""
+    hot: "Hot"
+    """The way to the database that checks take."""
 
 
 @asynccontextmanager
@@ -85,6 +90,7 @@ async def open_service(
         open_database(config) as database,
         open_hot(config) as hot,
         open_replicas(config, hot) as replicas,
+        open_lag(config) as lag,
         open_hasher(config, threads=threads, decoy_key=decoys, binding=binding) as hasher,
         open_followers(config, hot) as followers,
         open_copy(config) as copy,
@@ -128,6 +134,8 @@ async def open_service(
                 trail=partial(state_of, trail, copy),
                 counters=counters,
                 replicas=replicas,
+                lag=lag,
+                hot=hot,
             )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from lalepass_service.core.errors import Overloaded
 from lalepass_service.core.recent import RecentChecks
+from lalepass_service.http.metrics import Figure
 from lalepass_wire import paths
 from tests.lalepass_service.http.world import WRONG, World, a_check, check
 
@@ -148,3 +149,11 @@ async def test_it_is_shown_how_reads_from_standbys_fare(world: World) -> None:
         'lalepass_replica_passed_total{why="away"}': 0,
         "lalepass_replica_fences_total": 7,
     }
+
+
+async def test_what_others_know_is_shown_as_it_is_now(world: World) -> None:
+    known = [3.0, 4.0]
+    world.figures = [Figure("lalepass_sheep", "Counted at night", lambda: known.pop(0))]
+    async with world.client() as client:
+        assert (await _figures(client))["lalepass_sheep"] == 3
+        assert (await _figures(client))["lalepass_sheep"] == 4

@@ -3,12 +3,14 @@
 import asyncio
 import ssl
 from contextlib import suppress
+from math import isnan
 from pathlib import Path
 
 import pytest
 import structlog
+from cryptography import x509
 
-from lalepass_service.adapters.certificates import Authority, Signed, Use
+from lalepass_service.adapters.certificates import Authority, Signed, Use, end_of
 from lalepass_service.adapters.clock import SystemClock
 from lalepass_service.http.tls import CertificateFiles, CertificateUnusable, ServerTls
 
@@ -84,6 +86,23 @@ def test_a_new_certificate_is_taken_without_a_restart(site: Site, version: ssl.T
     tls.look()
 
     assert asyncio.run(_shown(tls, site, version=version)) == _of(site.server)
+
+
+def test_it_is_known_when_the_certificate_ends(site: Site) -> None:
+    ends = iter([7.0, 8.0])
+    tls = ServerTls(site.files, end_of=lambda _: next(ends))
+    assert tls.end == 7
+    site.renew()
+    tls.look()
+    assert tls.end == 8
+
+    certificate = x509.load_pem_x509_certificate(site.server.certificate.read_bytes())
+    assert end_of(site.server.certificate) == certificate.not_valid_after_utc.timestamp()
+    site.server.certificate.write_text("no certificate")
+    tls.look()
+    assert tls.end == 8
+    assert isnan(end_of(site.server.certificate))
+    assert isnan(end_of(site.folder / "none"))
 
 
 def test_who_is_trusted_no_longer_is_not_listened_to(site: Site) -> None:

@@ -38,6 +38,7 @@ from lalepass_service.core.sign_ins import Reporting
 from lalepass_service.core.watch import Watch
 from lalepass_service.http import api
 from lalepass_service.http.counters import Counters
+from lalepass_service.http.metrics import Figure
 from lalepass_service.http.replicas import Replicas
 from lalepass_service.parts.trail import TrailState
 from lalepass_wire import paths
@@ -76,6 +77,7 @@ class World:
     recent: RecentChecks = field(default_factory=lambda: RecentChecks(seconds=0))
     counters: Counters | None = None
     replicas: Replicas | None = None
+    figures: list[Figure] = field(default_factory=list)
     full: Overloaded | None = None
     """What checks are turned away with, for want of room."""
 
@@ -149,6 +151,7 @@ class World:
             service_version=VERSION,
             counters=self.counters,
             replicas=self.replicas,
+            figures=self.figures,
         )
 
     async def _ping(self) -> None:

@@ -63,6 +63,16 @@ class Reads(Protocol):
 class Hot(Reads, Protocol):
     """Runs small functions on the database. They must be quick and must not keep the session."""
 
+    @property
+    def connections(self) -> int:
+        """How many connections there may be."""
+        ...
+
+    @property
+    def queued(self) -> int:
+        """How much there is for them to do, and is being done."""
+        ...
+
     async def write(self, work: Callable[[Session], T]) -> T:
         """Run a function inside a transaction and return when it is committed.
 

@@ -55,6 +55,16 @@ class PostgresPaths:
         )
 
     @property
+    def connections(self) -> int:
+        """How many connections there may be."""
+        return len({self._writer, *self._others})
+
+    @property
+    def queued(self) -> int:
+        """How much there is for them to do, and is being done."""
+        return sum(each.queued for each in {self._writer, *self._others})
+
+    @property
     def busy(self) -> bool:
         """Whether any of the threads has something to do."""
         return any(each.queued for each in (self._writer, *self._others))

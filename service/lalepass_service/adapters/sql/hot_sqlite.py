@@ -39,6 +39,16 @@ class HotPath:
         runner = _Runner(path, busy_timeout=busy_timeout)
         return cls(WorkThread(runner, deadline=2 * busy_timeout))
 
+    @property
+    def connections(self) -> int:
+        """How many connections there may be."""
+        return 1
+
+    @property
+    def queued(self) -> int:
+        """How much there is for them to do, and is being done."""
+        return self._thread.queued
+
     async def read(self, work: Work[T]) -> T:
         """Run a function that only reads.
 
