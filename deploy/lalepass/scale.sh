@@ -22,6 +22,7 @@
 #   /secrets/database    the password of Synapse's database
 #   /secrets/postgres    the servers' certificates, who may log in, and the passwords of the two
 #   /secrets/counters    the certificate of Lalepass's Valkey, and who may log in there
+#   /secrets/metrics     a certificate for Prometheus to show to Lalepass
 # The authority that signs the certificates is in /authority.
 set -eu
 umask 027
@@ -47,6 +48,7 @@ certificates() {
     certificate postgres-1 /secrets/postgres
     certificate postgres-2 /secrets/postgres
     certificate server /secrets/counters --host counters --host localhost
+    certificate prometheus /secrets/metrics --client
     unlock_authority
 }
 

@@ -4,8 +4,8 @@
 # Where the official images can be had, don't run this.
 #
 #   tests/docker/standins/make.sh          all
-#   tests/docker/standins/make.sh synapse  one of python, synapse, postgres, valkey, haproxy
-#                                          (and what it is made from)
+#   tests/docker/standins/make.sh synapse  one of python, synapse, postgres, valkey, haproxy,
+#                                          prometheus (and what it is made from)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 log=$(mktemp)
@@ -16,6 +16,7 @@ PYTHON_IMAGE=python:3.13-slim-trixie
 POSTGRES_IMAGE=postgres:17-trixie
 VALKEY_IMAGE=valkey/valkey:8.1
 HAPROXY_IMAGE=haproxy:3.0
+PROMETHEUS_IMAGE=prom/prometheus:v2.53.3
 SYNAPSE_VERSION=$(sed -n 's/^matrix-synapse\(\[[^]]*\]\)\?==\([0-9.]*\).*/\2/p' "$root/requirements/dev.txt")
 SYNAPSE_IMAGE=matrixdotorg/synapse:v$SYNAPSE_VERSION
 
@@ -48,10 +49,12 @@ case ${1:-all} in
     postgres) build "$here/postgres" "$POSTGRES_IMAGE" ;;
     valkey) build "$here/valkey" "$VALKEY_IMAGE" ;;
     haproxy) build "$here/haproxy" "$HAPROXY_IMAGE" ;;
+    prometheus) build "$here/prometheus" "$PROMETHEUS_IMAGE" ;;
     all)
         build "$here/postgres" "$POSTGRES_IMAGE"
         build "$here/valkey" "$VALKEY_IMAGE"
         build "$here/haproxy" "$HAPROXY_IMAGE"
+        build "$here/prometheus" "$PROMETHEUS_IMAGE"
         synapse
         ;;
     *)
