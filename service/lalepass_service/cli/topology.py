@@ -3,6 +3,7 @@
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -40,7 +41,7 @@ _Also = Annotated[
     list[str] | None,
     typer.Option(
         "--also",
-        metavar="NAME=HOST:PORT",
+        metavar="NAME=HOST[:PORT]",
         help="Another address of a part: what must not reach it must not reach it there, either.",
     ),
 ]
@@ -92,10 +93,13 @@ def _places(given: Sequence[str], read: "Plan") -> dict[str, list["Address"]]:
         name, _, text = each.partition("=")
         if name not in read.listening:
             raise console.WrongUsage(f"--also: there is no part {name} that listens")
-        try:
-            places.setdefault(name, []).append(read_address(text))
-        except ValueError:
-            raise console.WrongUsage(f"--also: {text} is no address with a port") from None
+        port = read.listening[name].place.port
+        for candidate in (text, f"{text}:{port}", f"[{text}]:{port}"):
+            with suppress(ValueError):
+                places.setdefault(name, []).append(read_address(candidate))
+                break
+        else:
+            raise console.WrongUsage(f"--also: {text} is no address")
     return places
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ def from_part(
     return [
         *_told(asked),
         *together(plan.listening, seen),
-        *(finding for each in routes for finding in _route(*each)),
+        *_followed(routes),
         *_doors(closed),
     ]
 
@@ -88,7 +89,7 @@ def from_here(plan: Plan, *, seconds: float = ALL_SECONDS) -> list[Finding]:
     return [
         *map(_only_here, _told(asked)),
         *together(plan.listening, seen),
-        *(finding for each in routes for finding in _route(*each)),
+        *_followed(routes),
     ]
 
 
@@ -167,6 +168,20 @@ def _routes(plan: Plan, logins: Mapping[str, Login]) -> list[_Followed]:
     return found
 
 
+def _followed(routes: Sequence[_Followed]) -> Iterator[Finding]:
+    """Tell of each path where it leads, and in one line of those of which that is not said."""
+    silent = Counter(q.part for q, _, _ in routes if q.seen is not None and not q.seen.answered_by)
+    for each in routes:
+        yield from _route(*each)
+    for name, number in silent.items():
+        yield warn(
+            name,
+            "route",
+            f"for {number} of the paths it is not said who answered",
+            fix="let the proxy say so, in the header that says_who names: see docs/topology.md",
+        )
+
+
 def _route(question: _Question, route: Route, wanted: frozenset[str]) -> Iterator[Finding]:
     if question.seen is None:
         yield from _told([question])
@@ -174,13 +189,8 @@ def _route(question: _Question, route: Route, wanted: frozenset[str]) -> Iterato
     who = question.seen.answered_by
     what = route.path if route.method == "GET" else f"{route.method} {route.path}"
     if who is None:
-        yield warn(
-            question.part,
-            "route",
-            f"{what}: it is not said who answered",
-            fix="let the proxy say so, in the header that says_who names",
-        )
-    elif who not in wanted:
+        return
+    if who not in wanted:
         yield fail(
             question.part,
             "route",

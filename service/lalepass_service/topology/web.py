@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from lalepass_service.adapters.clock import SystemClock
@@ -21,6 +22,7 @@ _OLDEST_SYNAPSE: Final = (1, 140)
 _SYNAPSE: Final = re.compile(r"Synapse/((\d+)\.(\d+)[^ ]*)")
 _VERSIONS: Final = "/_matrix/client/versions"
 _SHOWN: Final = 3
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _FIT: Final = re.compile(r"[A-Za-z0-9._+-]{1,64}")
 
 Web = Lalepass | Synapse | Proxy | Prometheus | Http
@@ -53,7 +55,8 @@ def follow(name: str, part: Proxy, login: Login, route: Route) -> Seen:
     Raises:
         Amiss: nobody answers.
     """
-    answer = _ask(part, login, route.path, method=route.method)
+    # Who answers need not be told to everybody: so it is asked for.
+    answer = _ask(part, login, route.path, method=route.method, more={part.says_who: "?"})
     who = answer.headers.get(part.says_who.lower())
     if who is None and answer.status >= 500:  # noqa: PLR2004 - the proxy's own words
         raise Amiss(
@@ -189,14 +192,20 @@ def _http(name: str, part: Http, login: Login) -> Seen:
 
 
 def _ask(
-    part: Web, login: Login, path: str, *, method: str = "GET", token: str | None = None
+    part: Web,
+    login: Login,
+    path: str,
+    *,
+    method: str = "GET",
+    token: str | None = None,
+    more: Mapping[str, str] = _NO_HEADERS,
 ) -> Answer:
     return ask(
         method,
         part.place,
         path,
         tls=tls_of(login) if part.tls else None,
-        headers={"Authorization": f"Bearer {token}"} if token else {},
+        headers={**more, **({"Authorization": f"Bearer {token}"} if token else {})},
     )
 
 

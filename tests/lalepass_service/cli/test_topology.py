@@ -59,6 +59,20 @@ def test_what_is_wrong_comes_last_with_its_fix(operator: Operator, tmp_path: Pat
     assert all(len(line) <= 80 for line in said.out.splitlines())
 
 
+@pytest.mark.parametrize("given", ["127.0.0.1", "127.0.0.1:{port}", "localhost"])
+def test_another_address_has_the_same_port_if_none_is_given(
+    operator: Operator, tmp_path: Path, given: str
+) -> None:
+    with web({}) as there:
+        path = tmp_path / "topology.toml"
+        text = FILE.format(address="nowhere.invalid:1")
+        path.write_text(text.replace("127.0.0.1:1", f"nowhere.invalid:{there.port}"))
+        also = f"closed={given.format(port=there.port)}"
+        said = operator.bare("topology", "check", str(path), "--from", "here", "--also", also)
+
+    assert "FAIL  closed: can be reached at " in said.out
+
+
 def test_warnings_have_a_code_of_their_own(operator: Operator, tmp_path: Path) -> None:
     said = operator.bare("topology", "check", file(tmp_path, "127.0.0.1:1"))
 
@@ -101,8 +115,8 @@ def test_as_json(operator: Operator, tmp_path: Path) -> None:
         (["--from", "nobody"], "--from: there is no part nobody in "),
         (["--from", "here", "--also", "x=a:1"], "--also: there is no part x that listens"),
         (["--from", "here", "--also", "here=a:1"], "--also: there is no part here that listens"),
-        (["--from", "here", "--also", "there"], "--also:  is no address with a port"),
-        (["--from", "here", "--also", "there=a"], "--also: a is no address with a port"),
+        (["--from", "here", "--also", "there"], "--also:  is no address"),
+        (["--from", "here", "--also", "there=a b"], "--also: a b is no address"),
     ],
     ids=itertools.count(),
 )

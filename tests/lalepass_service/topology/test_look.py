@@ -137,8 +137,8 @@ def test_each_path_is_followed_through_the_proxy(tmp_path: Path) -> None:
         wanted = [
             ("proxy", "ok", "/right leads to w-2"),
             ("proxy", "fail", "PUT /wrong leads to main, and not to w-1 or w-2"),
-            ("proxy", "warn", "/silent: it is not said who answered"),
             ("proxy", "fail", "/broken has no answer but 503"),
+            ("proxy", "warn", "for 1 of the paths it is not said who answered"),
         ]
 
         assert told(look.from_part(read, "a", also={}))[-4:] == wanted

@@ -197,6 +197,7 @@ def test_a_route_says_who_answered() -> None:
         with pytest.raises(Amiss, match="has no answer but 503"):
             looks.follow("p", proxy, NOBODY, route)
     assert {method for method, *_ in there.asked} == {"GET"}
+    assert all(headers["X-Who"] == "?" for _, _, headers, _ in there.asked)
     assert not any("Authorization" in headers for _, _, headers, _ in there.asked)
 
 
