@@ -81,10 +81,10 @@ class Assumptions:
         1000, "accounts from which on a lost machine must not be noticed", low=1, high=1e9
     )
     connections_a_replica: float = _count(
-        9, "connections to PostgreSQL of each replica", source="docs: postgresql.md"
+        10, "connections to PostgreSQL of each replica", source="docs: postgresql.md"
     )
     connections_for_commands: float = _count(
-        10, "connections for commands", source="docs: postgresql.md"
+        12, "connections for commands", source="docs: postgresql.md"
     )
     reads_right: float = _count(3.1, "reads for a right password", source=_TRAFFIC)
     writes_right: float = _count(4.0, "statements that write for it", source=_TRAFFIC)

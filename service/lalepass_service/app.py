@@ -135,6 +135,7 @@ async def _serve(
             counters=service.counters,
             replicas=service.replicas,
             figures=list(_figures(service, tls)),
+            primaries=service.primaries,
             request_timeout=config.server.request_timeout,
             clock=service.clock,
             service_version=installed_version(),

@@ -169,7 +169,7 @@ TABLE: Final = {
     #                                              good  wrong password disable unlock feed
     "primary killed, standby promoted":           (NONE, NONE,  NONE,   NONE,   NONE,  NONE),
     "primary's machine gone, standby promoted":   (NONE, NONE,  NONE,   NONE,   NONE,  NONE),
-    "primary promoted away":                      (OK,   OK,    NONE,   NONE,   NONE,  OK),
+    "primary promoted away":                      (OK,   OK,    OK,     OK,     OK,    OK),
     "standby killed":                             (OK,   OK,    OK,     OK,     OK,    OK),
     "synchronous standby killed":                 (OK,   OK,    NONE,   NONE,   NONE,  OK),
     "standby 30 s behind":                        (OK,   OK,    OK,     OK,     OK,    OK),

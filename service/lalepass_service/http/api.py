@@ -20,6 +20,7 @@ from lalepass_service.http.callers import any_caller, caller_with
 from lalepass_service.http.counters import Counters
 from lalepass_service.http.direct import DirectCheck
 from lalepass_service.http.limits import Limits
+from lalepass_service.http.primaries import Primaries
 from lalepass_service.http.replicas import Replicas
 from lalepass_service.http.request_id import RequestId
 from lalepass_service.http.trail import Trail
@@ -54,6 +55,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
     counters: Counters | None = None,
     replicas: Replicas | None = None,
     figures: Sequence[metrics.Figure] = (),
+    primaries: Primaries | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -71,6 +73,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
         counters: how those fare that replicas share, if they share any.
         replicas: how reads from standbys fare, if there are any.
         figures: what else there is to show.
+        primaries: which server is written to, if the database is on one.
     """
     counted = metrics.Metrics(hasher=hasher, trail=trail)
     counted.count_waiting(lambda: followers.waiting)
@@ -80,6 +83,8 @@ def build(  # noqa: PLR0913 - the ports, each by its name
         counted.watch_replicas(replicas)
     for figure in figures:
         counted.show(figure)
+    if primaries is not None:
+        counted.watch_primaries(primaries)
     app = _bare()
     asking = caller_with(Scope.CHECK, registry=registry)
     app.include_router(check_route.router(authenticate=asking))

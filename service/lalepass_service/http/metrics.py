@@ -24,6 +24,7 @@ from lalepass_service.core.check import Accepted, Outcome
 from lalepass_service.core.errors import NoAnswer
 from lalepass_service.http.counters import Counters, CountersCollector
 from lalepass_service.http.histograms import histogram
+from lalepass_service.http.primaries import Primaries, PrimariesCollector
 from lalepass_service.http.problems import code_of
 from lalepass_service.http.replicas import Replicas, ReplicasCollector
 from lalepass_service.http.trail import Trail, TrailCollector
@@ -157,6 +158,10 @@ class Metrics:
     def show(self, figure: "Figure") -> None:
         """Show a number that somebody else knows."""
         Gauge(figure.name, figure.what, registry=self.registry).set_function(figure.value)
+
+    def watch_primaries(self, primaries: Primaries) -> None:
+        """Show which server of the database is written to."""
+        self.registry.register(PrimariesCollector(primaries))
 
     def count_waiting(self, waiting: Callable[[], int]) -> None:
         """Show how many homeservers' processes wait for a change."""

@@ -4,11 +4,12 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lalepass_service.faults import ConfigFault, OutsideFault
+from lalepass_service.parts.background import in_background
 
 _LITTLE_SPACE: Final = 64 * 1024
 """Bytes. Who reads needs some, too: processes share what they know of the file in another one."""
@@ -76,15 +77,15 @@ def restore(source: Path, path: Path) -> Path | None:
         return backup.restore(source, path)
 
 
-def require_current_schema(config: "Config") -> None:
-    """Refuse to work on a database that this program does not know.
+def require_current_schema(config: "Config", at: "Store | None" = None) -> None:
+    """Refuse to work on a database that this program does not know. For `at` see `open_database`.
 
     Raises:
         OutsideFault: it has no tables yet, or older ones, or newer ones.
     """
     from lalepass_service.adapters.sql.migrate import SchemaState
 
-    store = store_of(config)
+    store = at if at is not None else store_of(config)
     match schema_of(store):
         case SchemaState.CURRENT | SchemaState.COMPATIBLE:
             return
@@ -106,19 +107,45 @@ def require_current_schema(config: "Config") -> None:
 
 
 @asynccontextmanager
-async def open_database(config: "Config") -> AsyncIterator["Database"]:
+async def open_store(config: "Config") -> AsyncIterator["Store"]:
+    """Know where the database is; if that is a server, which of them, for as long as this lasts.
+
+    Raises:
+        ConfigFault: its address or its password is none.
+    """
+    store = store_of(config)
+    if isinstance(store, Path):
+        yield store
+        return
+    from lalepass_service.adapters.sql.watching import Watch
+
+    watch = Watch(store)
+    try:
+        await watch.look()
+        async with in_background(watch.run()):
+            yield store
+    finally:
+        await watch.close()
+
+
+@asynccontextmanager
+async def open_database(config: "Config", at: "Store | None" = None) -> AsyncIterator["Database"]:
     """Open the database, for as long as the context lasts.
+
+    Args:
+        config: the settings.
+        at: what `open_store` has found, by those who open several ways to it.
 
     Raises:
         ConfigFault: its address or its password is none.
         OutsideFault: its tables are not those of this program.
     """
-    require_current_schema(config)
-    database = _opened(store_of(config), config)
-    try:
+    async with AsyncExitStack() as stack:
+        store = at if at is not None else await stack.enter_async_context(open_store(config))
+        require_current_schema(config, store)
+        database = _opened(store, config)
+        stack.push_async_callback(database.close)
         yield database
-    finally:
-        await database.close()
 
 
 def _opened(store: "Store", config: "Config") -> "Database":
@@ -132,13 +159,18 @@ def _opened(store: "Store", config: "Config") -> "Database":
 
 
 @asynccontextmanager
-async def open_hot(config: "Config", *, narrow: bool = False) -> AsyncIterator["Hot"]:
-    """Open the way to the database that checks take; narrow where one thread is enough."""
-    hot = _hot(store_of(config), config, narrow=narrow)
-    try:
+async def open_hot(
+    config: "Config", at: "Store | None" = None, *, narrow: bool = False
+) -> AsyncIterator["Hot"]:
+    """Open the way to the database that checks take; narrow where one thread is enough.
+
+    For `at` see `open_database`.
+    """
+    async with AsyncExitStack() as stack:
+        store = at if at is not None else await stack.enter_async_context(open_store(config))
+        hot = _hot(store, config, narrow=narrow)
+        stack.push_async_callback(hot.close)
         yield hot
-    finally:
-        await hot.close()
 
 
 def _hot(store: "Store", config: "Config", *, narrow: bool) -> "HotPath | PostgresPaths":

@@ -11,6 +11,7 @@ from lalepass_service.parts.database import open_hot
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.hot import Hot
+    from lalepass_service.adapters.sql.migrate import Store
     from lalepass_service.config import Config
     from lalepass_service.core.changes import SignOutOrders
     from lalepass_service.core.feed import Feed
@@ -51,8 +52,11 @@ class Followers:
 
 
 @asynccontextmanager
-async def open_followers(config: "Config", hot: "Hot") -> AsyncIterator[Followers]:
-    """Open what homeservers follow. It reads on a thread of its own, and writes on `hot`."""
+async def open_followers(config: "Config", hot: "Hot", *, at: "Store") -> AsyncIterator[Followers]:
+    """Open what homeservers follow. It reads on a thread of its own, and writes on `hot`.
+
+    `at` is what `open_store` has found.
+    """
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.sql.feed import SqlChanges
     from lalepass_service.adapters.sql.orders import SqlSignOutOrders
@@ -65,7 +69,7 @@ async def open_followers(config: "Config", hot: "Hot") -> AsyncIterator[Follower
     rate = Rate(burst=_BURST, per_second=_PER_SECOND)
     throttle = LocalThrottle(source=rate, caller=rate)
     clock = SystemClock()
-    async with open_hot(config, narrow=True) as lane:
+    async with open_hot(config, at, narrow=True) as lane:
         changes = SqlChanges(lane)
         orders = SqlSignOutOrders(lane=lane, hot=hot)
         sign_ins = SqlSignIns(hot)

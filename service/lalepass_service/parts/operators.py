@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from lalepass_service.parts.database import open_database, open_hot
+from lalepass_service.parts.database import open_database, open_hot, open_store
 from lalepass_service.parts.hashing import open_hasher
 from lalepass_service.parts.keys import vault
 from lalepass_service.parts.policy import open_policy
@@ -55,8 +55,9 @@ async def open_directory(
         copy_of_acts(config, uncopied=uncopied) as copy,
     ):
         async with (
-            open_database(config) as database,
-            open_hot(config, narrow=True) as hot,
+            open_store(config) as store,
+            open_database(config, store) as database,
+            open_hot(config, store, narrow=True) as hot,
             open_hasher(config, threads=1) as hasher,
             open_lanes(config, vault(config), acts=SqlActs(database, copy=copy)) as lanes,
         ):

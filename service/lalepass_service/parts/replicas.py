@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lalepass_service.parts.background import in_background
-from lalepass_service.parts.database import server_at, store_of
+from lalepass_service.parts.database import server_at
 
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.hot import Hot
     from lalepass_service.adapters.sql.lag import Lag
+    from lalepass_service.adapters.sql.migrate import Store
     from lalepass_service.adapters.sql.postgres import PostgresServer
     from lalepass_service.adapters.sql.replica import ReplicaReads
     from lalepass_service.config import Config
@@ -33,13 +34,15 @@ def check_replicas(config: "Config") -> "PostgresServer | None":
 
 
 @asynccontextmanager
-async def open_lag(config: "Config") -> AsyncIterator["Lag | None"]:
+async def open_lag(config: "Config", *, of: "Store") -> AsyncIterator["Lag | None"]:
     """Look now and then how far the read replicas are behind, if there are any.
+
+    `of` is what `open_store` has found.
 
     Raises:
         ConfigFault: their address is none.
     """
-    standbys, of = check_replicas(config), store_of(config)
+    standbys = check_replicas(config)
     if standbys is None or isinstance(of, Path):
         yield None
         return
@@ -51,13 +54,17 @@ async def open_lag(config: "Config") -> AsyncIterator["Lag | None"]:
 
 
 @asynccontextmanager
-async def open_replicas(config: "Config", primary: "Hot") -> AsyncIterator["ReplicaReads | None"]:
+async def open_replicas(
+    config: "Config", primary: "Hot", *, of: "Store"
+) -> AsyncIterator["ReplicaReads | None"]:
     """Open the way to the read replicas, if there are any, which leads on to the primary.
+
+    `of` is what `open_store` has found.
 
     Raises:
         ConfigFault: their address is none.
     """
-    standbys, of = check_replicas(config), store_of(config)
+    standbys = check_replicas(config)
     if standbys is None or isinstance(of, Path):
         yield None
         return

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lalepass_service.parts.background import in_background
-from lalepass_service.parts.database import open_database, open_hot
+from lalepass_service.parts.database import open_database, open_hot, open_store
 from lalepass_service.parts.feed import Followers, open_followers
 from lalepass_service.parts.hashing import open_hasher
 from lalepass_service.parts.house import Chore, keep_house
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.adapters.sql.hot import Hot, Reads
     from lalepass_service.adapters.sql.lag import Lag
+    from lalepass_service.adapters.sql.primaries import Primaries
     from lalepass_service.adapters.sql.replica import ReplicaReads
     from lalepass_service.adapters.sql.users import SqlUsers
     from lalepass_service.config import Config
@@ -66,6 +68,8 @@ class Service:
     """How far those are behind."""
     hot: "Hot"
     """The way to the database that checks take."""
+    primaries: "Primaries | None"
+    """Which server is written to, where the database is on one."""
 
 
 @asynccontextmanager
@@ -87,12 +91,13 @@ async def open_service(
     keys = vault(config)
     decoys = keys.derive("decoys")
     async with (
-        open_database(config) as database,
-        open_hot(config) as hot,
-        open_replicas(config, hot) as replicas,
-        open_lag(config) as lag,
+        open_store(config) as store,
+        open_database(config, store) as database,
+        open_hot(config, store) as hot,
+        open_replicas(config, hot, of=store) as replicas,
+        open_lag(config, of=store) as lag,
         open_hasher(config, threads=threads, decoy_key=decoys, binding=binding) as hasher,
-        open_followers(config, hot) as followers,
+        open_followers(config, hot, at=store) as followers,
         open_copy(config) as copy,
         open_counters(config, keys, acts=SqlActs(database)) as counters,
     ):
@@ -136,6 +141,7 @@ async def open_service(
                 replicas=replicas,
                 lag=lag,
                 hot=hot,
+                primaries=None if isinstance(store, Path) else store.primaries,
             )
 
 

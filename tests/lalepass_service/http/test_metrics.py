@@ -128,6 +128,29 @@ async def test_it_is_shown_how_the_counters_fare_that_replicas_share(world: Worl
     }
 
 
+class Two:
+    """A primary, and an old one that goes on."""
+
+    writing, timeline, split, left, dropped, refused = 2, 3, False, 4, 5, 6
+
+
+async def test_it_is_shown_which_server_of_the_database_is_believed(world: World) -> None:
+    async with world.client() as client:
+        assert not any("database" in name for name in await _figures(client))
+    world.primaries = Two()
+    async with world.client() as client:
+        figures = await _figures(client)
+
+    assert {name: value for name, value in figures.items() if "database" in name} == {
+        "lalepass_database_primaries": 2,
+        "lalepass_database_timeline": 3,
+        "lalepass_database_split": 0,
+        "lalepass_database_transactions_left": 4,
+        "lalepass_database_connections_dropped_total": 5,
+        "lalepass_database_writes_refused_total": 6,
+    }
+
+
 class Standbys:
     """Reads of which some went to the primary."""
 

@@ -39,6 +39,7 @@ from lalepass_service.core.watch import Watch
 from lalepass_service.http import api
 from lalepass_service.http.counters import Counters
 from lalepass_service.http.metrics import Figure
+from lalepass_service.http.primaries import Primaries
 from lalepass_service.http.replicas import Replicas
 from lalepass_service.parts.trail import TrailState
 from lalepass_wire import paths
@@ -78,6 +79,7 @@ class World:
     counters: Counters | None = None
     replicas: Replicas | None = None
     figures: list[Figure] = field(default_factory=list)
+    primaries: Primaries | None = None
     full: Overloaded | None = None
     """What checks are turned away with, for want of room."""
 
@@ -152,6 +154,7 @@ class World:
             counters=self.counters,
             replicas=self.replicas,
             figures=self.figures,
+            primaries=self.primaries,
         )
 
     async def _ping(self) -> None:

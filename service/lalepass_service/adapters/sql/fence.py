@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, Final, cast
 
 from lalepass_service.adapters.sql.postgres import OpenSession, PostgresServer, translated
+from lalepass_service.adapters.sql.primaries import Rank
 from lalepass_service.core.errors import StoreUnavailable
 
 _SELF: Final = """
@@ -138,10 +139,13 @@ class Fences:
         try:
             with translated():
                 self._open = self._open or OpenSession.to(self._server)
-                return fence(self._open)
+                answer = fence(self._open)
+            self._server.primaries.require(Rank(answer.system, answer.timeline))
         except Exception as error:  # noqa: BLE001 - each of those who wait gets it
             self.close()
             return error
+        else:
+            return answer
         finally:
             self._since = None
 

@@ -15,6 +15,7 @@ import psycopg
 
 from lalepass_service.adapters.sql.hot import Job, T, WorkThread
 from lalepass_service.adapters.sql.postgres import (
+    AWAITED,
     BEGIN_WRITING,
     OpenSession,
     PostgresServer,
@@ -22,6 +23,7 @@ from lalepass_service.adapters.sql.postgres import (
     passing,
     translated,
 )
+from lalepass_service.adapters.sql.primaries import Rank, WrongPrimary
 from lalepass_service.adapters.sql.session import PostgresSession
 from lalepass_service.core.errors import StoreUnavailable
 
@@ -46,7 +48,7 @@ class PostgresPaths:
             server: a database with current tables.
             threads: how many; by default what `server` says.
         """
-        deadline = server.timeout * 1.5
+        deadline = server.timeout * AWAITED
         return cls(
             [
                 WorkThread(_Runner(server), deadline=deadline, together=1)
@@ -145,6 +147,8 @@ class _Runner:
             had_one = self._open is not None
             done = self._once(job)
             cause = done.__cause__ if isinstance(done, StoreUnavailable) else None
+            if isinstance(done, WrongPrimary):
+                cause = done
             if not isinstance(cause, Exception):
                 return done
             again = passing(cause) or moved(cause) or (had_one and self._open is None)
@@ -159,9 +163,8 @@ class _Runner:
         self._since = time.monotonic()
         try:
             with translated():
-                if self._open is None:
-                    self._open = OpenSession.to(self._server)
-                done = _done(job, self._open)
+                done = _done(job, self._ready_for(job))
+                self._server.primaries.require(self._rank)
         except Exception as exc:  # noqa: BLE001 - its caller gets it; the thread goes on
             done = exc
         self._since = None
@@ -169,12 +172,38 @@ class _Runner:
             self.close()
         return done
 
+    @property
+    def _rank(self) -> Rank | None:
+        return self._open.rank if self._open is not None else None
+
+    def _ready_for(self, job: Job[Any, Any]) -> OpenSession:
+        """Return a connection to the primary, as far as one can know.
+
+        Raises:
+            psycopg.Error, WrongPrimary: there is none.
+            StoreUnavailable: nobody waits for it any more.
+        """
+        primaries = self._server.primaries
+        if job.writes:
+            primaries.may_write(changes=not job.steps)
+        if not primaries.believes(self._rank):
+            primaries.dropped += 1
+            self.close()
+        if self._open is None:
+            self._open = OpenSession.to(self._server)
+            self._since = time.monotonic()
+            if not job.wanted:
+                # It has taken that long, and the next one has it for nothing.
+                raise StoreUnavailable
+        return self._open
+
     def _is_of_no_use(self, cause: BaseException | None) -> bool:
         broken = self._open is not None and (
             self._open.connection.closed
             or self._open.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
         )
-        return broken or (isinstance(cause, Exception) and moved(cause))
+        old = not self._server.primaries.believes(self._rank)
+        return broken or old or (isinstance(cause, Exception) and moved(cause))
 
 
 def _done(job: Job[Any, Any], opened: OpenSession) -> object:

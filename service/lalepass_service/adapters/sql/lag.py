@@ -10,6 +10,7 @@ from typing import Final
 import psycopg
 
 from lalepass_service.adapters.sql.postgres import PostgresServer, connect_async
+from lalepass_service.core.errors import StoreUnavailable
 
 _PAUSE_SECONDS: Final = 15.0
 _WRITTEN: Final = b"SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint"
@@ -43,7 +44,7 @@ class Lag:
             async with asyncio.timeout(seconds):
                 written = await _number(self._of, _WRITTEN)
                 replayed = await _number(self._standbys, _REPLAYED)
-        except (psycopg.Error, OSError):
+        except (psycopg.Error, OSError, StoreUnavailable):
             return math.nan
         return max(0.0, written - replayed)
 

@@ -20,6 +20,7 @@ from psycopg.errors import DeadlockDetected, ReadOnlySqlTransaction, Serializati
 from psycopg.raw_cursor import RawCursor
 from psycopg.rows import tuple_row
 
+from lalepass_service.adapters.sql.primaries import Primaries, Rank
 from lalepass_service.adapters.sql.session import PostgresSession
 from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import Password
@@ -47,11 +48,27 @@ ISOLATION: Final = "READ COMMITTED"
 """Whatever the role has by default: with any other, what is read is of before the lock."""
 BEGIN_WRITING: Final = f"BEGIN ISOLATION LEVEL {ISOLATION}; {LOCK}"
 
+AWAITED: Final = 1.5
+"""Times as long as a statement may take: so long somebody waits for an answer of the hot path."""
+
+_SHORTEST_CONNECT: Final = 2
+"""Seconds. psycopg and libpq take less for this."""
+
+_PORT: Final = "5432"
+
+_PER_HOST: Final = ("host", "hostaddr", "port")
+
+_RANK: Final = b"""
+    SELECT system_identifier, CASE WHEN pg_is_in_recovery() THEN 0
+        ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END
+    FROM pg_control_system()
+"""
+
 _PRIMARY: Final = {"target_session_attrs": "read-write"}
+_BALANCES: Final = psycopg.pq.version() >= 160000  # noqa: PLR2004 - libpq 16
 _STANDBY: Final = {
     "target_session_attrs": "standby",
-    # since libpq 16
-    **({"load_balance_hosts": "random"} if psycopg.pq.version() >= 160000 else {}),  # noqa: PLR2004 - see above
+    **({"load_balance_hosts": "random"} if _BALANCES else {}),
 }
 """What libpq looks for among several hosts (PostgreSQL, "Parameter Key Words" of libpq)."""
 
@@ -78,6 +95,8 @@ class PostgresServer:
     standby: bool = False
     """Whether a server is wanted that is read from only, any of those in the address."""
     learned: Learned = field(default_factory=Learned, repr=False, compare=False)
+    primaries: Primaries = field(default_factory=Primaries, repr=False, compare=False)
+    """Which of the hosts is the one, as far as that is known."""
 
     def __str__(self) -> str:
         """Return the address: who reads it in a message needs no more."""
@@ -91,9 +110,12 @@ class PostgresServer:
         process leaves behind that is cut off from it would otherwise hold its locks for hours.
         """
         milliseconds = round(self.timeout * 1000)
+        given = _given(self.url)
+        hosts = _hosts(given)
         known: dict[str, Any] = {
             "application_name": "lalepass",
-            "connect_timeout": max(2, round(self.timeout)),
+            # For each of them: the last one should have its turn while somebody still waits.
+            "connect_timeout": max(_SHORTEST_CONNECT, round(self.timeout / len(hosts))),
             # A peer that is gone is noticed, also in the middle of an answer.
             "keepalives_idle": 5,
             "keepalives_interval": 2,
@@ -101,7 +123,8 @@ class PostgresServer:
             "tcp_user_timeout": milliseconds * 2,
             **(_STANDBY if self.standby else _PRIMARY),
             # the address wins
-            **_given(self.url),
+            **given,
+            **({} if self.standby else _ordered(hosts, first=self.primaries.first)),
             "autocommit": True,
             "prepare_threshold": None,
         }
@@ -114,6 +137,29 @@ class PostgresServer:
 
 def _given(url: str) -> dict[str, Any]:
     return {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
+
+
+def _hosts(given: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what is particular to each host of an address, in their order.
+
+    One, if it is not said how they belong together: libpq says what is wrong with it.
+    """
+    lists = {name: str(given[name]).split(",") for name in _PER_HOST if given.get(name)}
+    count = max(map(len, lists.values()), default=1)
+    if any(len(each) not in {1, count} for each in lists.values()):
+        return [{}]
+    return [
+        {name: each[number % len(each)] for name, each in lists.items()} for number in range(count)
+    ]
+
+
+def _ordered(hosts: list[dict[str, str]], *, first: int | None) -> dict[str, str]:
+    """Return how to have one of several hosts tried before the others."""
+    if first is None or not 0 <= first < len(hosts) or len(hosts) == 1:
+        return {}
+    tried = [hosts[first], *hosts[:first], *hosts[first + 1 :]]
+    order = {name: ",".join(each[name] for each in tried) for name in hosts[first]}
+    return {**order, "load_balance_hosts": "disable"} if _BALANCES else order
 
 
 def _options(milliseconds: int) -> str:
@@ -134,10 +180,23 @@ def connect(server: PostgresServer, **more: Any) -> "psycopg.Connection[Any]":  
         psycopg.Error: that did not succeed.
     """
     try:
-        return psycopg.connect(**(server.parameters() | more))
+        connection = psycopg.connect(**(server.parameters() | more))
     except psycopg.OperationalError as error:
         _learn(server, error)
-    return psycopg.connect(**(server.parameters() | more))
+        connection = psycopg.connect(**(server.parameters() | more))
+    _remember(server, connection)
+    return connection
+
+
+def _remember(server: PostgresServer, connection: "psycopg.BaseConnection[Any]") -> None:
+    """Take down which host it was: a dark one in front of it costs the first who comes, only."""
+    if not server.standby:
+        there = connection.info.host, str(connection.info.port)
+        hosts = [
+            (each.get("host") or each.get("hostaddr"), each.get("port") or _PORT)
+            for each in _hosts(_given(server.url))
+        ]
+        server.primaries.good = hosts.index(there) if there in hosts else None
 
 
 class _Left(psycopg.AsyncConnection[Any]):
@@ -147,6 +206,9 @@ class _Left(psycopg.AsyncConnection[Any]):
     (PostgreSQL, "canceling wait for synchronous replication"): after a failover it would be gone.
     Left alone it stays unseen until the standby has it. Other statements end by their own limit.
     """
+
+    rank: Rank | None = None
+    """Of the server, if there is a watch over which of them is the primary."""
 
     async def _try_cancel(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Close the connection. What psycopg calls; `test_acknowledged.py` says that it does."""
@@ -159,14 +221,47 @@ async def connect_async(server: PostgresServer) -> "psycopg.AsyncConnection[Any]
 
     Raises:
         psycopg.Error: that did not succeed.
+        WrongPrimary: it is one to an old primary.
     """
-    # SQLAlchemy begins its transactions as the driver does.
-    more = {"autocommit": False}
+    connection = await _connected(server)
+    try:
+        if server.primaries.watched:
+            cursor = await connection.execute(_RANK)
+            connection.rank = Rank._make(await cursor.fetchone() or ())
+            server.primaries.require(connection.rank)
+        # SQLAlchemy begins its transactions as the driver does.
+        await connection.set_autocommit(False)
+    except BaseException:
+        await connection.close()
+        raise
+    _remember(server, connection)
+    return connection
+
+
+async def connect_to_host(server: PostgresServer, number: int) -> "psycopg.AsyncConnection[Any]":
+    """Open a connection to one of the hosts, whatever that is at the moment.
+
+    Raises:
+        psycopg.Error: that did not succeed.
+    """
+    host = _hosts(_given(server.url))[number]
+    return await _connected(server, **host, target_session_attrs="any")
+
+
+async def _connected(server: PostgresServer, **more: Any) -> _Left:  # noqa: ANN401 - as psycopg's
     try:
         return await _Left.connect(**(server.parameters() | more))
     except psycopg.OperationalError as error:
         _learn(server, error)
     return await _Left.connect(**(server.parameters() | more))
+
+
+def hosts_of(server: PostgresServer) -> list[str]:
+    """Return a name for each host of the address, in their order."""
+    return [
+        ":".join(filter(None, (each.get("host") or each.get("hostaddr"), each.get("port"))))
+        for each in _hosts(_given(server.url))
+    ]
 
 
 def _learn(server: PostgresServer, error: psycopg.OperationalError) -> None:
@@ -183,8 +278,10 @@ def _learn(server: PostgresServer, error: psycopg.OperationalError) -> None:
 class OpenSession:
     """A session with the connection that it belongs to."""
 
-    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+    def __init__(self, connection: "psycopg.Connection[Any]", *, rank: Rank | None = None) -> None:
         self.connection = connection
+        self.rank = rank
+        """Of the server, if there is a watch over which of them is the primary."""
         self.session = PostgresSession(connection)
         self._line = _Line(connection)
 
@@ -194,8 +291,14 @@ class OpenSession:
 
         Raises:
             psycopg.Error: that did not succeed.
+            WrongPrimary: it is an old primary.
         """
-        return cls(connect(server, cursor_factory=RawCursor, row_factory=tuple_row))
+        connection = connect(server, cursor_factory=RawCursor, row_factory=tuple_row)
+        try:
+            return cls(connection, rank=_rank(server, connection))
+        except BaseException:
+            connection.close()
+            raise
 
     def cut(self) -> None:
         """End what it waits for. May be called on another thread."""
@@ -206,6 +309,21 @@ class OpenSession:
         self._line.close()
         with suppress(psycopg.Error, OSError):
             self.connection.close()
+
+
+def _rank(server: PostgresServer, connection: "psycopg.Connection[Any]") -> Rank | None:
+    """Ask a server for its rank, if somebody wants to know.
+
+    Raises:
+        psycopg.Error: it did not say.
+        WrongPrimary: it is an old primary.
+    """
+    if not server.primaries.watched:
+        return None
+    with cut_after(server.timeout, connection):
+        rank = Rank._make(connection.execute(_RANK).fetchone() or ())
+    server.primaries.require(rank)
+    return rank
 
 
 class _Line:

@@ -5,6 +5,8 @@ from typing import Final
 
 from sqlalchemy import AsyncAdaptedQueuePool, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from lalepass_service.adapters.sql.engine import Database
@@ -39,10 +41,12 @@ def open_server(server: PostgresServer) -> Database:
         isolation_level=ISOLATION,
     )
     event.listen(engine.sync_engine, "handle_error", _leave_who_moved)
-    return Database(engine, seconds=3 * server.timeout, begin=_take_turns)
+    event.listen(engine.sync_engine, "checkout", partial(_leave_who_is_old, server))
+    return Database(engine, seconds=3 * server.timeout, begin=partial(_take_turns, server))
 
 
-async def _take_turns(connection: AsyncConnection, *, beside: bool) -> None:
+async def _take_turns(server: PostgresServer, connection: AsyncConnection, *, beside: bool) -> None:
+    server.primaries.may_write(changes=True)
     await connection.exec_driver_sql(LOCK_SHARED if beside else LOCK)
 
 
@@ -53,3 +57,18 @@ def _leave_who_moved(context: ExceptionContext) -> None:
     """
     if isinstance(context.original_exception, Exception) and moved(context.original_exception):
         context.is_disconnect = True
+
+
+def _leave_who_is_old(
+    server: PostgresServer, connection: DBAPIConnection, _record: object, _proxy: object
+) -> None:
+    """Leave a connection to a primary since when there was a newer one; SQLAlchemy makes another.
+
+    Raises:
+        DisconnectionError: it is one.
+    """
+    primaries = server.primaries
+    rank = getattr(getattr(connection, "driver_connection", None), "rank", None)
+    if not primaries.believes(rank):
+        primaries.dropped += 1
+        raise DisconnectionError("a newer primary was seen")

@@ -109,6 +109,10 @@ class ValkeySoftLocks:
         async with self._turn(bid.account):
             for _ in range(_TRIES):
                 state = await self._read(bid.account, source=bid.source, since=bid.since)
+                if state.ahead:
+                    # Somebody has read a newer password: what we have read may be of a database
+                    # that time has passed by. No `Lost`, or it would be decided here alone.
+                    raise StoreUnavailable
                 known_at = state.known_at(bid.source)
                 lane = bid.source if _is_known(known_at, now) else b""
                 view = state.view(epoch=self._client.epoch, known_at=known_at)
