@@ -2,12 +2,20 @@
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # as boto3
 
+from lalepass_service.topology import s3
+from lalepass_service.topology.finding import Amiss
+from lalepass_service.topology.parts import S3
+from lalepass_service.topology.plan import Login
+from lalepass_service.topology.seen import Seen
 from tests.servers.fixtures import left_out_if_missing
-from tests.servers.objects import Objects, objects
+from tests.servers.objects import REGION, Objects, objects
+from tools.files import write_private
+from tools.processes import LOOPBACK
 
 BUCKET = "bucket"
 PART = 5 << 20
@@ -67,3 +75,29 @@ def test_one_that_is_killed_has_what_it_acknowledged(store: Objects) -> None:
     store.kill()
     store.start()
     assert store.client().get_object(Bucket=BUCKET, Key="kept")["Body"].read() == b"kept"
+
+
+def looked(
+    store: Objects, folder: Path, *, bucket: str = BUCKET, secret: str | None = None
+) -> Seen:
+    path = folder / "credentials"
+    lines = (
+        "[default]",
+        f"aws_access_key_id = {store.key}",
+        f"aws_secret_access_key = {secret or store.secret}",
+    )
+    write_private(path, "\n".join((*lines, "")))
+    part = S3(kind="s3", address=f"{LOOPBACK}:{store.port}", bucket=bucket, region=REGION)
+    return s3.look("media", part, Login(credentials_path=str(path)))
+
+
+def test_the_check_of_a_topology_goes_there_and_back(store: Objects, tmp_path: Path) -> None:
+    before = store.keys(BUCKET)
+    (finding,) = looked(store, tmp_path).findings
+
+    assert (finding.severity, finding.about) == ("ok", "round-trip")
+    assert store.keys(BUCKET) == before
+    with pytest.raises(Amiss, match="nothing can be put: 403"):
+        looked(store, tmp_path, secret="of somebody else")
+    with pytest.raises(Amiss, match="nothing can be put: 404"):
+        looked(store, tmp_path, bucket="not-there")

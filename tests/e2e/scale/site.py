@@ -48,6 +48,8 @@ class Chat:
     deployed: Deployed
     synapse: dict[str, Synapse]
     proxy: Proxy
+    valkeys: Mapping[str, Valkey]
+    """What Lalepass counts in (`counters`), and Synapse's own (`redis`)."""
 
     @property
     def door(self) -> Address:
@@ -113,7 +115,8 @@ def chat(people: Mapping[str, str]) -> Iterator[Chat]:
         _start(stack, *workers)
         for worker in workers:
             worker.wait_until_ready(_START_SECONDS)
-        yield Chat(directory, servers, lalepass, store, deployed, synapse, proxy)
+        valkeys = {"counters": counters, "redis": redis}
+        yield Chat(directory, servers, lalepass, store, deployed, synapse, proxy, valkeys)
 
 
 def _start(stack: ExitStack, *servers: Server) -> None:
