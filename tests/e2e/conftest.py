@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import ServiceHere
 from tests.e2e.parts import SERVER_NAME, Homeserver, Person, add_people, token_path
 from tests.e2e.scripted import TOKEN, ScriptedService
 from tools.gate import Gate, Mode
@@ -63,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """A service with its people, set up and not started."""
-    service = Service(
+    service = ServiceHere(
         directory=tmp_path_factory.mktemp("lalepass") / "service",
         port=free_port(),
         environment={"LALEPASS_LOG__LEVEL": "debug"},

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.commands import ServiceHere
 from tests.e2e.conftest import SYNAPSE, synapse_config
 from tests.e2e.parts import Homeserver, register_locally, token_path
 from tests.e2e.sessions import CLIENT, log_in, mxid, who_am_i
@@ -63,7 +64,7 @@ def lalepass(tmp_path: Path) -> Iterator[Service]:
     """A service without anybody, which knows Synapse's pepper."""
     pepper = tmp_path / "pepper"
     pepper.write_text(f"{PEPPER}\n", encoding="utf-8")
-    service = Service(
+    service = ServiceHere(
         directory=tmp_path / "service",
         port=free_port(),
         environment={"LALEPASS_HASHING__SYNAPSE_PEPPER_PATH": str(pepper)},

@@ -23,6 +23,7 @@ from lalepass_service.faults import OutsideFault
 from lalepass_service.http.server import Server as HttpServer
 from lalepass_wire import paths
 from lalepass_wire.limits import MAX_FEED_WAIT_SECONDS
+from tests.commands import ServiceHere
 from tools.processes import LOOPBACK, Process, free_port, port_is_free
 from tools.service import Service
 
@@ -34,7 +35,7 @@ PASSWORD = "correct horse battery"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """A service with an account, not running."""
-    service = Service(directory=tmp_path_factory.mktemp("lalepass") / "made", port=free_port())
+    service = ServiceHere(directory=tmp_path_factory.mktemp("lalepass") / "made", port=free_port())
     service.init()
     service.run("user", "add", "alice", "--password-stdin", password=PASSWORD)
     return service
@@ -83,7 +84,7 @@ def test_it_speaks_tls_with_those_who_have_a_certificate(made: Service, tmp_path
         "LALEPASS_SERVER__TLS_KEY": str(tmp_path / "server.key"),
         "LALEPASS_SERVER__TLS_CLIENT_CA": str(tmp_path / "ca.crt"),
     }
-    service = Service(directory=made.directory, port=free_port(), environment=named)
+    service = ServiceHere(directory=made.directory, port=free_port(), environment=named)
     itself = ["--certificate", str(tmp_path / "homeserver.crt"), "--key"]
     asking = [f"https://{LOOPBACK}:{service.port}", "--ca", str(tmp_path / "ca.crt")]
 
@@ -109,7 +110,7 @@ def test_a_certificate_that_can_not_be_used_keeps_it_from_starting(
         "LALEPASS_SERVER__TLS_CERTIFICATE": missing,
         "LALEPASS_SERVER__TLS_KEY": str(tmp_path / "server.key"),
     }
-    service = Service(directory=made.directory, port=free_port(), environment=named)
+    service = ServiceHere(directory=made.directory, port=free_port(), environment=named)
 
     with _refused(service, 3) as said:
         assert said[-1] == (

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from lalepass_wire import paths
+from tests.commands import ServiceHere
 from tools.processes import free_port
 from tools.service import Service
 
@@ -18,7 +19,7 @@ _ACCEPTED = ("accepted", None)
 @pytest.fixture
 def made(tmp_path: Path) -> Service:
     """A service with an account, not running."""
-    service = Service(
+    service = ServiceHere(
         directory=tmp_path / "made",
         port=free_port(),
         environment={"LALEPASS_CHECK__CACHE_SECONDS": "300"},

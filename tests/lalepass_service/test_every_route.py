@@ -31,9 +31,9 @@ from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.model import Scope
 from lalepass_service.http import api
 from lalepass_wire import PROBLEM_MEDIA_TYPE, ErrorCode, Problem, paths
+from tests.commands import ServiceHere
 from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
 from tools.processes import free_port
-from tools.service import Service
 
 _EXAMPLES: Final = os.environ.get("LALEPASS_EXAMPLES")
 
@@ -82,7 +82,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    service = Service(
+    service = ServiceHere(
         directory=tmp_path_factory.mktemp("lalepass") / "made",
         port=free_port(),
         # All of them come from here.

@@ -5,13 +5,11 @@ import json
 import sys
 import tomllib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from http.client import HTTPException
-from io import StringIO
 from pathlib import Path
 from typing import Final, TypeVar
 
-from lalepass_service.cli import main
 from lalepass_service.config import load
 from lalepass_service.core.audit import Actor
 from lalepass_service.core.directory import Directory
@@ -19,6 +17,7 @@ from lalepass_service.core.editing import NewUser
 from lalepass_service.core.model import Password, UserState
 from lalepass_service.parts import open_directory
 from lalepass_wire import paths
+from tests.commands import ServiceHere
 from tests.servers.asking import Caller
 from tests.servers.server import Server
 from tools import web
@@ -86,7 +85,7 @@ class Services:
         return self._service.config
 
     def run(self, *arguments: str, password: str | None = None) -> str:
-        """Run `lalepass ...` as a process of its own. See `Service`."""
+        """Run `lalepass ...` in this process. See `Service`."""
         return self._service.run(*arguments, password=password)
 
     def start(self) -> None:
@@ -151,16 +150,15 @@ def services(
     module that a replica is, with what it takes in front of the usual arguments.
 
     Raises:
-        RuntimeError: the settings are not right, or the database is not there.
+        CommandRefused: the settings are not right, or the database is not there.
     """
-    service = Service(directory=directory / "lalepass", port=0)
+    service = ServiceHere(directory=directory / "lalepass", port=0)
     token = service.directory / "token"
-    _run_here("init", "--directory", str(service.directory))
+    service.init()
     _change(service.config, settings)
-    there = ("--config", str(service.config))
-    _run_here(*there, "db", "migrate")
+    service.run("db", "migrate")
     scopes = ("--scope", "check", "--scope", "feed")
-    _run_here(*there, "token", "create", "homeserver", *scopes, "--output", str(token))
+    service.run("token", "create", "homeserver", *scopes, "--output", str(token))
     replicas = tuple(
         Replica(
             name=f"replica-{number}", directory=directory, config=service.config, program=program
@@ -175,15 +173,6 @@ def services(
     finally:
         for replica in replicas:
             replica.kill()
-
-
-def _run_here(*arguments: str) -> None:
-    """Run `lalepass ...` in this process, which spares the second that it takes to start."""
-    said = StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        code = main.run(arguments)
-    if code != 0:
-        raise RuntimeError(f"lalepass {' '.join(arguments)}: {said.getvalue().strip()}")
 
 
 async def _add(directory: Directory, people: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from lalepass_wire.feed import AccountState
 from tests.servers.asking import NoAnswer
 from tests.servers.services import Services, services
+from tools.service import CommandRefused
 
 OLD, NEW = "correct horse battery", "staple of the battery"
 
@@ -83,7 +84,7 @@ def test_one_is_killed_and_another_ended_in_good_order(two: Services) -> None:
 
 def test_wrong_settings_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     with (
-        pytest.raises(RuntimeError, match=r"log\.level"),
+        pytest.raises(CommandRefused, match=r"log\.level"),
         services(
             tmp_path_factory.mktemp("refused"),
             count=1,
