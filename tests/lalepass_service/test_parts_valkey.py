@@ -16,7 +16,7 @@ from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.config import Config, Database, Hashing, Keys, Valkey
 from lalepass_service.core.check import Accepted, Outcome, Refusal, Refused
 from lalepass_service.core.editing import NewUser
-from lalepass_service.core.errors import StoreUnavailable, Throttled
+from lalepass_service.core.errors import Throttled
 from lalepass_service.core.guard import Attempt
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import Password, UserState
@@ -114,6 +114,35 @@ async def test_replicas_have_one_budget_and_operators_open_it(site: Site) -> Non
         assert await site.failures() == 1
 
 
+async def test_an_operator_opens_what_was_closed_while_valkey_is_away(
+    site: Site, breakable_valkey: Server
+) -> None:
+    valkey = site.config.valkey.model_copy(update={"url": f"{breakable_valkey.url}/1"})
+    there = Site(site.config.model_copy(update={"valkey": valkey}))
+    async with there.replica() as one, there.replica() as other:
+        for number in range(3):
+            assert await check(one, f"wrong {number}") == WRONG
+        breakable_valkey.pause()
+        try:
+            with pytest.raises(Throttled):
+                await check(one, RIGHT)
+            assert await there.operate()
+            for service in (one, other):
+                assert isinstance(await check(service, RIGHT), Accepted)
+        finally:
+            breakable_valkey.resume()
+
+        # It still has them, and nobody is held up by it.
+        for service in (one, other):
+            assert service.counters is not None
+            await service.counters.client.look()
+            assert service.counters.up
+        assert await there.failures() == 0
+        assert not await there.operate()
+        for service in (one, other):
+            assert isinstance(await check(service, RIGHT), Accepted)
+
+
 async def test_another_password_opens_what_was_closed(site: Site) -> None:
     async with site.replica() as service:
         for number in range(3):
@@ -183,7 +212,7 @@ def keys_of_accounts(server: Server, database: int) -> list[str]:
     return [str(key) for key in keys]
 
 
-async def test_a_service_starts_without_its_valkey_and_an_operator_is_told(
+async def test_a_service_starts_without_its_valkey_and_an_operator_unlocks(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = made(tmp_path, f"redis://127.0.0.1:{free_port()}", seconds=1)
@@ -197,10 +226,12 @@ async def test_a_service_starts_without_its_valkey_and_an_operator_is_told(
         assert await check(service, "wrong") == Refused(Refusal.CREDENTIALS)
         with pytest.raises(Throttled):
             await check(service, "wrong again")
+        with pytest.raises(Throttled):
+            await check(service, RIGHT)
+        assert await site.operate()
+        assert isinstance(await check(service, RIGHT), Accepted)
         await service.database.ping(5)
-        assert service.counters.fallbacks == 3
-    with pytest.raises(StoreUnavailable, match="Valkey gives no answer: it can't be reached"):
-        await site.operate()
+        assert service.counters.fallbacks == 5
     # A password is set all the same.
     await site.operate("another horse battery")
 

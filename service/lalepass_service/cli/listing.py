@@ -140,6 +140,7 @@ def _document(user: User) -> dict[str, object]:
         "created_at": console.iso(user.created_at),
         "password_changed_at": console.iso(user.password_changed_at),
         "password_expires_at": console.iso(user.password_expires_at),
+        "unlocked_at": console.iso(user.unlocked_at),
     }
 
 

@@ -166,16 +166,26 @@ class Directory:
             UserNotFound: nobody has this localpart.
         """
         user = await self.get(localpart)
-        return max((lane.failures for lane in await self._locks.lanes(user.id)), default=0)
+        lanes = await self._locks.lanes(
+            user.id, since=user.password_changed_at, unlocked=user.unlocked_at
+        )
+        return max((lane.failures for lane in lanes), default=0)
 
     async def unlock(self, localpart: str) -> bool:
         """Forget an account's wrong passwords. Returns False if there were none.
+
+        Where nobody can tell at the moment it is done all the same, and the answer is True.
 
         Raises:
             UserNotFound: nobody has this localpart.
         """
         user = await self.get(localpart)
-        return await self._locks.unlock(user.id, act=self._act(Event.USER_UNLOCKED, user))
+        return await self._locks.unlock(
+            user.id,
+            act=self._act(Event.USER_UNLOCKED, user),
+            now=self._clock.now(),
+            unlocked=user.unlocked_at,
+        )
 
     async def set_state(self, localpart: str, state: UserState) -> None:
         """Enable or disable an account. Its password stays as it is.

@@ -119,4 +119,5 @@ def is_same(there: User, wanted: User) -> bool:
         password_changed_at=wanted.password_changed_at,
         password_must_change=wanted.password_must_change,
         password_expires_at=wanted.password_expires_at,
+        unlocked_at=wanted.unlocked_at,
     )

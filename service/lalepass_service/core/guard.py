@@ -198,8 +198,15 @@ class GuardedCheck:
         guess = self._digests.guess(account, attempt.password)
         if about.theirs:
             return None
-        since = credentials.user.password_changed_at if credentials else None
-        return Bid(account=account, guess=guess, source=source, since=since)
+        if credentials is None:
+            return Bid(account=account, guess=guess, source=source)
+        return Bid(
+            account=account,
+            guess=guess,
+            source=source,
+            since=credentials.user.password_changed_at,
+            unlocked=credentials.user.unlocked_at,
+        )
 
     def _record(
         self, attempt: Attempt, about: _About, outcome: str, *, from_cache: bool = False

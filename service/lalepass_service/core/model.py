@@ -58,6 +58,9 @@ class User:
     password_scheme: str | None = field(default=None, compare=False)
     """Which hash its record is of, for operators: see `PasswordRecord.scheme`. Set when it is
     read."""
+    unlocked_at: datetime | None = None
+    """When an operator last forgot its wrong passwords: those that were made before count for
+    nothing, whoever has counted them. It only grows."""
 
     def has_expired_password(self, now: datetime) -> bool:
         """Say whether the password was temporary and its time is over."""

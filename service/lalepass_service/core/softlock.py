@@ -101,6 +101,9 @@ class Bid:
     since: datetime | None = None
     """When the account's password was set, as far as that is known. What is remembered from before
     it is void, for stores that are not told of a new password in the transaction that sets it."""
+    unlocked: datetime | None = None
+    """When an operator last unlocked the account. No wrong password from before counts, for stores
+    that were not told; sources that are known stay so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,8 @@ class Ticket:
     paid: bool
     """False for a repeated guess, which was not debited."""
     since: datetime | None = None
+    """Of the bid."""
+    unlocked: datetime | None = None
     """Of the bid."""
 
 

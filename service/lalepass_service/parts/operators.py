@@ -44,7 +44,6 @@ async def open_directory(
         uncopied: told when an act can't be copied; by default that is logged.
     """
     from lalepass_service.adapters.clock import SystemClock
-    from lalepass_service.adapters.sql.acts import SqlActs
     from lalepass_service.adapters.sql.sign_ins import SqlSignIns
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.users import SqlUsers
@@ -59,7 +58,7 @@ async def open_directory(
             open_database(config, store) as database,
             open_hot(config, store, narrow=True) as hot,
             open_hasher(config, threads=1) as hasher,
-            open_lanes(config, vault(config), acts=SqlActs(database, copy=copy)) as lanes,
+            open_lanes(config, vault(config), unlocks=SqlSoftLocks(hot, copy=copy)) as lanes,
         ):
             yield Directory(
                 users=SqlUsers(database, vault(config), copy=copy),

@@ -79,7 +79,7 @@ async def open_service(
     """Open what answers requests. For `binding` see `open_hasher`."""
     from lalepass_service.adapters.clock import SystemClock
     from lalepass_service.adapters.hashing import usable_cores
-    from lalepass_service.adapters.sql.acts import SqlActs, no_copy
+    from lalepass_service.adapters.sql.acts import no_copy
     from lalepass_service.adapters.sql.audit import SqlTrail
     from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
     from lalepass_service.adapters.sql.turns import SqlTurns
@@ -99,7 +99,7 @@ async def open_service(
         open_hasher(config, threads=threads, decoy_key=decoys, binding=binding) as hasher,
         open_followers(config, hot, at=store) as followers,
         open_copy(config) as copy,
-        open_counters(config, keys, acts=SqlActs(database)) as counters,
+        open_counters(config, keys, unlocks=SqlSoftLocks(hot)) as counters,
     ):
         await require_keys(config, database)
         # What this process changes itself, those who wait hear of at once.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.valkey.client import Client
     from lalepass_service.adapters.valkey.connections import Target
     from lalepass_service.adapters.valkey.shared import SharedSoftLocks
-    from lalepass_service.adapters.valkey.softlocks import Acts, ValkeySoftLocks
+    from lalepass_service.adapters.valkey.softlocks import Unlocks, ValkeySoftLocks
     from lalepass_service.adapters.valkey.throttle import SharedThrottle
     from lalepass_service.config import Config
     from lalepass_service.core.throttle import LocalThrottle
@@ -91,7 +91,7 @@ def check_valkey(config: "Config") -> None:
 
 @asynccontextmanager
 async def open_counters(
-    config: "Config", keys: "Vault", *, acts: "Acts"
+    config: "Config", keys: "Vault", *, unlocks: "Unlocks"
 ) -> AsyncIterator[Counters | None]:
     """Open what replicas share, and look after it; None if no Valkey is configured.
 
@@ -117,7 +117,7 @@ async def open_counters(
         for warning in await client.warnings():
             _log.warning("Valkey %s", warning)
         local = LocalLanes(shares=replicas)
-        lanes = ValkeySoftLocks(client, digests, acts=acts, memory=local)
+        lanes = ValkeySoftLocks(client, digests, unlocks=unlocks, memory=local)
         locks = SharedSoftLocks(client=client, valkey=lanes, local=local, clock=SystemClock())
         alone = local_throttle(config, among=lambda: 1 if client.up else replicas)
         throttle = SharedThrottle(alone, client=client, digests=digests)
@@ -132,7 +132,7 @@ async def open_counters(
 
 @asynccontextmanager
 async def open_lanes(
-    config: "Config", keys: "Vault", *, acts: "Acts"
+    config: "Config", keys: "Vault", *, unlocks: "Unlocks"
 ) -> AsyncIterator["ValkeySoftLocks | None"]:
     """Open the lanes for an operator, who has to know whether Valkey did as told; None as above.
 
@@ -146,7 +146,7 @@ async def open_lanes(
     from lalepass_service.core.digests import Digests
 
     async with _client(config) as client:
-        yield ValkeySoftLocks(client, Digests(keys.derive("valkey")), acts=acts)
+        yield ValkeySoftLocks(client, Digests(keys.derive("valkey")), unlocks=unlocks)
 
 
 async def count_anew(config: "Config") -> None:

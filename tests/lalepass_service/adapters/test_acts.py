@@ -28,7 +28,7 @@ Change = Callable[[Stores, Entry], Awaitable[object]]
 BOB = a_user("bob")
 
 CHANGES: Final[dict[Event, Change]] = {
-    Event.USER_UNLOCKED: lambda stores, act: stores.locks.unlock(ALICE.id, act=act),
+    Event.USER_UNLOCKED: lambda stores, act: stores.locks.unlock(ALICE.id, act=act, now=NOW),
     Event.USER_ADDED: lambda stores, act: stores.users.add(
         a_user("carol"), RECORD, reuse_name=False, act=act
     ),
@@ -80,7 +80,7 @@ NO_CHANGES: Final[dict[str, Change]] = {
         NOBODY, now=standing(LATER), act=act
     ),
     "nobody deleted": lambda stores, act: stores.users.delete(NOBODY, now=standing(LATER), act=act),
-    "not locked": lambda stores, act: stores.locks.unlock(BOB.id, act=act),
+    "not locked": lambda stores, act: stores.locks.unlock(BOB.id, act=act, now=NOW),
     "no such token": lambda stores, act: stores.callers.revoke("0" * 12, at=LATER, act=act),
     "revoked already": lambda stores, act: stores.callers.revoke(
         a_caller(7).token_id, at=LATER, act=act
@@ -158,6 +158,6 @@ async def test_a_part_of_another_act_has_no_entry_of_its_own(stores: Stores) -> 
     await settle(stores)
     before = await stores.acts()
 
-    assert await stores.locks.unlock(ALICE.id, act=None)
+    assert await stores.locks.unlock(ALICE.id, act=None, now=NOW)
 
     assert await stores.acts() == before

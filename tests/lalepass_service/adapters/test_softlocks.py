@@ -1,6 +1,7 @@
 """What every keeper of lanes does, by the same tests: in memory, in SQLite, in Valkey."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,9 @@ from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.session import Session
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import Throttled
+from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import PasswordRecord
 from lalepass_service.core.ports import SoftLocks
 from lalepass_service.core.softlock import KNOWN_FOR, STOP_AT, Bid, Lane, Ticket
@@ -134,11 +137,11 @@ async def test_a_hundred_close_the_lane_until_it_is_unlocked(locks: SoftLocks) -
     with pytest.raises(Throttled):
         await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
 
-    assert await locks.unlock(ALICE.id, act=ACT)
+    assert await locks.unlock(ALICE.id, act=ACT, now=NOW)
 
     await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
-    await locks.unlock(ALICE.id, act=ACT)
-    assert not await locks.unlock(ALICE.id, act=ACT)
+    await locks.unlock(ALICE.id, act=ACT, now=NOW)
+    assert not await locks.unlock(ALICE.id, act=ACT, now=NOW)
 
 
 async def test_what_was_not_verified_is_given_back(locks: SoftLocks) -> None:
@@ -217,12 +220,12 @@ async def test_what_was_used_at_the_very_moment_is_not_swept(locks: SoftLocks) -
 
 async def test_what_is_given_back_after_an_unlock_leaves_nothing(locks: SoftLocks) -> None:
     ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
-    await locks.unlock(ALICE.id, act=ACT)
+    await locks.unlock(ALICE.id, act=ACT, now=NOW)
 
     await locks.give_back(ticket, now=NOW)
 
     assert await locks.lanes(ALICE.id) == ()
-    assert not await locks.unlock(ALICE.id, act=ACT)
+    assert not await locks.unlock(ALICE.id, act=ACT, now=NOW)
 
 
 async def test_wrong_passwords_in_a_row_are_not_forgotten_by_waiting(locks: SoftLocks) -> None:
@@ -315,6 +318,66 @@ async def test_who_was_right_with_an_old_password_is_not_known_by_the_new_one(
         assert (await ticket(reset)).lane == HOME
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Accounts and lanes in one database, with Alice."""
+
+    users: SqlUsers
+    locks: SqlSoftLocks
+    trail: SqlTrail
+    copies: list[Entry]
+
+    async def unlocked_at(self) -> datetime | None:
+        user = await self.users.find(ByLocalpart("alice"))
+        assert user is not None
+        return user.unlocked_at
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kept]:
+    async with opened(fresh(request.param, request, tmp_path)) as at:
+        copies: list[Entry] = []
+        locks = SqlSoftLocks(at.hot, copy=copies.append)
+        kept = Kept(SqlUsers(at.database), locks, SqlTrail(at.hot), copies)
+        await kept.users.add(ALICE, None, reuse_name=False, act=ACT)
+        yield kept
+
+
+async def test_an_unlock_is_a_fact_of_the_account(kept: Kept) -> None:
+    assert await kept.unlocked_at() is None
+    assert not await kept.locks.unlock(ALICE.id, act=ACT, now=NOW)
+    assert await kept.unlocked_at() is None
+    await guess_wrong(kept.locks, 3)
+
+    assert await kept.locks.unlock(ALICE.id, act=ACT, now=NOW)
+
+    assert await kept.unlocked_at() == NOW
+
+
+async def test_an_unlock_is_written_down_for_lanes_that_are_elsewhere(kept: Kept) -> None:
+    assert await kept.locks.note_unlock(ALICE.id, act=ACT, now=NOW) == NOW
+    assert await kept.unlocked_at() == NOW
+    # Whatever the clock says: the later one has to be in force.
+    moment = timedelta(microseconds=1)
+    assert await kept.locks.note_unlock(ALICE.id, act=None, now=NOW) == NOW + moment
+    before = NOW - timedelta(days=1)
+    assert await kept.locks.note_unlock(ALICE.id, act=ACT, now=before) == NOW + 2 * moment
+    later = NOW + timedelta(days=1)
+    assert await kept.locks.note_unlock(ALICE.id, act=ACT, now=later) == later
+
+    assert await kept.unlocked_at() == later
+    assert kept.copies == [ACT] * 3
+    # One is of the account.
+    assert [entry for _, entry in await kept.trail.entries()] == [ACT] * 4
+
+
+async def test_nobody_is_unlocked_whose_account_is_gone(kept: Kept) -> None:
+    assert await kept.locks.note_unlock("nobody", act=ACT, now=NOW) is None
+
+    assert kept.copies == []
+    assert [entry for _, entry in await kept.trail.entries()] == [ACT]
+
+
 class CommittedTwice:
     """A way to a database of which the first answer is lost: what is written is written again."""
 
@@ -338,9 +401,9 @@ async def test_an_unlock_that_is_done_again_says_that_it_has_unlocked(tmp_path: 
         locks = SqlSoftLocks(cast("Hot", CommittedTwice(at.hot)), copy=copies.append)
         await guess_wrong(locks, 3)
 
-        assert await locks.unlock(ALICE.id, act=ACT)
+        assert await locks.unlock(ALICE.id, act=ACT, now=NOW)
 
         assert copies == [ACT]
         entries = [entry for _, entry in await SqlTrail(at.hot).entries()]
         assert entries == [ACT, ACT]  # one of them is of the account
-        assert not await locks.unlock(ALICE.id, act=ACT)
+        assert not await locks.unlock(ALICE.id, act=ACT, now=NOW)

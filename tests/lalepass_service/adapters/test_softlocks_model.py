@@ -266,7 +266,7 @@ class SoftLocks(RuleBasedStateMachine):
     @rule(account=accounts)
     def unlock(self, account: str) -> None:
         had = bool(self.stored(account))
-        assert self.run(self.other.unlock(account, act=None)) == had
+        assert self.run(self.other.unlock(account, act=None, now=self.now)) == had
         self.lanes = {key: lane for key, lane in self.lanes.items() if key[0] != account}
 
     @rule(which=st.integers(-3, -1), later=st.booleans())

@@ -16,6 +16,7 @@ _KEYS = [
     "password_must_change",
     "password_expires_at",
     "password_scheme",
+    "unlocked_at",
 ]
 
 

@@ -1,6 +1,7 @@
 """What an operator does is done to that account, at that time, and stands in the trail."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from lalepass_service.core.model import (
 )
 from lalepass_service.core.policy import PasswordPolicy
 from lalepass_service.core.sign_ins import Report
+from lalepass_service.core.softlock import Lane
 from tests.lalepass_service.accounts import BY, NOW
 
 pytestmark = pytest.mark.anyio
@@ -226,6 +228,39 @@ async def test_unlocking_is_for_one_account_and_stands_in_the_trail(world: World
     assert await world.directory.failures("alice") == 0
     assert await world.directory.failures("bob") == 2
     assert world.locks.acts == [an_act(Event.USER_UNLOCKED)]
+
+
+async def test_the_keeper_of_lanes_is_told_what_is_known_of_the_account(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is in another store may not have heard of it."""
+    user = (await world.credentials()).user
+    known = replace(user, password_changed_at=NOW, unlocked_at=LATER)
+    told: list[object] = []
+
+    async def find(_: object) -> User:
+        return known
+
+    async def lanes(account: str, **of: object) -> tuple[Lane, ...]:
+        told.append((account, of))
+        return ()
+
+    async def unlock(account: str, **of: object) -> bool:
+        told.append((account, of))
+        return True
+
+    monkeypatch.setattr(world.users, "find", find)
+    monkeypatch.setattr(world.locks, "lanes", lanes)
+    monkeypatch.setattr(world.locks, "unlock", unlock)
+
+    assert await world.directory.failures("alice") == 0
+    assert await world.directory.unlock("alice")
+
+    act = an_act(Event.USER_UNLOCKED)
+    assert told == [
+        (ALICE, {"since": NOW, "unlocked": LATER}),
+        (ALICE, {"act": act, "now": act.at, "unlocked": LATER}),
+    ]
 
 
 async def test_each_state_has_its_entry(world: World) -> None:

@@ -1,6 +1,7 @@
 """What stands before a check: who is held up, what is paid, what is shared."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -294,7 +295,7 @@ async def test_each_source_that_was_right_has_a_lane_of_its_own(world: World) ->
     assert isinstance(await world.check(RIGHT, ip="192.0.2.7"), Accepted)
 
 
-async def test_a_bid_says_since_when_the_password_is_the_password(
+async def test_a_bid_says_since_when_the_password_is_the_password_and_the_account_unlocked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bids: list[Bid] = []
@@ -319,8 +320,18 @@ async def test_a_bid_says_since_when_the_password_is_the_password(
     await world.users.set_password(UserId("id-alice"), record, changed_at=set_at, act=ACT)
     await world.check(RIGHT)
     await world.check(RIGHT, ByLocalpart("nobody"))
+    found = await world.users.credentials(ALICE)
+    assert found is not None
+    unlocked = replace(found, user=replace(found.user, unlocked_at=NOW))
 
-    assert [bid.since for bid in bids] == [NOW, set_at, None]
+    async def credentials(_: object) -> Credentials:
+        return unlocked
+
+    monkeypatch.setattr(world.users, "credentials", credentials)
+    await world.check(RIGHT)
+
+    assert [bid.since for bid in bids] == [NOW, set_at, None, set_at]
+    assert [bid.unlocked for bid in bids] == [None, None, None, NOW]
 
 
 async def test_an_account_that_appears_in_between_leaves_nothing_to_its_name(

@@ -47,6 +47,7 @@ OTHER_USER: dict[str, Any] = {
     "password_must_change": True,
     "password_expires_at": NOW + timedelta(days=1),
     "password_scheme": "bcrypt",
+    "unlocked_at": NOW,
 }
 OTHER_RECORD: dict[str, Any] = {
     "phc": "$b-record$",

@@ -88,14 +88,20 @@ class MemorySoftLocks:
         lane = self._lane(ticket.account, ticket.lane)
         self._change(ticket, lane, charge(lane, guess=ticket.guess, now=now), now)
 
-    async def lanes(self, account: str) -> tuple[Lane, ...]:
+    async def lanes(
+        self, account: str, *, since: datetime | None = None, unlocked: datetime | None = None
+    ) -> tuple[Lane, ...]:
         """Return what is remembered of wrong passwords, for every lane that has any."""
+        del since, unlocked  # what they void is gone
         self._answer()
         found = sorted(key for key in self._lanes if key[0] == account)
         return tuple(self._lanes[key][0] for key in found)
 
-    async def unlock(self, account: str, *, act: Entry | None) -> bool:
+    async def unlock(
+        self, account: str, *, act: Entry | None, now: datetime, unlocked: datetime | None = None
+    ) -> bool:
         """Forget all wrong passwords. Returns False if there were none."""
+        del now, unlocked
         self._answer()
         found = [key for key in self._lanes if key[0] == account]
         for key in found:

@@ -76,6 +76,7 @@ def user_of(row: Row[Any]) -> User:
         password_must_change=bool(row.must_change),  # NULL without a password
         password_expires_at=row.expires_at,
         password_scheme=row.scheme,
+        unlocked_at=row.unlocked_at,
     )
 
 

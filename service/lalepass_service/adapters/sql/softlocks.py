@@ -5,7 +5,7 @@ processes, so that what `core.softlock` decides is decided on what is really the
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -78,6 +78,9 @@ _KNOW_BY_THIS_PASSWORD: Final = Either(
         "CAST(?2 AS timestamptz)", "passwords", "user_id", "AND changed_at = ?6 FOR SHARE"
     ),
 )
+_UNLOCKED: Final = "SELECT unlocked_at FROM users WHERE id = ?"
+_UNLOCK: Final = "UPDATE users SET unlocked_at = ? WHERE id = ?"
+_A_MOMENT: Final = timedelta(microseconds=1)
 _FORGET: Final = "DELETE FROM lanes WHERE account = ? AND lane = ?"
 _FORGET_ALL: Final = "DELETE FROM lanes WHERE account = ?"
 _FORGET_SOURCES: Final = "DELETE FROM known_sources WHERE user_id = ?"
@@ -161,8 +164,11 @@ class SqlSoftLocks:
 
         await self._hot.step(work, key=ticket.account)
 
-    async def lanes(self, account: str) -> tuple[Lane, ...]:
+    async def lanes(
+        self, account: str, *, since: datetime | None = None, unlocked: datetime | None = None
+    ) -> tuple[Lane, ...]:
         """Return what is remembered of wrong passwords, for every lane that has any."""
+        del since, unlocked  # what they void was deleted with them
 
         def work(session: Session) -> tuple[Lane, ...]:
             return tuple(_lane(*row) for row in session.run(_LANES, (account,)))
@@ -170,22 +176,50 @@ class SqlSoftLocks:
         # It writes nothing, but what was posted comes before a step only.
         return await self._hot.step(work, key=account)
 
-    async def unlock(self, account: str, *, act: Entry | None) -> bool:
+    async def unlock(
+        self, account: str, *, act: Entry | None, now: datetime, unlocked: datetime | None = None
+    ) -> bool:
         """Forget all wrong passwords. Returns False if there were none."""
+        del unlocked
         found: list[bool] = []
 
         def work(session: Session) -> bool:
             locked = session.run(_FORGET_ALL, (account,)).rowcount > 0
+            if locked:
+                _unlock(session, account, now)
             if locked and act is not None:
                 session.run(INSERT, row_of(act))
             found.append(locked)
             # Done again after an answer that was lost, it finds what it has unlocked itself.
             return any(found)
 
-        unlocked = await self._hot.write(work)
-        if unlocked and act is not None:
+        done = await self._hot.write(work)
+        if done and act is not None:
             self._copy(act)
-        return unlocked
+        return done
+
+    async def note_unlock(
+        self, account: str, *, act: Entry | None, now: datetime
+    ) -> datetime | None:
+        """Write down that an account is unlocked, for lanes that are kept in another store.
+
+        Returns from when on; None if nobody has the account (any more).
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+
+        def work(session: Session) -> datetime | None:
+            session.run(_FORGET_ALL, (account,))
+            at = _unlock(session, account, now)
+            if at is not None and act is not None:
+                session.run(INSERT, row_of(act))
+            return at
+
+        at = await self._hot.write(work)
+        if at is not None and act is not None:
+            self._copy(act)
+        return at
 
     async def forget(self, account: str) -> None:
         """Forget wrong passwords and known sources, as the change of a password has done before."""
@@ -246,6 +280,19 @@ def pay(session: Session, bid: Bid, now: datetime) -> Ticket | Wait:
         ):
             return ticket
     raise StoreUnavailable
+
+
+def _unlock(session: Session, account: str, now: datetime) -> datetime | None:
+    """Write down from when on wrong passwords count; None if there is no such account.
+
+    Each time later than the last, whatever the clock says: or the older of two would be in force.
+    """
+    row = session.run(_UNLOCKED, (account,)).fetchone()
+    if row is None:
+        return None
+    at = now if row[0] is None else max(now, instant(row[0]) + _A_MOMENT)
+    session.run(_UNLOCK, (text_of(at), account))
+    return at
 
 
 def _read(session: Session, bid: Bid, now: datetime) -> tuple[bytes, Lane | None]:

@@ -124,6 +124,8 @@ users = _table(
     Column("state", _TEXT, nullable=False),
     Column("admin", Flag, nullable=False),
     Column("created_at", Instant, nullable=False),
+    # when its wrong passwords were last forgotten, for those who count them in another store
+    Column("unlocked_at", Instant),
     CheckConstraint("state IN ('active', 'disabled')", name="state"),
     CheckConstraint("admin IN (0, 1)", name="admin").ddl_if(dialect="sqlite"),
     # Followers read all of these when they start, in pages by name.

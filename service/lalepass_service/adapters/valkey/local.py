@@ -69,7 +69,7 @@ class LocalLanes:
     def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
         """Pay for a guess with this process's share, if it may be made."""
         lane = bid.source if self._knows(bid, now) else b""
-        known = self._at(bid.account, lane, bid.since)
+        known = self._at(bid.account, lane, bid)
         known.lane = as_by_the_rule(known.lane, now=now, among=self._shares)
         decision = debit(known.lane, guess=bid.guess, now=now, among=self._shares)
         if isinstance(decision, Wait):
@@ -84,6 +84,7 @@ class LocalLanes:
             source=bid.source,
             paid=isinstance(decision, Debited),
             since=bid.since,
+            unlocked=bid.unlocked,
         )
 
     def settle(self, ticket: Ticket, *, now: datetime) -> None:
@@ -106,7 +107,7 @@ class LocalLanes:
 
     def charge(self, ticket: Ticket, *, now: datetime) -> None:
         """A repeated guess was wrong: debit it now if nobody's debit stands for it any more."""
-        known = self._at(ticket.account, ticket.lane, ticket.since)
+        known = self._at(ticket.account, ticket.lane, ticket)
         charged = charge(known.lane, guess=ticket.guess, now=now, among=self._shares)
         if charged != known.lane:
             known.lane = charged
@@ -129,6 +130,9 @@ class LocalLanes:
         known = self._lanes.get((account, lane))
         if known is None or _is_older(known.view.since, view.since):
             return there
+        if known.view.unlocked != view.unlocked:
+            # One of the two is from before an unlock, and the other has nothing to do with it.
+            return there
         if known.view.epoch != view.epoch:
             there = raised(there, seen=known.seen)
         return caught_up(there, made=known.made.items())
@@ -137,6 +141,9 @@ class LocalLanes:
         """Take down what is in Valkey now."""
         if self._ended is not None and view.epoch == self._ended:
             return  # it was read before it was deleted
+        known = self._lanes.get((account, lane))
+        if known is not None and _is_older(view.unlocked, known.view.unlocked):
+            return  # by somebody who does not know yet that it is unlocked
         if there == FRESH:
             self._lanes.pop((account, lane), None)
         else:
@@ -145,10 +152,10 @@ class LocalLanes:
         if lane and view.known_at is not None:
             _remember(self._sources, (account, lane), view, self._most)
 
-    def missing(self, *, epoch: bytes | None) -> Iterable[tuple[str, bytes, datetime | None]]:
-        """Return the lanes that Valkey does not know as they are, with their passwords' times."""
+    def missing(self, *, epoch: bytes | None) -> Iterable[tuple[str, bytes, View]]:
+        """Return the lanes that Valkey does not know as they are, and as of when."""
         return [
-            (account, lane, known.view.since)
+            (account, lane, known.view)
             for (account, lane), known in self._lanes.items()
             if known.made or (known.view.epoch != epoch and known.seen != FRESH)
         ]
@@ -156,12 +163,16 @@ class LocalLanes:
     def __len__(self) -> int:
         return len(self._lanes)
 
-    def _at(self, account: str, lane: bytes, since: datetime | None) -> _Known:
+    def _at(self, account: str, lane: bytes, of: Bid | Ticket) -> _Known:
         known = self._lanes.get((account, lane))
-        if known is None or _is_older(known.view.since, since):
-            known = _Known(lane=FRESH, view=View(epoch=None, since=since))
-        elif since is not None:
-            known.view = replace(known.view, since=since)
+        if (
+            known is None
+            or _is_older(known.view.since, of.since)
+            or _is_older(known.view.unlocked, of.unlocked)
+        ):
+            known = _Known(lane=FRESH, view=View(epoch=None, since=of.since, unlocked=of.unlocked))
+        elif of.since is not None:
+            known.view = replace(known.view, since=of.since)
         _remember(self._lanes, (account, lane), known, self._most)
         return known
 
@@ -173,7 +184,7 @@ class LocalLanes:
 
 
 def _is_older(one: datetime | None, other: datetime | None) -> bool:
-    """Whether a password was set before another one."""
+    """Whether a password was set before another one, or an account unlocked."""
     return other is not None and (one is None or one < other)
 
 

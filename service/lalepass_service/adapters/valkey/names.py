@@ -2,6 +2,7 @@
 
     {prefix}:1:u:{digest}   an account; `n` in the place of `u` is a name that nobody has
         p                   when its password was set, of which all the rest is; absent if unknown
+        u                   when it was unlocked, before which no lane began; absent if unknown
         e                   the lane of everybody
         l{source}           the lane of a known source
         k{source}           when a source was last known by a right password
@@ -23,6 +24,7 @@ from lalepass_service.core.errors import LalepassError, StoreUnavailable
 from lalepass_service.core.softlock import GUESS_BYTES, Lane
 
 PASSWORD_SET: Final = b"p"
+UNLOCKED: Final = b"u"
 _EVERYBODY: Final = b"e"
 _LANE: Final = b"l"
 _KNOWN: Final = b"k"

@@ -25,7 +25,7 @@ _log: Final = logging.getLogger(__name__)
 class SharedSoftLocks:
     """Implements `core.ports.SoftLocks`, and `adapters.entrance.Paying`.
 
-    What checks need never raises Lost; what operators do may.
+    What checks need never raises Lost; what operators do may, but for an unlock.
     """
 
     def __init__(
@@ -99,15 +99,19 @@ class SharedSoftLocks:
             with suppress(Lost):
                 await self._valkey.give_back(ticket, now=now)
 
-    async def lanes(self, account: str) -> Sequence[Lane]:
+    async def lanes(
+        self, account: str, *, since: datetime | None = None, unlocked: datetime | None = None
+    ) -> Sequence[Lane]:
         """Return what is remembered of wrong passwords, for every lane that has any."""
-        return await self._valkey.lanes(account)
+        return await self._valkey.lanes(account, since=since, unlocked=unlocked)
 
-    async def unlock(self, account: str, *, act: Entry | None) -> bool:
+    async def unlock(
+        self, account: str, *, act: Entry | None, now: datetime, unlocked: datetime | None = None
+    ) -> bool:
         """Forget all wrong passwords. Returns False if there were none."""
-        unlocked = await self._valkey.unlock(account, act=act)
+        done = await self._valkey.unlock(account, act=act, now=now, unlocked=unlocked)
         self._local.forget(account)
-        return unlocked
+        return done
 
     async def forget(self, account: str) -> None:
         """Forget wrong passwords and known sources: the password is another one, or all is gone."""
@@ -133,10 +137,10 @@ class SharedSoftLocks:
     async def _put_all_back(self) -> None:
         missing = self._local.missing(epoch=self._client.epoch)
         count = 0
-        for account, lane, since in missing:
+        for account, lane, view in missing:
             # One after another: people who log in come first.
             with suppress(StoreUnavailable):
-                await self._valkey.put_back(account, lane, since=since, now=self._clock.now())
+                await self._valkey.put_back(account, lane, of=view, now=self._clock.now())
                 count += 1
             if not self._client.up:
                 break

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 from lalepass_service.adapters.valkey import names, scripts
 from lalepass_service.adapters.valkey.anew import account_keys
-from lalepass_service.adapters.valkey.client import Client
-from lalepass_service.adapters.valkey.state import Memory, NoMemory, State
+from lalepass_service.adapters.valkey.client import Client, Lost
+from lalepass_service.adapters.valkey.state import Memory, NoMemory, State, View
 from lalepass_service.adapters.valkey.turns import Turns
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.digests import Digests
@@ -48,11 +48,13 @@ _FOREVER: Final = 0
 _MAX_POSTED: Final = 10_000
 
 
-class Acts(Protocol):
-    """Writes what operators do into the trail."""
+class Unlocks(Protocol):
+    """Writes down where the accounts are that one of them is unlocked."""
 
-    async def record(self, act: Entry) -> None:
-        """Write an entry.
+    async def note_unlock(
+        self, account: str, *, act: Entry | None, now: datetime
+    ) -> datetime | None:
+        """Write it down with its act, and return from when on it is; None if there is no account.
 
         Raises:
             StoreUnavailable: it could not be written.
@@ -72,7 +74,7 @@ class ValkeySoftLocks:
         client: Client,
         digests: Digests,
         *,
-        acts: Acts | None = None,
+        unlocks: Unlocks | None = None,
         memory: Memory | None = None,
     ) -> None:
         """Keep lanes.
@@ -80,12 +82,12 @@ class ValkeySoftLocks:
         Args:
             client: where.
             digests: what accounts are named with.
-            acts: where an unlock is written down; without it, none can be.
+            unlocks: where an unlock is written down; without it, it is a fact in Valkey only.
             memory: what this process knows.
         """
         self._client = client
         self._digests = digests
-        self._acts = acts
+        self._unlocks = unlocks
         self._memory = NoMemory() if memory is None else memory
         self._turns = Turns()
         self._posted: dict[str, list[Callable[[], Awaitable[None]]]] = {}
@@ -108,7 +110,7 @@ class ValkeySoftLocks:
         """Pay for a guess, if it may be made."""
         async with self._turn(bid.account):
             for _ in range(_TRIES):
-                state = await self._read(bid.account, source=bid.source, since=bid.since)
+                state = await self._read(bid, source=bid.source)
                 if state.ahead:
                     # Somebody has read a newer password: what we have read may be of a database
                     # that time has passed by. No `Lost`, or it would be decided here alone.
@@ -132,6 +134,7 @@ class ValkeySoftLocks:
                     source=bid.source,
                     paid=isinstance(decision, Debited),
                     since=bid.since,
+                    unlocked=bid.unlocked,
                 )
         raise StoreUnavailable
 
@@ -164,39 +167,53 @@ class ValkeySoftLocks:
         """A repeated guess was wrong: debit it now if nobody's debit stands for it any more."""
         await self._change(ticket, lambda lane: charge(lane, guess=ticket.guess, now=now), now)
 
-    async def put_back(
-        self, account: str, lane: bytes, *, since: datetime | None, now: datetime
-    ) -> None:
+    async def put_back(self, account: str, lane: bytes, *, of: View, now: datetime) -> None:
         """Write what this process knows of a lane and Valkey does not."""
-        guess = Ticket(account=account, lane=lane, guess=b"", source=lane, paid=False, since=since)
+        guess = Ticket(
+            account=account,
+            lane=lane,
+            guess=b"",
+            source=lane,
+            paid=False,
+            since=of.since,
+            unlocked=of.unlocked,
+        )
         await self._change(guess, lambda there: there, now)
 
-    async def lanes(self, account: str) -> tuple[Lane, ...]:
+    async def lanes(
+        self, account: str, *, since: datetime | None = None, unlocked: datetime | None = None
+    ) -> tuple[Lane, ...]:
         """Return what is remembered of wrong passwords, for every lane that has any."""
         async with self._turn(account):
             fields = await self._fields(self._key(account))
-        found = {names.lane_of(name): value for name, value in fields.items()}
-        return tuple(
-            names.unpack(value)[0]
-            for lane, value in sorted(
-                (lane, value) for lane, value in found.items() if lane is not None
-            )
-        )
+        state = State(self._key(account), fields, since, unlocked)
+        if state.void or state.opened:
+            return ()
+        found = sorted(lane for lane in map(names.lane_of, fields) if lane is not None)
+        return tuple(map(state.lane, found))
 
-    async def unlock(self, account: str, *, act: Entry | None) -> bool:
+    async def unlock(
+        self, account: str, *, act: Entry | None, now: datetime, unlocked: datetime | None = None
+    ) -> bool:
         """Forget all wrong passwords. Returns False if there were none.
 
-        The act is written first, and in another store: who forgets without a trace is worse than
-        an entry of something that then failed, and was said to have failed.
+        It is written down where the accounts are, and from then on it is so: every replica reads
+        it there with the account. Valkey is told as well, so that it has less to keep; where it
+        can't be asked, nobody can tell whether there are any.
         """
         async with self._turn(account):
-            # Also those that nobody can read: this is what helps then.
-            (fields,) = await self._client.ask(("HKEYS", self._key(account)))
-            if all(names.lane_of(name) is None for name in fields):
+            with suppress(Lost):
+                if not await self._has_lanes(account, unlocked):
+                    return False
+            at: datetime | None = now
+            if self._unlocks is not None:
+                at = await self._unlocks.note_unlock(account, act=act, now=now)
+            if at is None:
                 return False
-            if act is not None and self._acts is not None:
-                await self._acts.record(act)
-            await self._client.run(scripts.UNLOCK, self._key(account), _KEEP_MILLIS)
+            with suppress(Lost):
+                await self._client.run(
+                    scripts.UNLOCK, self._key(account), _KEEP_MILLIS, names.micros(at)
+                )
         return True
 
     async def forget(self, account: str) -> None:
@@ -223,7 +240,7 @@ class ValkeySoftLocks:
         account, lane = ticket.account, ticket.lane
         async with self._turn(account):
             for _ in range(_TRIES):
-                state = await self._read(account, source=lane, since=ticket.since)
+                state = await self._read(ticket, source=lane)
                 view = state.view(epoch=self._client.epoch, known_at=state.known_at(lane))
                 there = self._memory.merged(account, lane, state.lane(lane), view)
                 # What is about an older password changes nothing any more.
@@ -233,16 +250,24 @@ class ValkeySoftLocks:
                     return
         raise StoreUnavailable
 
-    async def _read(self, account: str, *, source: bytes, since: datetime | None) -> State:
-        key = self._key(account)
-        wanted = [names.PASSWORD_SET, names.lane_field(b"")]
+    async def _has_lanes(self, account: str, unlocked: datetime | None) -> bool:
+        """Whether there are any that count, also such as nobody can read: an unlock helps then."""
+        fields = await self._fields(self._key(account))
+        with suppress(names.Unreadable):
+            if State(self._key(account), fields, None, unlocked).opened:
+                return False
+        return any(names.lane_of(name) is not None for name in fields)
+
+    async def _read(self, of: Bid | Ticket, *, source: bytes) -> State:
+        key = self._key(of.account)
+        wanted = [names.PASSWORD_SET, names.UNLOCKED, names.lane_field(b"")]
         if source:
             wanted += [names.lane_field(source), names.known_field(source)]
         (values,) = await self._client.ask(("HMGET", key, *wanted))
         fields = {
             name: value for name, value in zip(wanted, values, strict=True) if value is not None
         }
-        return State(key, fields, since)
+        return State(key, fields, of.since, of.unlocked)
 
     async def _put(
         self, account: str, lane: bytes, wanted: Lane, state: State, now: datetime
@@ -261,6 +286,8 @@ class ValkeySoftLocks:
             state.fields.get(field, b""),
             names.pack(wanted, changed_at=now),
             _FOREVER if stays else _KEEP_MILLIS,
+            state.fields.get(names.UNLOCKED, b""),
+            state.unlock,
         )
         self.conflicts += not swapped
         return bool(swapped)

@@ -19,6 +19,8 @@ class View:
     """Of the password."""
     known_at: datetime | None = None
     """When the source of the lane was known."""
+    unlocked: datetime | None = None
+    """When an operator last unlocked the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,24 @@ class State:
     """Those that were asked for and are there."""
     since: datetime | None
     """The password that a guess is about, as far as that is known."""
+    unlocked: datetime | None = None
+    """When the account was last unlocked, as far as that is known."""
 
     @property
     def set_at(self) -> datetime | None:
         """When the password was set that all of it is of."""
         return names.digits(self.fields.get(names.PASSWORD_SET))
+
+    @property
+    def unlocked_at(self) -> datetime | None:
+        """When the account was unlocked that all lanes are of."""
+        return names.digits(self.fields.get(names.UNLOCKED))
+
+    @property
+    def opened(self) -> bool:
+        """Whether all lanes are from before an unlock that nobody has told Valkey of."""
+        at = self.unlocked_at
+        return self.unlocked is not None and (at is None or at < self.unlocked)
 
     @property
     def void(self) -> bool:
@@ -53,10 +68,18 @@ class State:
             return b"%d" % names.micros(self.since)
         return self.fields.get(names.PASSWORD_SET, b"")
 
+    @property
+    def unlock(self) -> bytes:
+        """What `u` is to be."""
+        if self.opened and self.unlocked is not None:
+            return b"%d" % names.micros(self.unlocked)
+        return self.fields.get(names.UNLOCKED, b"")
+
     def view(self, *, epoch: bytes | None, known_at: datetime | None) -> View:
         """Return as of when it is known."""
         since = self.since if self.void else self.set_at
-        return View(epoch=epoch, since=since, known_at=known_at)
+        unlocked = self.unlocked if self.opened else self.unlocked_at
+        return View(epoch=epoch, since=since, known_at=known_at, unlocked=unlocked)
 
     def lane(self, lane: bytes) -> Lane:
         """Return a lane that was asked for.
@@ -65,7 +88,9 @@ class State:
             names.Unreadable: it is of no known form.
         """
         value = self.fields.get(names.lane_field(lane))
-        return FRESH if value is None or self.void else names.unpack(value)[0]
+        if value is None or self.void or self.opened:
+            return FRESH
+        return names.unpack(value)[0]
 
     def known_at(self, source: bytes) -> datetime | None:
         """Return when a source was last known, if it was asked for and is."""

@@ -191,15 +191,34 @@ class SoftLocks(Protocol):
         """The guess could not be verified: undo the debit."""
         ...
 
-    async def lanes(self, account: str) -> Sequence[Lane]:
-        """Return what is remembered of wrong passwords, for every lane that has any."""
+    async def lanes(
+        self, account: str, *, since: datetime | None = None, unlocked: datetime | None = None
+    ) -> Sequence[Lane]:
+        """Return what is remembered of wrong passwords, for every lane that has any.
+
+        `since` and `unlocked` are those of a `Bid`.
+        """
         ...
 
-    async def unlock(self, account: str, *, act: Entry | None) -> bool:
+    async def unlock(
+        self,
+        account: str,
+        *,
+        act: Entry | None,
+        now: datetime,
+        unlocked: datetime | None = None,
+    ) -> bool:
         """Forget all wrong passwords. Returns False if there were none.
 
-        The act is written as `Users` does, or before the change where that is in another store;
-        None where this is a part of another one.
+        It is a fact of the account as well (`User.unlocked_at`), in one step with the act: so it
+        counts also where lanes are kept in another store, which need not answer. Then nobody knows
+        whether there were any, and the answer is True.
+
+        Args:
+            account: one that somebody has.
+            act: written as `Users` does; None where this is a part of another one.
+            now: the time.
+            unlocked: when it was last unlocked, as far as that is known.
         """
         ...
 

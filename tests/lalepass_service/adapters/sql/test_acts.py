@@ -119,7 +119,7 @@ async def everything(users, locks, callers, note):
     await locks.debit(user.id, source=b"", guess=b"g" * 16, now=NOW)
     await users.set_state(user.id, UserState.DISABLED, act=act(Event.USER_DISABLED))
     note(name, Event.USER_DISABLED)
-    await locks.unlock(user.id, act=act(Event.USER_UNLOCKED))
+    await locks.unlock(user.id, act=act(Event.USER_UNLOCKED), now=NOW)
     note(name, Event.USER_UNLOCKED)
     caller = Caller(token_id=name, name=name, scopes=frozenset(Scope), created_at=NOW)
     await callers.add(caller, b"d", limit=2, act=act(Event.TOKEN_CREATED))

@@ -162,6 +162,7 @@ def test_a_table_that_somebody_holds_is_not_waited_for_for_long(
     run(
         server,
         "DROP TABLE turns",
+        "ALTER TABLE users DROP COLUMN unlocked_at",
         "DROP INDEX ix_users_locked",
         "UPDATE alembic_version SET version_num = '0003'",
     )

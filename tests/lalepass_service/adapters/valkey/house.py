@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from lalepass_service.adapters.memory import FixedClock
@@ -21,14 +22,22 @@ PATIENT = 30.0
 """Seconds: for tests that are not about waiting, on machines that are busy."""
 
 
-class NotedActs:
-    """Keeps the entries in a list."""
+class NotedUnlocks:
+    """The place where accounts are, as far as it has to do with unlocks."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.at: datetime | None = None
+        """When the account was last unlocked: of all accounts, since tests have one."""
 
-    async def record(self, act: Entry) -> None:
-        self.entries.append(act)
+    async def note_unlock(
+        self, account: str, *, act: Entry | None, now: datetime
+    ) -> datetime | None:
+        del account
+        if act is not None:
+            self.entries.append(act)
+        self.at = now if self.at is None else max(now, self.at + timedelta(microseconds=1))
+        return self.at
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Replica:
     valkey: ValkeySoftLocks
     local: LocalLanes
     shared: SharedSoftLocks
-    acts: NotedActs
+    unlocks: NotedUnlocks
 
 
 def target(url: str) -> Target:
@@ -52,11 +61,11 @@ def target(url: str) -> Target:
 @asynccontextmanager
 async def a_replica(url: str, *, of: int = 1, patience: float = PATIENT) -> AsyncIterator[Replica]:
     client = Client(target(url), prefix=PREFIX, timeout=patience)
-    local, acts = LocalLanes(shares=of), NotedActs()
-    valkey = ValkeySoftLocks(client, DIGESTS, acts=acts, memory=local)
+    local, unlocks = LocalLanes(shares=of), NotedUnlocks()
+    valkey = ValkeySoftLocks(client, DIGESTS, unlocks=unlocks, memory=local)
     shared = SharedSoftLocks(client=client, valkey=valkey, local=local, clock=FixedClock(NOW))
     try:
-        yield Replica(client, valkey, local, shared, acts)
+        yield Replica(client, valkey, local, shared, unlocks)
     finally:
         await valkey.close()
         await client.close()

@@ -20,7 +20,7 @@ from lalepass_service.core.softlock import Bid, Ticket
 from lalepass_service.core.throttle import LocalThrottle, Rate
 from tests.certificates import Authority
 from tests.lalepass_service.accounts import ACT, NOW
-from tests.lalepass_service.adapters.valkey.house import DIGESTS, PATIENT, NotedActs
+from tests.lalepass_service.adapters.valkey.house import DIGESTS, PATIENT, NotedUnlocks
 from tests.servers.fixtures import left_out_if_missing
 from tests.servers.valkey import Valkey, valkey
 from tools.processes import LOOPBACK, free_port
@@ -137,8 +137,7 @@ async def test_the_rights_in_the_document_are_enough_and_not_too_many(
     server.ask(*line.replace("PASSWORD", SECRET).split())
     target = a_target(server, user="lalepass", password=password)
     async with a_client(target) as client:
-        acts = NotedActs()
-        locks = ValkeySoftLocks(client, DIGESTS, acts=acts)
+        locks = ValkeySoftLocks(client, DIGESTS, unlocks=NotedUnlocks())
         bid = Bid(account="a", guess=b"g" * 16, source=b"s" * 16, since=NOW)
         ticket = await locks.pay(bid, now=NOW)
         assert isinstance(ticket, Ticket)
@@ -150,7 +149,7 @@ async def test_the_rights_in_the_document_are_enough_and_not_too_many(
         assert await locks.sweep(before=NOW) == 0
         assert await locks.sweep(before=NOW.replace(year=2027)) == 2
         await locks.pay(bid, now=NOW)
-        assert await locks.unlock("a", act=ACT)
+        assert await locks.unlock("a", act=ACT, now=NOW)
         await locks.forget("a")
         rate = Rate(burst=1, per_second=1)
         local = LocalThrottle(source=rate, caller=rate)

@@ -58,7 +58,7 @@ def test_what_is_in_valkey_as_it_was_seen_is_not_missing() -> None:
     local.saw("b", b"", FRESH, VIEW)
 
     assert list(local.missing(epoch=b"one")) == []
-    assert list(local.missing(epoch=b"two")) == [("a", b"", None)]
+    assert list(local.missing(epoch=b"two")) == [("a", b"", VIEW)]
     assert local.merged("a", b"", FRESH, VIEW) == FRESH
     lost = View(epoch=b"two", since=None)
     assert local.merged("a", b"", FRESH, lost) == Lane(failures=5)

@@ -242,22 +242,22 @@ async def test_an_unlock_leaves_the_known_known_and_a_line_in_the_trail(replica:
     replica.valkey.settle(ticket, user_id=ticket.account, now=NOW)  # type: ignore[arg-type]
     await guess_wrong(replica.valkey, 5)
 
-    assert await replica.valkey.unlock(ALICE, act=ACT)
-    assert not await replica.valkey.unlock(ALICE, act=ACT)
+    assert await replica.valkey.unlock(ALICE, act=ACT, now=NOW)
+    assert not await replica.valkey.unlock(ALICE, act=ACT, now=NOW)
 
-    assert replica.acts.entries == [ACT]
+    assert replica.unlocks.entries == [ACT]
     assert (await paid(replica.valkey, a_bid(3, source=HOME))).lane == HOME
 
 
 async def test_an_unlock_that_can_not_be_written_down_does_not_happen(replica: Replica) -> None:
     await guess_wrong(replica.valkey, 5)
 
-    async def fails(_: object) -> None:
+    async def fails(*_: object, **__: object) -> None:
         raise StoreUnavailable
 
-    replica.acts.record = fails  # type: ignore[method-assign,assignment]
+    replica.unlocks.note_unlock = fails  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
-        await replica.valkey.unlock(ALICE, act=ACT)
+        await replica.valkey.unlock(ALICE, act=ACT, now=NOW)
 
     assert len(await replica.valkey.lanes(ALICE)) == 1
 
@@ -298,7 +298,7 @@ async def test_guesses_at_an_account_stay_for_ever_and_all_else_has_an_end(
     await locks.lanes(ALICE)
     assert await ttl(ALICE) == -1
 
-    assert await locks.unlock(ALICE, act=None)
+    assert await locks.unlock(ALICE, act=None, now=NOW)
     assert has_an_end(await ttl(ALICE))
 
 
@@ -354,7 +354,7 @@ async def test_a_lane_that_can_not_be_read_is_no_answer(replica: Replica, value:
         await replica.valkey.pay(a_bid(), now=NOW)
     assert replica.client.up
     # What the operator can do about it.
-    assert await replica.valkey.unlock(ALICE, act=ACT)
+    assert await replica.valkey.unlock(ALICE, act=ACT, now=NOW)
     await paid(replica.valkey, a_bid())
 
 
