@@ -23,6 +23,7 @@ def scale() -> Iterator[Stack]:
         profile="scale",
         changes="tests/docker/scale/compose.yml",
         operator="lalepass-1",
+        environment={"METRICS_PORT": str(free_port())},
     )
     stack.compose("down", "--volumes", "--timeout", "5")
     try:
