@@ -3,14 +3,16 @@
     media_cleaner.py nightly     at the hour MEDIA_CLEAN_HOUR (UTC), for as long as it runs
     media_cleaner.py now [AGE]   once; AGE such as 60d or 0s, in place of MEDIA_KEEP
 
-What could not be stored when it came is uploaded, and so is what has another size there than here.
-Then `s3_media_upload`, of the storage provider, deletes what nobody has opened for MEDIA_KEEP. It
-believes that whatever has the right name is the right file, so the sizes are compared before.
+What could not be stored when it came is uploaded. Where a file has another size there than here,
+the one goes whose length is not what Synapse has written down: a process that was killed leaves
+half a file. Then `s3_media_upload`, of the storage provider, deletes what nobody has opened for
+MEDIA_KEEP. It believes that whatever has the right name is the right file.
 
 Reads S3_BUCKET and, as everything of Amazon's does, AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION and
 AWS_SHARED_CREDENTIALS_FILE.
 """
 
+import contextlib
 import datetime as dt
 import fcntl
 import os
@@ -26,11 +28,13 @@ from typing import Any
 
 import boto3
 import botocore.exceptions
+import psycopg2
+import yaml
 
 MEDIA = Path("/data/media")
 LISTS = Path("/data")
 DATABASE = Path("/config/scale.yaml")
-"""Where `s3_media_upload` reads how to reach PostgreSQL."""
+"""Where this and `s3_media_upload` read how to reach PostgreSQL."""
 FOLDERS = ("local_content", "local_thumbnails", "remote_content", "remote_thumbnail")
 LOOKED = Path("/tmp/looked")  # noqa: S108 - a tmpfs of this container; its health check reads it
 BUCKET = os.environ.get("S3_BUCKET") or "matrix-media"
@@ -92,20 +96,65 @@ def clean(age: str) -> int:
             print("media-cleaner: another one is at work", file=sys.stderr)
             return 1
         count = bring_up()
-        print(f"media-cleaner: {count} files were missing in S3 and are there now", flush=True)
+        print(f"media-cleaner: brought {count} files to S3", flush=True)
         return delete(age)
 
 
 def bring_up() -> int:
-    """Upload each file that S3 lacks, or has in another size; return how many."""
+    """Upload each file that S3 lacks, or has half of; return how many."""
     s3 = boto3.client("s3")
     count = 0
     for path, size in files():
         key = str(path.relative_to(MEDIA))
-        if size_there(s3, key) != size:
-            s3.upload_file(str(path), BUCKET, key)
-            count += 1
+        there = size_there(s3, key)
+        if there == size:
+            continue
+        # May be gone meanwhile: people delete what they have sent.
+        with contextlib.suppress(FileNotFoundError):
+            if there is None or is_right(path, key, size=size, there=there):
+                s3.upload_file(str(path), BUCKET, key)
+                count += 1
     return count
+
+
+def is_right(path: Path, key: str, *, size: int, there: int) -> bool:
+    """Say whether the file here is to take the place of another one there.
+
+    If it is the one there that is right, this one goes: Synapse gets the other when it is opened.
+    """
+    right = length_of(key)
+    if right in {size, there}:
+        if right == there:
+            path.unlink()
+            print(f"media-cleaner: {key} was broken here and is whole in S3", flush=True)
+        return right == size
+    # A thumbnail, or both are broken: nobody knows, and of what is broken the longer has more.
+    kept = "here" if size > there else "S3"
+    print(f"media-cleaner: {key}: {size} bytes here, {there} in S3; kept: {kept}", flush=True)
+    return size > there
+
+
+def length_of(key: str) -> int | None:
+    """Return how long Synapse says that a file is, if it does."""
+    match key.split("/"):
+        case ["local_content", one, two, rest]:
+            query = "SELECT media_length FROM local_media_repository WHERE media_id = %s"
+            named = (one + two + rest,)
+        case ["remote_content", server, one, two, rest]:
+            query = (
+                "SELECT media_length FROM remote_media_cache"
+                " WHERE media_origin = %s AND filesystem_id = %s"
+            )
+            named = (server, one + two + rest)
+        case _:
+            return None
+    database = yaml.safe_load(DATABASE.read_text())["database"]["args"]
+    # The rest is for Synapse's pool.
+    options = {name: database[name] for name in database if not name.startswith("cp_")}
+    with contextlib.closing(psycopg2.connect(**options)) as connection, connection.cursor() as rows:
+        rows.execute(query, named)
+        row = rows.fetchone()
+    return None if row is None else row[0]
 
 
 def files() -> Iterator[tuple[Path, int]]:

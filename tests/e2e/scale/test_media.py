@@ -103,6 +103,43 @@ def test_what_is_gone_from_the_disk_is_read_from_the_store(site: Chat) -> None:
         assert download(site.door, bruno, media) == content
 
 
+@pytest.mark.parametrize("broken", ["here", "there"])
+def test_half_a_file_takes_no_place_of_a_whole_one(site: Chat, broken: str) -> None:
+    site.wait_until_well()
+    ada, content = log_in(site.door, "ada", PASSWORD), secrets.token_bytes(SMALL)
+    media = upload(site.door, ada, content)
+    until(lambda: name_of(media) in site.objects.keys(BUCKET), what="it is in the store")
+    file, half = local(site, media), content[: SMALL // 2]
+    if broken == "here":
+        file.write_bytes(half)
+    else:
+        site.objects.client().put_object(Bucket=BUCKET, Key=name_of(media), Body=half)
+    # Nobody writes to it any more.
+    os.utime(file, (0, 0))
+
+    clean(site)
+
+    assert stored(site, media) == content
+    assert not file.exists()
+    assert download(site.door, ada, media) == content
+
+
+def test_of_what_nobody_knows_the_longer_is_kept(site: Chat) -> None:
+    site.wait_until_well()
+    s3, folder = site.objects.client(), site.deployed.place("/data/media")
+    thumbnails = {"local_thumbnails/AA/BB/longer/a": 10, "local_thumbnails/AA/BB/shorter/a": 1}
+    for name, length in thumbnails.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(b"h" * length)
+        os.utime(folder / name, (0, 0))
+        s3.put_object(Bucket=BUCKET, Key=name, Body=b"there")
+
+    clean(site)
+
+    kept = [s3.get_object(Bucket=BUCKET, Key=name)["Body"].read() for name in thumbnails]
+    assert kept == [b"h" * 10, b"there"]
+
+
 def run(site: Chat, folder: Path, commands: str) -> None:
     """Do what the page says, in a folder of its own."""
     folder.mkdir()
