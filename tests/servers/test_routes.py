@@ -205,9 +205,10 @@ class Stub(ThreadingHTTPServer):
 class Door(Server):
     """HAProxy with the file as it is."""
 
-    def __init__(self, *, directory: Path, ports: Mapping[str, int]) -> None:
+    def __init__(self, *, directory: Path, ports: Mapping[str, int], trusted: str = "") -> None:
         super().__init__(name="proxy", directory=directory)
         self._ports = ports
+        self._more = {"TRUSTED": trusted} if trusted else {}
         self.metrics = free_port()
 
     def command(self) -> Sequence[str]:
@@ -218,7 +219,8 @@ class Door(Server):
         """See `Server`."""
         ports = {"listen": self.port, "metrics": self.metrics, **self._ports}
         named = {name.upper().replace("-", "_"): port for name, port in ports.items()}
-        return {**super().environment(), **{n: f"{LOOPBACK}:{p}" for n, p in named.items()}}
+        there = {name: f"{LOOPBACK}:{port}" for name, port in named.items()}
+        return {**super().environment(), **there, **self._more}
 
     def answers(self) -> bool:
         """See `Server`."""
@@ -255,13 +257,13 @@ def _end_all(stubs: Mapping[str, Stub]) -> None:
 
 
 @contextmanager
-def site(*absent: str) -> Iterator[tuple[Door, dict[str, Stub]]]:
+def site(*absent: str, trusted: str = "") -> Iterator[tuple[Door, dict[str, Stub]]]:
     """A door, and everybody behind it but for some."""
     ports = {name: free_port() for name in NAMES}
     with left_out_if_missing(), ExitStack() as stack:
         stubs = {name: Stub(name, ports[name]) for name in NAMES if name not in absent}
         directory = stack.enter_context(folder("routes"))
-        door = Door(directory=directory, ports=ports)
+        door = Door(directory=directory, ports=ports, trusted=trusted)
         stack.callback(_end_all, stubs)
         stack.callback(door.kill)
         door.start()
@@ -307,6 +309,21 @@ def test_who_the_proxy_with_tls_names_is_believed(door: tuple[Door, dict[str, St
     assert {name: headers[name.lower()] for name in said} == said
 
 
+def test_what_people_say_themselves_is_not(door: tuple[Door, dict[str, Stub]]) -> None:
+    """The proxy with TLS puts what it sees behind what it gets, as nginx does."""
+    proxy, stubs = door
+    who = proxy.ask("GET", "/", **{"X-Forwarded-For": "198.51.100.1, 2001:db8::1 , 192.0.2.7"})[1]
+
+    assert stubs[who].asked[-1][2]["x-forwarded-for"] == "192.0.2.7"
+
+
+def test_where_no_proxy_is_expected_nobody_is_believed() -> None:
+    with site(trusted="192.0.2.0/24 2001:db8::/32") as (proxy, stubs):
+        who = proxy.ask("GET", "/", **{"X-Forwarded-For": "192.0.2.7"})[1]
+
+        assert stubs[who].asked[-1][2]["x-forwarded-for"] == LOOPBACK
+
+
 def syncing(proxy: Door, person: str, **how: str) -> str:
     token = f"syt_{person}_{how.get('token', 'abc')}_1a2b3c"
     if "query" in how:
@@ -333,6 +350,20 @@ def test_each_room_has_a_worker(door: tuple[Door, dict[str, Stub]]) -> None:
     for room in rooms:
         for path in (f"{CLIENT}/rooms/{room}/messages?from=a", f"{CLIENT}/rooms/{room}/send/a/1"):
             assert door[0].ask("PUT" if "send" in path else "GET", path)[1] == met[room]
+
+
+def sending(proxy: Door, origin: str) -> str:
+    signed = f'X-Matrix origin={origin},key="ed25519:a",sig="c2ln",destination="x.org"'
+    return proxy.ask("PUT", f"{FEDERATION}/send/1", Authorization=signed)[1]
+
+
+def test_each_server_has_a_worker(door: tuple[Door, dict[str, Stub]]) -> None:
+    servers = [f"matrix{number}.example.org:8448" for number in range(40)]
+    met = {server: sending(door[0], server) for server in servers}
+
+    assert set(met.values()) == GENERIC
+    for server in servers:
+        assert sending(door[0], f'"{server}"') == met[server]
 
 
 def test_no_token_is_in_the_log(door: tuple[Door, dict[str, Stub]]) -> None:
