@@ -8,6 +8,10 @@ ARGS ?=
 
 VENV_PYTHON := .venv/bin/python
 
+# Some machines ask that no compiled code be kept. Here that costs minutes: tests start hundreds of
+# processes, and each would compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: run test synapses test-docker up down check bench rounds sizing mutants lock openapi format setup clean help

@@ -98,7 +98,8 @@ class Release:
         python = getattr(sys, "_base_executable", sys.executable)
         _uv("venv", "--quiet", "--python", python, str(self._home))
         into = ("--quiet", "--python", self.python)
-        _uv("pip", "sync", *into, "--require-hashes", str(ROOT / self.lock.file))
+        lock = ("--require-hashes", "--compile-bytecode", str(ROOT / self.lock.file))
+        _uv("pip", "sync", *into, *lock)
         # As an operator installs it, except that it follows the checkout.
         _uv("pip", "install", *into, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
 

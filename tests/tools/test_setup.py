@@ -131,7 +131,7 @@ def test_it_is_filled_from_the_locks(place: Place, python_says: PythonStub) -> N
     uv, sync, itself = python_says.calls
     assert "pip install" in uv
     assert uv.endswith(f"--require-hashes -r {place.requirements('bootstrap')}")
-    assert "-m uv pip sync --require-hashes" in sync
+    assert "-m uv pip sync --require-hashes --compile-bytecode" in sync
     assert "--no-deps --no-build-isolation --editable" in itself
     set_up(place)
     assert len(python_says.calls) == 3
