@@ -87,6 +87,8 @@ def move(source: Store, target: Store, *, say: Say, batch: int = _BATCH) -> int:
         StoreUnavailable: the source can't be read, or the target can't be written.
     """
     with translated():
+        for store in (source, target):
+            _require_direct(store)
         if schema_state(source) is not SchemaState.CURRENT:
             raise InvalidInput(
                 f"{source} is no database of this version of lalepass: see `lalepass db status`"
@@ -116,6 +118,7 @@ class _Move:
                 f"the copy differs in {', '.join(differing)}: was the source used meanwhile? "
                 "Empty the target, and begin anew"
             )
+        self._analyze()
         self._finish()
         return sum(sizes.values())
 
@@ -147,6 +150,18 @@ class _Move:
         mine, its = (_digest(each, table, self._batch) for each in (self._origin, self._copied))
         self._say(Progress(doing="compared", table=table.name, done=its[0], of=size))
         return mine == its
+
+    def _analyze(self) -> None:
+        """Have the server look at what it has got.
+
+        It plans for empty tables otherwise, until it looks by itself, which is after the service
+        has started. A file needs none of it: all that is asked goes by keys there.
+        """
+        if self._copied.dialect.name == "sqlite":
+            return
+        for table in _TABLES:
+            self._copied.exec_driver_sql(f'ANALYZE "{table.name}"')
+            self._copied.commit()
 
     def _finish(self) -> None:
         """Hand over the numbers and the facts: from here on it is a database."""
@@ -209,6 +224,25 @@ def _keep_others_out(connection: Connection, store: Store) -> None:
             connection.exec_driver_sql(statement)
     except OperationalError as error:
         raise in_use from error
+
+
+def _require_direct(store: Store) -> None:
+    """Refuse a pooler, which keeps connections open behind those who have gone.
+
+    Nobody could tell who else is there. The number of the process that serves us comes with the
+    answer to a connection (PostgreSQL, "Message Formats", BackendKeyData); PgBouncer makes one up,
+    as it does not know yet which it will be.
+
+    Raises:
+        InvalidInput: it is one.
+    """
+    if isinstance(store, Path):
+        return
+    with _opened(store) as connection:
+        answered: Any = connection.connection.dbapi_connection
+        serves = connection.execute(select(func.pg_backend_pid())).scalar()
+        if serves != answered.info.backend_pid:
+            raise InvalidInput(f"{store} is a pooler: name the server itself")
 
 
 def _begin(connection: Connection) -> None:

@@ -135,6 +135,31 @@ def test_numbers_go_on_behind_the_highest_that_was_ever_given(
     assert numbers == (28,)
 
 
+def test_the_server_knows_at_once_what_it_has_got(server: PostgresServer, tmp_path: Path) -> None:
+    """Or it plans for empty tables when the service comes."""
+    path = tmp_path / "lalepass.db"
+    fill(path, 500)
+
+    move(path, server, say=quiet)
+
+    query = """
+        SELECT known.relname, reltuples::int FROM pg_class
+        JOIN pg_stat_user_tables AS known ON known.relid = pg_class.oid
+        WHERE reltuples >= 0
+    """
+    with connect(server) as connection:
+        guessed = {name: rows for name, rows in connection.execute(query) if name != "facts"}
+        counted = {
+            table.name: connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()  # noqa: S608 - a name of ours
+            for table in tables.metadata.sorted_tables
+            if table is not tables.facts
+        }
+        columns = connection.execute("SELECT count(*) FROM pg_stats WHERE tablename = 'users'")
+        assert (columns.fetchone() or (0,))[0] > 0
+    assert {name: (rows,) for name, rows in guessed.items() if name in counted} == counted
+    assert guessed["users"] == 500
+
+
 def test_an_empty_installation_is_moved(server: PostgresServer, tmp_path: Path) -> None:
     path = tmp_path / "lalepass.db"
     upgrade(path)

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lalepass_service.adapters.sql import postgres
 from lalepass_service.adapters.sql.feed import SqlChanges
 from lalepass_service.adapters.sql.migrate import SchemaState, schema_state, upgrade
+from lalepass_service.adapters.sql.move import move
 from lalepass_service.adapters.sql.orders import SqlSignOutOrders
 from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
-from lalepass_service.core.errors import AlreadyTaken, Throttled
+from lalepass_service.core.errors import AlreadyTaken, InvalidInput, Throttled
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import PasswordRecord, UserState
 from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
@@ -54,6 +57,34 @@ def test_tables_are_made(through: PostgresServer) -> None:
     upgrade(through)
     upgrade(through)
     assert schema_state(through) is SchemaState.CURRENT
+
+
+def test_several_may_make_them_at_once(through: PostgresServer) -> None:
+    """The lock is of the transaction, so that it holds whichever connection that gets."""
+    with ThreadPoolExecutor(3) as threads:
+        for made in [threads.submit(upgrade, through) for _ in range(3)]:
+            made.result()
+    assert schema_state(through) is SchemaState.CURRENT
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_installation_is_not_moved_through_it(
+    through: PostgresServer,
+    tmp_path: Path,
+    back: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Who has gone leaves a connection behind there, so nobody can tell who is still at work."""
+    file = tmp_path / "lalepass.db"
+    upgrade(file)
+    if back:
+        upgrade(through)
+        file = tmp_path / "new.db"
+    source, target = (through, file) if back else (file, through)
+
+    with pytest.raises(InvalidInput, match="is a pooler: name the server itself"):
+        move(source, target, say=lambda _: None)
+
+    assert schema_state(target) is SchemaState.EMPTY
 
 
 async def test_that_settings_are_refused_is_found_out_once(
