@@ -1,5 +1,8 @@
 """What stands several times in the profile `scale` is the same everywhere."""
 
+import os
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +82,99 @@ def test_paths_lead_where_the_proxy_is_tested_to_lead_them() -> None:
 
     assert len(same) == len(PLAN.routes)
     assert not any(isinstance(PLAN.parts[to], Job) for _, wanted in PLAN.routes for to in wanted)
+
+
+SAID = """ok    one: is well,
+      as it should be
+WARN  two: is not
+      -> mend it
+
+0 wrong, 1 warnings
+"""
+# An engine in which every container runs but `counters`; what it runs says SAID.
+DOCKER = """#!/bin/sh
+case "$*" in
+    *service=counters*) ;;
+    "ps --quiet"*) echo "$*" | sed 's/.*service=/id-of-/; s/ .*//' ;;
+    *NetworkSettings*) echo 10.0.0.7 ;;
+    *Config.User*) echo 991:991 ;;
+    *GroupAdd*) echo --group-add=8220 ;;
+    "inspect --format {{.Image}}"*) echo sha256:of-lalepass ;;
+    "image inspect"*) ;;
+    run*)
+        echo "$*" >> "$CALLS"
+        printf '%s' "$SAID"
+        exit "$CODE"
+        ;;
+esac
+"""
+
+
+def looked(
+    folder: Path, text: str, *, code: int, parts: Sequence[str] = ()
+) -> tuple[int, str, str]:
+    """Run check.sh; return its exit code, what it says, and what it has asked the engine to run."""
+    engine, file, calls = folder / "docker", folder / "topology.toml", folder / "calls"
+    engine.write_text(DOCKER)
+    engine.chmod(0o755)
+    file.write_text(text)
+    calls.write_text("")
+    done = subprocess.run(
+        [ROOT / "deploy" / "scale" / "check.sh", *parts],
+        env=os.environ
+        | {
+            "PATH": f"{folder}:{os.environ['PATH']}",
+            "TOPOLOGY": str(file),
+            "CALLS": str(calls),
+            "CODE": str(code),
+            "SAID": SAID,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr, calls.read_text()
+
+
+FILE = (ROOT / "deploy" / "scale" / "topology.toml").read_text()
+
+
+def test_the_check_looks_from_every_container_with_its_rights(tmp_path: Path) -> None:
+    code, said, calls = looked(tmp_path, FILE, code=0)
+
+    looks = {line.partition("--from ")[2].split()[0]: line for line in calls.splitlines()}
+    assert set(looks) == set(PLAN.parts) - LISTENERS.keys() - {"counters"}
+    assert "--network lalepass_outside " in looks["clients"]
+    look = looks["synapse-media"]
+    for words in (
+        *("--network container:id-of-synapse-media", "--volumes-from id-of-synapse-media:ro"),
+        *("--user 991:991", "--group-add=8220", "--cap-drop ALL", "--read-only"),
+        *("--also postgres-1=10.0.0.7", " sha256:of-lalepass topology check"),
+    ):
+        assert words in look
+    # What is away is said; the rest is one line each.
+    assert code == 2
+    assert "FAIL  counters: no container of it runs" in said
+    assert "ok    from proxy: 0 wrong, 1 warnings" in said
+
+
+def test_what_is_not_well_is_shown_and_the_rest_is_not(tmp_path: Path) -> None:
+    code, said, _ = looked(tmp_path, FILE, code=1, parts=["proxy"])
+
+    assert code == 1
+    assert said == "\nfrom proxy:\nWARN  two: is not\n      -> mend it\n\n0 wrong, 1 warnings\n"
+
+
+@pytest.mark.parametrize(("code", "worst"), [(0, 0), (1, 1), (2, 2), (3, 3), (70, 3), (124, 3)])
+def test_it_ends_with_the_worst(tmp_path: Path, code: int, worst: int) -> None:
+    assert looked(tmp_path, FILE, code=code, parts=["proxy", "clients"])[0] == worst
+
+
+def test_a_part_that_is_elsewhere_is_no_container(tmp_path: Path) -> None:
+    text = FILE.replace('"objects:8080"', '"s3.eu-central-1.amazonaws.com:443"')
+    assert text != FILE
+    _, _, calls = looked(tmp_path, text, code=0)
+
+    assert "--from objects " not in calls
+    assert "--from synapse-media " in calls

@@ -92,3 +92,31 @@ def test_the_links_lead_somewhere() -> None:
         headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
         anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
         assert not anchor or anchor in anchors
+
+
+def test_the_dashboard_is_whole() -> None:
+    dashboard = json.loads((SCALE / "grafana" / "lalepass.json").read_text())
+    panels = dashboard["panels"]
+    (source,) = [each for each in dashboard["templating"]["list"] if each["type"] == "datasource"]
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+        for target in panel.get("targets", ()):
+            assert target["datasource"]["uid"] == "${" + source["name"] + "}"
+
+    assert len({panel["id"] for panel in panels}) == len(panels) > 20
+
+
+def test_what_grafana_is_provisioned_with_names_the_dashboard() -> None:
+    (provider,) = yaml.safe_load((SCALE / "grafana" / "provisioning.yaml").read_text())["providers"]
+    (source,) = yaml.safe_load((SCALE / "grafana" / "datasource.yaml").read_text())["datasources"]
+
+    assert provider["type"] == "file"
+    assert source["type"] == "prometheus"
+    for name in ("lalepass.json", "provisioning.yaml", "datasource.yaml"):
+        assert f"`{name}`" in PAGE
+        assert (SCALE / "grafana" / name).is_file()

@@ -7,11 +7,11 @@
 #   deploy/scale/check.sh synapse-main ...   in the place of these
 #
 # Exit codes: 0 all is well, 1 warnings, 2 something is wrong, 3 it could not be looked.
-# COMPOSE_PROJECT_NAME says which installation; without it: lalepass.
+# COMPOSE_PROJECT_NAME says which installation; without it: lalepass. TOPOLOGY names another file.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project=${COMPOSE_PROJECT_NAME:-lalepass}
-file=$here/topology.toml
+file=$(realpath "${TOPOLOGY:-$here/topology.toml}")
 at_once=4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -61,8 +61,14 @@ check() { # PART ID: leaves what is said, and the exit code
     echo "$code" > "$work/$1.code"
 }
 
-# One that listens on a second port of another part's machine has no container of its own.
-mapfile -t known < <(sed -n 's/^\[parts\.\([^]]*\)\]$/\1/p' "$file" | grep -v -- '-replication$')
+# What is at another address than its name is not a container: a second port of another part, an S3
+# outside.
+mapfile -t known < <(awk -F '"' '
+    function tell() { if (name != "" && (host == "" || host == name)) print name; name = host = "" }
+    /^\[/ { tell() }
+    /^\[parts\./ { name = $0; gsub(/^\[parts\.|\].*$/, "", name) }
+    name != "" && /^address *=/ { host = $2; sub(/:[0-9]+$/, "", host) }
+    END { tell() }' "$file")
 parts=("${@:-${known[@]}}")
 
 image= also=()
