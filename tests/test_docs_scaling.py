@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from lalepass_service.cli import main
 from lalepass_service.config import Config
+from tests.docker.scale.losses import table
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
@@ -92,3 +93,11 @@ def test_each_step_says_how_it_is_checked_undone_and_noticed() -> None:
     for name, text in steps:
         for point in ("* **Check**: ", "* **Way back**: ", "* **Downtime**: "):
             assert point in text, f"{name}: {point}"
+
+
+def test_what_people_notice_is_what_the_containers_are_tested_for() -> None:
+    (there,) = re.findall(
+        r"<!-- tests/docker/scale/losses.py: the table -->\n(.*?)<!-- end -->", PAGE, re.DOTALL
+    )
+
+    assert there == table()
