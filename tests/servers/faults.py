@@ -96,6 +96,10 @@ class Link:
         """Be silent like `half_open`, and to new connections, too, which are never made."""
         self._do(self._change(_Fault.GONE))
 
+    def lead_to(self, target: int) -> None:
+        """Pass new connections on to another port, as a name that was given to another server."""
+        self._target = target
+
     def cut_answers(self, *, after: int = 0, marker: bytes = b"") -> None:
         """Let questions through, and reset the connection after so many bytes of the answer.
 

@@ -121,7 +121,7 @@ async def open_store(config: "Config") -> AsyncIterator["Store"]:
 
     watch = Watch(store)
     try:
-        await watch.look()
+        await watch.begin()
         async with in_background(watch.run()):
             yield store
     finally:

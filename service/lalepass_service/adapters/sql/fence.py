@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Final, cast
 
 from lalepass_service.adapters.sql.postgres import OpenSession, PostgresServer, translated
-from lalepass_service.adapters.sql.primaries import Rank
+from lalepass_service.adapters.sql.standing import Rank
 from lalepass_service.core.errors import StoreUnavailable
 
 _SELF: Final = """

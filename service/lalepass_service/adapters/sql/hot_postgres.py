@@ -23,8 +23,9 @@ from lalepass_service.adapters.sql.postgres import (
     passing,
     translated,
 )
-from lalepass_service.adapters.sql.primaries import Rank, WrongPrimary
+from lalepass_service.adapters.sql.primaries import WrongPrimary
 from lalepass_service.adapters.sql.session import PostgresSession
+from lalepass_service.adapters.sql.standing import Rank
 from lalepass_service.core.errors import StoreUnavailable
 
 _ATTEMPTS: Final = 3

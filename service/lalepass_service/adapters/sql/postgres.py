@@ -16,17 +16,26 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import DeadlockDetected, ReadOnlySqlTransaction, SerializationFailure
+from psycopg.errors import (
+    DeadlockDetected,
+    FeatureNotSupported,
+    InsufficientPrivilege,
+    ReadOnlySqlTransaction,
+    SerializationFailure,
+    UndefinedFunction,
+)
 from psycopg.raw_cursor import RawCursor
 from psycopg.rows import tuple_row
 
-from lalepass_service.adapters.sql.primaries import Primaries, Rank
+from lalepass_service.adapters.sql.primaries import Primaries
 from lalepass_service.adapters.sql.session import PostgresSession
+from lalepass_service.adapters.sql.standing import Rank
 from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import Password
 
 # It tells of connections that were lost, with what the server said about them.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
+_log: Final = logging.getLogger(__name__)
 
 WRITER: Final = 0x4C616C65_00000001
 """The advisory lock of whoever writes anything but counters, one at a time over all processes.
@@ -64,6 +73,9 @@ _RANK: Final = b"""
     FROM pg_control_system()
 """
 
+NO_RANK: Final = (InsufficientPrivilege, UndefinedFunction, FeatureNotSupported)
+"""What a server says that does not tell everybody about its log, as some that are rented."""
+
 _PRIMARY: Final = {"target_session_attrs": "read-write"}
 _BALANCES: Final = psycopg.pq.version() >= 160000  # noqa: PLR2004 - libpq 16
 _STANDBY: Final = {
@@ -80,6 +92,8 @@ class Learned:
     """What was found out about a server while connecting."""
 
     refuses_options = False
+    tells_no_rank = False
+    """Whether an old primary can't be told from a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +239,12 @@ async def connect_async(server: PostgresServer) -> "psycopg.AsyncConnection[Any]
     """
     connection = await _connected(server)
     try:
-        if server.primaries.watched:
-            cursor = await connection.execute(_RANK)
-            connection.rank = Rank._make(await cursor.fetchone() or ())
+        if server.primaries.watched and not server.learned.tells_no_rank:
+            try:
+                cursor = await connection.execute(_RANK)
+                connection.rank = Rank._make(await cursor.fetchone() or ())
+            except NO_RANK as error:
+                tells_no_rank(server, error)
             server.primaries.require(connection.rank)
         # SQLAlchemy begins its transactions as the driver does.
         await connection.set_autocommit(False)
@@ -318,12 +335,27 @@ def _rank(server: PostgresServer, connection: "psycopg.Connection[Any]") -> Rank
         psycopg.Error: it did not say.
         WrongPrimary: it is an old primary.
     """
-    if not server.primaries.watched:
+    if not server.primaries.watched or server.learned.tells_no_rank:
         return None
-    with cut_after(server.timeout, connection):
-        rank = Rank._make(connection.execute(_RANK).fetchone() or ())
+    try:
+        with cut_after(server.timeout, connection):
+            rank = Rank._make(connection.execute(_RANK).fetchone() or ())
+    except NO_RANK as error:
+        tells_no_rank(server, error)
+        return None
     server.primaries.require(rank)
     return rank
+
+
+def tells_no_rank(server: PostgresServer, error: psycopg.Error) -> None:
+    """Remember that the server does not say which timeline it is on, and say so once."""
+    if not server.learned.tells_no_rank:
+        _log.warning(
+            "the database server does not tell its timeline (%s): an old primary that goes on "
+            "after another one was promoted can't be told from the new one",
+            str(error).partition("\n")[0],
+        )
+    server.learned.tells_no_rank = True
 
 
 class _Line:

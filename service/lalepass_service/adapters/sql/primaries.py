@@ -1,58 +1,15 @@
 """Which of the servers of an address is the primary, as far as that is known.
 
-libpq takes the first one that takes writes. After a promotion that may be an old primary that goes
-on: it has an older timeline (PostgreSQL, "Continuous Archiving", on timelines), and nothing of what
-was changed since. `watching` asks all of them; here is what follows from their answers, and what
+`watching` asks all of them, `standing` is what follows from their answers, and here is what
 connections are held against. No answer of an old primary is believed once a newer one was seen,
 also while the newer one is away.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+import math
+import time
 
+from lalepass_service.adapters.sql.standing import NOTHING, Rank
 from lalepass_service.core.errors import LalepassError, StoreUnavailable
-
-
-class Rank(NamedTuple):
-    """Of which history a server is, and how late in it."""
-
-    system: int
-    """Of a primary and all of its standbys (PostgreSQL, `pg_control_system`)."""
-    timeline: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What a server says of itself."""
-
-    rank: Rank
-    """Of a standby: how far it has come."""
-    writes: bool
-    """Whether it is none that recovers."""
-    server: str = ""
-    """Tells two servers apart, and one from itself by another name."""
-    left: int = 0
-    """Transactions of ours that wait for a standby for longer than anybody waits for them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What is known, as of a look at all hosts."""
-
-    least: Rank | None = None
-    """The lowest that is believed; None if none was seen that takes writes."""
-    host: int | None = None
-    """The number of the host that is written to, in their order in the address."""
-    writing: int = 0
-    """How many servers take writes."""
-    split: bool = False
-    """Whether it can't be told which of them is the right one."""
-    left: int = 0
-    """As in `Seen`, of the one that is written to."""
-
-
-NOTHING: Final = Standing()
 
 
 class WrongPrimary(StoreUnavailable):
@@ -60,38 +17,6 @@ class WrongPrimary(StoreUnavailable):
 
     def __init__(self, why: str) -> None:
         LalepassError.__init__(self, f"the database gives no answer: {why}")
-
-
-def judge(before: Standing, answers: Sequence[Seen | None]) -> Standing:
-    """Say what follows from what each host has answered, None for no answer.
-
-    What was seen once holds until all hosts answer: the one that is away may be the newest.
-    """
-    writing = [each for each in answers if each is not None and each.writes]
-    if not writing:
-        return replace(before, writing=0, split=False, left=0)
-    count = len({each.server for each in writing})
-    known = before.least if None in answers else None
-    systems = {each.rank.system for each in writing} | ({known.system} if known else set())
-    if len(systems) > 1:
-        # Databases that have nothing to do with one another.
-        return replace(before, writing=count, split=True)
-    (system,) = systems
-    ranks = [each.rank for each in answers if each is not None and each.rank.system == system]
-    least = max(ranks if known is None else [*ranks, known])
-    newest = [
-        (number, each)
-        for number, each in enumerate(answers)
-        if each is not None and each.writes and each.rank == least
-    ]
-    split = len({each.server for _, each in newest}) > 1
-    return Standing(
-        least=least,
-        host=newest[0][0] if newest and not split else before.host,
-        writing=count,
-        split=split,
-        left=newest[0][1].left if newest else 0,
-    )
 
 
 class Primaries:
@@ -107,6 +32,8 @@ class Primaries:
         """How many connections were given up since they led to an old primary."""
         self.refused = 0
         """How many writes were refused for want of a server that could take them."""
+        self.looked: float | None = None
+        """When the hosts were looked at last, by the monotonic clock."""
         self._most_left: int | None = None
 
     def limit(self, most_left: int) -> None:
@@ -127,6 +54,16 @@ class Primaries:
     def split(self) -> bool:
         """Whether it can't be told which of them is the right one."""
         return self.standing.split
+
+    @property
+    def up(self) -> bool:
+        """Whether the one that is believed has answered the last look."""
+        return self.standing.up
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last look; NaN if there was none."""
+        return math.nan if self.looked is None else time.monotonic() - self.looked
 
     @property
     def left(self) -> int:
@@ -154,9 +91,15 @@ class Primaries:
         Raises:
             WrongPrimary: it is one.
         """
-        if not self.believes(rank):
+        if rank is not None and not self.believes(rank):
             self.dropped += 1
-            raise WrongPrimary("a newer primary was seen, and does not answer")
+            raise WrongPrimary(self._why_not(rank))
+
+    def _why_not(self, rank: Rank) -> str:
+        least = self.standing.least
+        if least is not None and rank.system != least.system:
+            return _of_another(rank.system, known=least.system)
+        return "a newer primary was seen, and does not answer"
 
     def may_write(self, *, changes: bool) -> None:
         """Say whether it is of any use to write now; with `changes`, what is not to be lost.
@@ -165,10 +108,20 @@ class Primaries:
             WrongPrimary: it is not.
         """
         why = None
-        if changes and self.standing.split:
+        standing = self.standing
+        if changes and (standing.split or standing.doubted):
             why = "two servers take writes, and nothing tells which is the right one"
+            if standing.other is not None and standing.least is not None:
+                why = _of_another(standing.other, known=standing.least.system)
         elif self.full:
             why = "too many transactions wait for a standby"
         if why is not None:
             self.refused += 1
             raise WrongPrimary(why)
+
+
+def _of_another(system: int, *, known: int) -> str:
+    return (
+        f"the server is of another installation (system {system}) than the one known so far "
+        f"({known}), of which a host does not answer: if it was restored there, restart this"
+    )

@@ -5,19 +5,23 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import insert, select
 
+from lalepass_service.adapters.sql import asking
+from lalepass_service.adapters.sql.asking import Host
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.fence import Fences
 from lalepass_service.adapters.sql.hot_postgres import PostgresPaths
 from lalepass_service.adapters.sql.migrate import upgrade
-from lalepass_service.adapters.sql.postgres import PostgresServer
+from lalepass_service.adapters.sql.postgres import PostgresServer, connect_to_host
 from lalepass_service.adapters.sql.postgres_engine import open_server
-from lalepass_service.adapters.sql.primaries import Rank, Seen, WrongPrimary
+from lalepass_service.adapters.sql.primaries import Primaries, WrongPrimary
 from lalepass_service.adapters.sql.session import Session
+from lalepass_service.adapters.sql.standing import CLOSED, NOTHING, Answer, Rank, Seen
 from lalepass_service.adapters.sql.tables import retired_names
 from lalepass_service.adapters.sql.watching import Watch
 from lalepass_service.core.errors import StoreUnavailable
@@ -170,19 +174,25 @@ async def test_two_that_can_not_be_told_apart_are_not_changed(
     async with ways_to(server) as ways:
         rank = Rank(1, 2)
         two = [Seen(rank=rank, writes=True, server=name) for name in ("one", "other")]
+        server.primaries.standing = NOTHING
         ways.watch.conclude(two)
-        # One may just have been restarted.
-        assert not server.primaries.split
+        # One may just have been restarted: that is not told yet.
+        assert server.primaries.standing.doubted
         with caplog.at_level(logging.ERROR):
-            ways.watch.conclude(two)
+            for _ in range(2):
+                with pytest.raises(WrongPrimary):
+                    await ways.retire("never")
+                with pytest.raises(WrongPrimary):
+                    await ways.hot.write(lambda session: session.run(_RETIRE, ("never",)))
+                ways.watch.conclude(two)
+                assert server.primaries.split
+        assert caplog.text.count("nothing is changed") == 1
 
-        assert server.primaries.standing.split
-        assert "nothing is changed" in caplog.text
-        with pytest.raises(WrongPrimary):
-            await ways.retire("never")
-        with pytest.raises(WrongPrimary):
-            await ways.hot.write(lambda session: session.run(_RETIRE, ("never",)))
-
+        with caplog.at_level(logging.ERROR):
+            ways.watch.conclude([two[0], None])
+        assert server.primaries.split
+        assert "old primary" not in caplog.text
+        server.primaries.standing = NOTHING
         await ways.watch.look()
         await ways.retire("again")
 
@@ -215,6 +225,216 @@ async def test_a_host_that_is_dark_holds_up_nobody_who_looks(
                 await watch.look()
         assert watched.primaries.standing.host == 1
         assert watched.primaries.first == 1
+        await watch.close()
+
+
+def told(caplog: pytest.LogCaptureFixture, *looks: tuple[Answer, ...]) -> list[str]:
+    """Return what is told after these looks, each of which is done three times."""
+    watch = Watch(PostgresServer(url="postgresql://db1,db2/x"))
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        for answers in looks:
+            for _ in range(3):
+                watch.conclude(answers)
+    return [record.getMessage() for record in caplog.records]
+
+
+def primary(timeline: int, *, system: int = 7, server: str = "") -> Seen:
+    return Seen(rank=Rank(system, timeline), writes=True, server=server or f"{system} {timeline}")
+
+
+def standby(timeline: int) -> Seen:
+    return Seen(rank=Rank(7, timeline), writes=False, server="standby")
+
+
+_WELL = (primary(1), standby(1))
+
+
+@pytest.mark.parametrize(
+    ("looks", "words"),
+    [
+        ([_WELL], []),
+        ([_WELL, (primary(1), primary(2))], [("an old primary goes on (db1)", "one is db2")]),
+        (
+            [_WELL, (primary(1), primary(2)), (primary(1), None)],
+            [
+                ("an old primary goes on (db1)", "one is db2"),
+                ("newest primary of the database (timeline 2) does not answer", "(db1) is not"),
+            ],
+        ),
+        (
+            [_WELL, (None, standby(1)), _WELL],
+            [("no database server answers",), ("there is one database server again", "db1")],
+        ),
+        ([_WELL, (CLOSED, primary(2))], []),
+        ([(primary(1), standby(2))], [("db2 is a standby", "newer timeline", "db1")]),
+        (
+            [(primary(2, server="one"), primary(2)), (primary(2, server="one"), None)],
+            [("several database servers take writes (db1, db2)",)],
+        ),
+        (
+            [_WELL, (None, primary(1, system=8)), (standby(1), primary(1, system=8))],
+            [
+                ("db2 is of another installation (system 8)", "restart"),
+                ("there is one database server again", "db2"),
+            ],
+        ),
+    ],
+)
+async def test_what_is_new_is_told_once_and_names_the_hosts(
+    looks: list[tuple[Answer, ...]],
+    words: list[tuple[str, ...]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lines = told(caplog, *looks)
+    assert len(lines) == len(words), lines
+    for line, said in zip(lines, words, strict=True):
+        assert [each for each in said if each not in line] == []
+
+
+async def test_a_server_that_is_silent_for_one_look_is_no_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watch = Watch(PostgresServer(url="postgresql://db1,db2/x"))
+    with caplog.at_level(logging.WARNING):
+        for answers in (_WELL, (None, None), _WELL):
+            watch.conclude(answers)
+    assert caplog.text == ""
+
+
+async def test_a_port_where_nothing_listens_is_not_one_that_is_silent(
+    postgres_pair: Pair, pair_database: OnServer
+) -> None:
+    with Link(postgres_pair.primary.port) as dark:
+        dark.lose()
+        url = url_of(postgres_pair.primary.port, 1, dark.port, database=pair_database.name)
+        watched = replace(server_of(pair_database), url=url, timeout=1.0)
+        hosts = [Host(watched, number) for number in range(3)]
+        await asyncio.wait([each.begin() for each in hosts])
+        seen, closed, silent = [each.take() for each in hosts]
+        assert isinstance(seen, Seen)
+        assert closed is CLOSED
+        assert silent is None
+        for each in hosts:
+            await each.close()
+
+
+async def test_the_first_look_waits_for_those_that_are_slow(
+    server: PostgresServer, postgres_pair: Pair, pair_database: OnServer
+) -> None:
+    """The old one answers at once, and the newer one not within the patience of later looks."""
+    postgres_pair.promote_away()
+    new, old = postgres_pair.primary, postgres_pair.standby
+    with Link(new.port) as slow:
+        # Each way, several of which a connection takes.
+        slow.delay = 0.2
+        url = url_of(old.port, slow.port, database=pair_database.name)
+        watched = replace(server, url=url, timeout=20.0, primaries=Primaries())
+        watch = Watch(watched)
+        await watch.begin()
+        assert watched.primaries.writing == 2
+        assert watched.primaries.first == 1
+        await watch.close()
+
+
+async def test_the_first_look_goes_on_while_there_is_a_doubt(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(server)
+    answers = [(primary(2, server="before"), primary(2, server="after")), _WELL]
+
+    async def look(*, patience: float) -> None:
+        assert patience >= server.timeout
+        watch.conclude(answers.pop(0))
+
+    monkeypatch.setattr(watch, "look", look)
+    await watch.begin()
+    assert answers == []
+    server.primaries.may_write(changes=True)
+
+
+async def test_a_fault_of_ours_does_not_end_the_watch(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = Watch(server)
+    looks: list[None] = []
+
+    async def fail() -> None:
+        looks.append(None)
+        raise RuntimeError("not foreseen")
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
+        patched.setattr(watch, "look", fail)
+        running = asyncio.create_task(watch.run())
+        await until(lambda: len(looks) >= 2)
+        assert caplog.text.count("could not be looked at") == 1
+        assert server.primaries.looked is None
+    await until(lambda: server.primaries.up)
+    assert server.primaries.age < _FENCE
+    running.cancel()
+    await asyncio.wait((running,))
+    await watch.close()
+
+
+async def test_an_answer_that_is_none_does_not_hide_those_of_others(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def odd(at: PostgresServer, number: int) -> "psycopg.AsyncConnection[Any]":
+        if number == 1:
+            raise RuntimeError("not foreseen")
+        return await connect_to_host(at, number)
+
+    monkeypatch.setattr(asking, "connect_to_host", odd)
+    watch = Watch(server)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            await watch.look()
+    assert server.primaries.up
+    assert caplog.text.count("could not be looked at") == 1
+    await watch.close()
+
+
+async def test_a_newer_primary_is_believed_while_others_are_silent(
+    server: PostgresServer, postgres_pair: Pair, pair_database: OnServer
+) -> None:
+    with Link(postgres_pair.primary.port) as dark:
+        dark.lose()
+        ports = (dark.port, postgres_pair.primary.port, postgres_pair.standby.port)
+        url = url_of(*ports, database=pair_database.name)
+        watched = replace(server, url=url, timeout=_FENCE, primaries=Primaries())
+        watch = Watch(watched)
+        await watch.look()
+        before = watched.primaries.timeline
+        postgres_pair.promote_away()
+        looking = asyncio.create_task(watch.look(patience=_FENCE))
+        await until(lambda: watched.primaries.timeline == before + 1)
+        assert not looking.done()
+        looking.cancel()
+        await asyncio.wait((looking,))
+        await watch.close()
+
+
+async def test_one_name_that_leads_to_another_server_is_noticed(
+    server: PostgresServer,
+    postgres_pair: Pair,
+    pair_database: OnServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asking, "_ANEW", 0.0)
+    with Link(postgres_pair.primary.port) as link:
+        url = url_of(link.port, database=pair_database.name)
+        watched = replace(server, url=url, primaries=Primaries())
+        watch = Watch(watched)
+        await watch.look()
+        before = watched.primaries.timeline
+        postgres_pair.promote_away()
+        link.lead_to(postgres_pair.primary.port)
+        await soon(watch, watched, before + 1)
+        # Back, for a moment or for good.
+        link.lead_to(postgres_pair.standby.port)
+        await watch.look()
+        assert watched.primaries.timeline == before + 1
+        await soon(watch, watched, before)
         await watch.close()
 
 
