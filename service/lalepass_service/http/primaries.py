@@ -21,6 +21,16 @@ class Primaries(Protocol):
         ...
 
     @property
+    def up(self) -> bool:
+        """Whether the one that is believed has answered the last look."""
+        ...
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last look; NaN if there was none."""
+        ...
+
+    @property
     def split(self) -> bool:
         """Whether it can't be told which of them is the right one."""
         ...
@@ -53,6 +63,8 @@ class PrimariesCollector(Collector):
         for name, what, value in (
             ("primaries", "Servers of the database that take writes", primaries.writing),
             ("timeline", "The timeline of the one that is believed", primaries.timeline),
+            ("primary_up", "Whether the one that is believed answers", primaries.up),
+            ("look_age_seconds", "Seconds since they were looked at", primaries.age),
             ("split", "Whether it can't be told which of them that is", primaries.split),
             (
                 "transactions_left",

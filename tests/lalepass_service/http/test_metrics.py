@@ -132,6 +132,7 @@ class Two:
     """A primary, and an old one that goes on."""
 
     writing, timeline, split, left, dropped, refused = 2, 3, False, 4, 5, 6
+    up, age = True, 7.5
 
 
 async def test_it_is_shown_which_server_of_the_database_is_believed(world: World) -> None:
@@ -143,6 +144,8 @@ async def test_it_is_shown_which_server_of_the_database_is_believed(world: World
 
     assert {name: value for name, value in figures.items() if "database" in name} == {
         "lalepass_database_primaries": 2,
+        "lalepass_database_primary_up": 1,
+        "lalepass_database_look_age_seconds": 7.5,
         "lalepass_database_timeline": 3,
         "lalepass_database_split": 0,
         "lalepass_database_transactions_left": 4,
