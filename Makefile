@@ -37,7 +37,7 @@ up: ## Start Synapse, Lalepass and PostgreSQL in containers (.env)
 	@docker compose up --build --detach --wait
 
 down: ## Stop them; what is in their volumes stays
-	@docker compose down
+	@docker compose --profile small --profile scale down
 
 check: setup ## Check everything that needs no run of the code (ARGS: the steps)
 	@$(VENV_PYTHON) -m tools.check $(ARGS)

@@ -29,11 +29,14 @@ case $wanted in
         ;;
 esac
 
+. /deploy/alone.sh
 . /deploy/certificates.sh
 
 certificates() {
     lock_authority
-    certificate lalepass /secrets/lalepass --host lalepass --host localhost --host 127.0.0.1
+    # With the names of the profile scale, which has the same file.
+    certificate lalepass /secrets/lalepass --host lalepass --host lalepass-1 --host lalepass-2 \
+        --host localhost --host 127.0.0.1
     certificate health /secrets/lalepass --client
     certificate homeserver /secrets/homeserver --client
     unlock_authority
@@ -43,6 +46,7 @@ if [ "$wanted" = watch ]; then
     watch
 fi
 
+alone scale /secrets/postgres
 cd /var/lib/lalepass
 # An empty one is what a machine leaves that has lost power while it was written.
 [ -s lalepass.toml ] || rm -f lalepass.toml

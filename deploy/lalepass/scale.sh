@@ -37,12 +37,14 @@ case "$part $wanted" in
         exit 2
         ;;
 esac
+. /deploy/alone.sh
 . /deploy/certificates.sh
 
 certificates() {
     lock_authority
-    certificate lalepass /secrets/lalepass --host lalepass-1 --host lalepass-2 --host localhost \
-        --host 127.0.0.1
+    # With the name of the profile small, which has the same file.
+    certificate lalepass /secrets/lalepass --host lalepass --host lalepass-1 --host lalepass-2 \
+        --host localhost --host 127.0.0.1
     certificate health /secrets/lalepass --client
     certificate homeserver /secrets/homeserver --client
     certificate postgres-1 /secrets/postgres
@@ -62,6 +64,7 @@ login() { # ROLE FILE: a role of PostgreSQL, and where who logs in as it finds t
 }
 
 secrets() {
+    alone small /secrets/database
     certificates
     # The first start of an installation, and none after it, may make an empty cluster. It has begun
     # with a token: see postgres/start.

@@ -88,7 +88,8 @@ def test_certificates_are_renewed_where_nobody_starts_the_stack(stack: Stack) ->
     _shell(
         stack,
         "lalepass certificate lalepass --directory /secrets/lalepass --authority /authority"
-        " --mode 640 --host lalepass --host localhost --host 127.0.0.1 --days 1 --renew",
+        " --mode 640 --host lalepass --host lalepass-1 --host lalepass-2 --host localhost"
+        " --host 127.0.0.1 --days 1 --renew",
     )
     soon_over = serial()
     # As the engine does after a reboot.

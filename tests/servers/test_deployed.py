@@ -1,0 +1,150 @@
+"""What deploy/postgres promises: never two servers on the same files, never two primaries."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.deployed import ROOT, Deployed, deployed
+from tests.servers.fixtures import left_out_if_missing
+from tests.servers.psql import installed, run_as_account
+from tests.servers.server import program
+
+Both = tuple[Deployed, Deployed]
+
+
+@pytest.fixture
+def both() -> Iterator[Both]:
+    with left_out_if_missing(), deployed() as servers:
+        yield servers
+
+
+def until(fact: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)  # noqa: TID251 - with a deadline
+
+
+def make_small(server: Deployed) -> None:
+    """Make a cluster as the official image does for the profile small, with a table in it."""
+    directory = server.directory
+    options = ("--username=synapse", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+    run_as_account(installed("initdb"), "-D", str(server.data), *options, directory=directory)
+    run_as_account(
+        *("sh", "-euc", '"$1" --single -D "$2" postgres < "$3"', "sh"),
+        *(installed("postgres"), str(server.data), str(_statements(directory, "postgres"))),
+        directory=directory,
+    )
+    run_as_account(
+        *("sh", "-euc", '"$1" --single -D "$2" synapse < "$3"', "sh"),
+        *(installed("postgres"), str(server.data), str(_statements(directory, "synapse"))),
+        directory=directory,
+    )
+
+
+def _statements(directory: Path, database: str) -> Path:
+    texts = {"postgres": "CREATE DATABASE synapse\n", "synapse": "CREATE TABLE events (id int)\n"}
+    path = directory / f"{database}.sql"
+    path.write_text(texts[database])
+    return path
+
+
+class Small(Deployed):
+    """The profile small's, on the files of another one."""
+
+    def __init__(self, of: Deployed) -> None:  # no folders of its own
+        self.__dict__.update(of.__dict__)
+        self.name = "small"
+        self._process = None
+        tools = of.directory / of.name / "bin"
+        tools.mkdir(exist_ok=True)
+        # The image's: with what it is told, it becomes the server.
+        entry = tools / "docker-entrypoint.sh"
+        entry.write_text('#!/bin/sh\nexec "$@" -k "$PGHOST" -c listen_addresses=\n')
+        entry.chmod(0o755)
+
+    def command(self) -> list[str]:
+        return self._as_account("small")
+
+    def answers(self) -> bool:
+        return self.sql_of_small("SELECT 1") == "1"
+
+    def sql_of_small(self, text: str) -> str:
+        done = subprocess.run(
+            [installed("psql"), "-XqAt", "-U", "synapse", "-d", "synapse", "-c", text],
+            env=os.environ | self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return done.stdout.strip()
+
+
+def prepare(server: Deployed, script: str, *arguments: str) -> str:
+    """Run what prepares a profile, as far as it comes without the command `lalepass`."""
+    scripts = server.directory / "prepare"
+    scripts.mkdir(exist_ok=True)
+    for path in (ROOT / "deploy" / "lalepass").iterdir():
+        text = path.read_text().replace("/secrets/", f"{server.directory}/")
+        text = text.replace("cd /var/lib/lalepass", "echo goes on; exit 0")
+        text = text.replace("lock_authority() {", "lock_authority() { echo goes on; exit 0")
+        (scripts / path.name).write_text(text.replace("/deploy/", f"{scripts}/"))
+    done = subprocess.run(
+        [program("sh"), str(scripts / script), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.stdout + done.stderr
+
+
+def refused(server: Deployed) -> str:
+    """Start it, and return what it said before it ended by itself."""
+    server.start(wait=False)
+    until(lambda: not server.alive)
+    return server.said()
+
+
+def test_the_profile_small_keeps_scale_away_from_its_files(both: Both) -> None:
+    first, _ = both
+    make_small(first)
+    with Small(first) as small:
+        process = (first.data / "postmaster.pid").read_text()
+
+        assert "profile small: docker compose --profile small down" in refused(first)
+        assert "since the profile small runs" in prepare(first, "scale.sh", "secrets")
+
+        assert (first.data / "postmaster.pid").read_text() == process
+        assert small.sql_of_small("SELECT count(*) FROM events") == "0"
+        # Its own is done again at each start of the stack.
+        assert prepare(first, "prepare.sh") == "goes on\n"
+    assert prepare(first, "scale.sh", "secrets") == "goes on\n"
+
+
+def test_the_profile_scale_keeps_small_away_from_its_files(both: Both) -> None:
+    first, _ = both
+    with first:
+        process = (first.data / "postmaster.pid").read_text()
+
+        assert "profile scale: docker compose --profile scale down" in refused(Small(first))
+        assert "since the profile scale runs" in prepare(first, "prepare.sh")
+
+        assert (first.data / "postmaster.pid").read_text() == process
+        assert first.role() == "primary"
+        assert prepare(first, "scale.sh", "secrets") == "goes on\n"
+    assert prepare(first, "prepare.sh") == "goes on\n"
+
+
+def test_small_does_not_serve_what_scale_has_had(both: Both) -> None:
+    first, _ = both
+    make_small(first)
+    with first:
+        assert first.sql("SELECT count(*) FROM events", user="synapse", database="synapse") == "0"
+
+    assert "these files belong to the profile scale" in refused(Small(first))
