@@ -148,3 +148,29 @@ def test_small_does_not_serve_what_scale_has_had(both: Both) -> None:
         assert first.sql("SELECT count(*) FROM events", user="synapse", database="synapse") == "0"
 
     assert "these files belong to the profile scale" in refused(Small(first))
+
+
+def test_a_takeover_that_failed_is_said_and_done_the_next_time(both: Both) -> None:
+    first, _ = both
+    make_small(first)
+    takeover = first.scripts / "takeover.sql"
+    whole = takeover.read_text()
+    takeover.write_text(whole + "SELECT nothing_of_that_name();\n")
+
+    assert "roles and databases could not be made" in refused(first)
+    assert not (first.data / ".ours").exists()
+
+    takeover.write_text(whole)
+    with first:
+        owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'events'"
+        assert first.sql(owner, database="synapse") == "synapse"
+        assert first.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'synapse'") == "f"
+
+
+def test_roles_that_could_not_be_made_are_said(both: Both) -> None:
+    first, _ = both
+    roles = first.scripts / "roles.sql"
+    roles.write_text(roles.read_text() + "SELECT nothing_of_that_name();\n")
+
+    assert "roles and databases could not be made" in refused(first)
+    assert not first.answers()
