@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lalepass_service.topology import look
+from lalepass_service.topology import look, postgres
 from lalepass_service.topology.finding import Finding
 from lalepass_service.topology.plan import load
 from tests.servers.pair import Pair
@@ -145,6 +145,19 @@ def test_one_that_has_stopped_in_its_tracks_is_not_waited_for(
     ((severity, _, _),) = told[standby.name]
     assert severity == "fail"
     assert told["postgres"][0][0] == "ok"
+
+
+def test_one_that_is_too_old(
+    tmp_path: Path, postgres_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_OLDEST", 990000)
+    place = f"{LOOPBACK}:{postgres_database.server.port}"
+    told = looked(
+        tmp_path, {"db": {"kind": "postgres", "address": place}}, **login(postgres_database)
+    )
+
+    assert told["db"][1][:2] == ("fail", "version")
+    assert told["db"][1][2].endswith(" is too old")
 
 
 def test_one_that_does_not_take_the_password(

@@ -93,7 +93,7 @@ def _send(
     path: str,
     body: bytes = b"",
 ) -> Answer:
-    headers = {"Host": str(part.place)}
+    headers = {"Host": _host(part)}
     if credentials is not None:
         headers = signed(
             credentials,
@@ -106,6 +106,12 @@ def _send(
         )
     tls = tls_of(login) if part.tls else None
     return ask(method, part.place, path, tls=tls, headers=headers, body=body or None)
+
+
+def _host(part: S3) -> str:
+    """Return what a client calls the server: without the port that is a matter of course."""
+    name = str(part.place)
+    return name.removesuffix(":443" if part.tls else ":80")
 
 
 def _credentials(path: str) -> Credentials:

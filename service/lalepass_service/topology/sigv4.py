@@ -39,7 +39,7 @@ def signed(
         credentials: who asks.
         method: of the request.
         path: of letters that need no escape, with a slash in front.
-        headers: among them `Host`.
+        headers: among them `Host`; values without spaces at their ends.
         body: of the request.
         region: of the bucket.
         now: in UTC.
@@ -47,7 +47,7 @@ def signed(
     stamp = f"{now:%Y%m%dT%H%M%SZ}"
     digest = hashlib.sha256(body).hexdigest()
     full = {**headers, "x-amz-content-sha256": digest, "x-amz-date": stamp}
-    small = sorted((name.lower(), value.strip()) for name, value in full.items())
+    small = sorted((name.lower(), value) for name, value in full.items())
     names = ";".join(name for name, _ in small)
     lines = "".join(f"{name}:{value}\n" for name, value in small)
     request = f"{method}\n{path}\n\n{lines}\n{names}\n{digest}"

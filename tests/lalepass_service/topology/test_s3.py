@@ -89,6 +89,31 @@ def test_without_credentials_it_has_only_to_answer() -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "tls", "host"),
+    [
+        ("s3.example.org:443", True, "s3.example.org"),
+        ("s3.example.org:80", False, "s3.example.org"),
+        ("s3.example.org:443", False, "s3.example.org:443"),
+        ("[fd00::1]:9000", True, "[fd00::1]:9000"),
+    ],
+)
+def test_the_server_is_called_as_its_clients_call_it(
+    login: Login, monkeypatch: pytest.MonkeyPatch, address: str, *, tls: bool, host: str
+) -> None:
+    # Amazon goes by this name when it compares signatures.
+    called: list[str] = []
+
+    def ask(*_: object, headers: dict[str, str], **__: object) -> None:
+        called.append(headers["Host"])
+        raise Amiss("nobody", fix="nothing")
+
+    monkeypatch.setattr(s3, "ask", ask)
+    with pytest.raises(Amiss, match="nobody"):
+        s3.look("media", part("s3", address, bucket="media", tls=tls), login)
+    assert set(called) == {host}
+
+
+@pytest.mark.parametrize(
     ("bucket", "says", "fix"),
     [
         (Bucket(odd={"PUT": 403}), "media: nothing can be put: 403", "compare key, secret"),

@@ -10,7 +10,9 @@ import pytest
 
 from lalepass_service.adapters.clock import SystemClock
 from lalepass_service.topology import web as looks
+from lalepass_service.topology import wires
 from lalepass_service.topology.finding import Amiss
+from lalepass_service.topology.parts import read_address
 from lalepass_service.topology.plan import Login, Route
 from tests.lalepass_service.topology.answering import web, wire
 from tests.lalepass_service.topology.asked import NOBODY, part, said
@@ -282,6 +284,13 @@ def test_what_is_no_http(words: tuple[bytes, ...], says: str) -> None:
         looks.look("m", part("http", place), NOBODY)
 
     assert says in amiss.value.says
+
+
+def test_an_answer_without_an_end_is_cut() -> None:
+    with web({"/": (200, {}, b"x" * 3_000_000)}) as there:
+        answer = wires.ask("GET", read_address(there.address), "/")
+
+    assert len(answer.body) == 1 << 20
 
 
 @pytest.mark.parametrize(
