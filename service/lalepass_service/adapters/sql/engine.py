@@ -9,7 +9,12 @@ import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, Self
@@ -49,21 +54,23 @@ PRAGMAS: Final = (
 """What every connection is set to."""
 
 
-class Begin(Protocol):
-    """Begins a transaction that writes."""
+class Transaction(Protocol):
+    """A transaction that writes, on a connection."""
 
-    async def __call__(self, connection: AsyncConnection, *, beside: bool) -> None:
-        """Take the write lock, or share it with others who are `beside` it."""
+    def __call__(
+        self, connection: AsyncConnection, *, beside: bool
+    ) -> AbstractAsyncContextManager[None]:
+        """Take the write lock, or share it with others who are `beside` it; commit at the end."""
         ...
 
 
 class Database:
     """The database of the service: a file of SQLite's, or a server (`postgres_engine`)."""
 
-    def __init__(self, engine: AsyncEngine, *, seconds: float, begin: Begin) -> None:
+    def __init__(self, engine: AsyncEngine, *, seconds: float, transaction: Transaction) -> None:
         self._engine = engine
         self._seconds = seconds
-        self._begin = begin
+        self._transaction = transaction
         # Writers of this process queue here, first come, first served. SQLite's own lock is not
         # fair, and those that wait for one would hold the connections that readers need.
         self._writer = asyncio.Lock()
@@ -97,7 +104,7 @@ class Database:
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "connect", _set_pragmas)
-        return cls(engine, seconds=3 * busy_timeout, begin=_begin_immediate)
+        return cls(engine, seconds=3 * busy_timeout, transaction=_immediate)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -127,10 +134,13 @@ class Database:
             IntegrityError: a constraint does not hold; for the adapters to explain.
         """
         turn = nullcontext() if beside else self._writer
-        async with self._bounded(), turn, self._engine.connect() as connection:
-            await self._begin(connection, beside=beside)
+        async with (
+            self._bounded(),
+            turn,
+            self._engine.connect() as connection,
+            self._transaction(connection, beside=beside),
+        ):
             yield connection
-            await connection.commit()
 
     async def ping(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller says how long
         """Read from it.
@@ -240,10 +250,13 @@ async def _connect(uri: str, busy_timeout: float) -> aiosqlite.Connection:
     return await _Connection(connector)
 
 
-async def _begin_immediate(connection: AsyncConnection, *, beside: bool) -> None:
+@asynccontextmanager
+async def _immediate(connection: AsyncConnection, *, beside: bool) -> AsyncIterator[None]:
     # A file has one writer in any case.
     del beside
     await connection.exec_driver_sql("BEGIN IMMEDIATE")
+    yield
+    await connection.commit()
 
 
 def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:

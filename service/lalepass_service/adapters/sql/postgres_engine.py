@@ -1,5 +1,7 @@
 """The database on a server, for everything but the hot path."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -18,6 +20,7 @@ from lalepass_service.adapters.sql.postgres import (
     connect_async,
     moved,
 )
+from lalepass_service.adapters.sql.standing import Rank
 
 _RECYCLE_SECONDS: Final = 900
 
@@ -42,12 +45,28 @@ def open_server(server: PostgresServer) -> Database:
     )
     event.listen(engine.sync_engine, "handle_error", _leave_who_moved)
     event.listen(engine.sync_engine, "checkout", partial(_leave_who_is_old, server))
-    return Database(engine, seconds=3 * server.timeout, begin=partial(_take_turns, server))
+    return Database(engine, seconds=3 * server.timeout, transaction=partial(_in_turn, server))
 
 
-async def _take_turns(server: PostgresServer, connection: AsyncConnection, *, beside: bool) -> None:
-    server.primaries.may_write(changes=True)
+@asynccontextmanager
+async def _in_turn(
+    server: PostgresServer, connection: AsyncConnection, *, beside: bool
+) -> AsyncIterator[None]:
+    """Write to the server that is believed, from the beginning to the end.
+
+    Raises:
+        WrongPrimary: it is not, any more. What was to be written may be there, or not.
+    """
+    primaries = server.primaries
+    primaries.may_write(changes=True)
     await connection.exec_driver_sql(LOCK_SHARED if beside else LOCK)
+    rank = _rank((await connection.get_raw_connection()).driver_connection)
+    yield
+    primaries.may_write(changes=True)
+    primaries.require(rank)
+    await connection.commit()
+    # What an old one has acknowledged, the newer one does not have.
+    primaries.require(rank)
 
 
 def _leave_who_moved(context: ExceptionContext) -> None:
@@ -68,7 +87,11 @@ def _leave_who_is_old(
         DisconnectionError: it is one.
     """
     primaries = server.primaries
-    rank = getattr(getattr(connection, "driver_connection", None), "rank", None)
-    if not primaries.believes(rank):
+    if not primaries.believes(_rank(getattr(connection, "driver_connection", None))):
         primaries.dropped += 1
         raise DisconnectionError("a newer primary was seen")
+
+
+def _rank(connection: object) -> Rank | None:
+    """Return that of the server, of a connection of the driver."""
+    return getattr(connection, "rank", None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Engine, event, insert, select
 
 from lalepass_service.adapters.sql import asking
 from lalepass_service.adapters.sql.asking import Host
@@ -21,7 +21,7 @@ from lalepass_service.adapters.sql.postgres import PostgresServer, connect_to_ho
 from lalepass_service.adapters.sql.postgres_engine import open_server
 from lalepass_service.adapters.sql.primaries import Primaries, WrongPrimary
 from lalepass_service.adapters.sql.session import Session
-from lalepass_service.adapters.sql.standing import CLOSED, NOTHING, Answer, Rank, Seen
+from lalepass_service.adapters.sql.standing import CLOSED, NOTHING, Answer, Rank, Seen, Standing
 from lalepass_service.adapters.sql.tables import retired_names
 from lalepass_service.adapters.sql.watching import Watch
 from lalepass_service.core.errors import StoreUnavailable
@@ -128,6 +128,43 @@ async def test_an_old_primary_is_left_by_all(
             "SELECT localpart FROM retired_names", database=pair_database.name
         )
         assert server.primaries.dropped >= 3
+
+
+async def test_what_an_old_primary_would_commit_is_not_acknowledged(
+    server: PostgresServer,
+) -> None:
+    async with ways_to(server) as ways:
+        standing = server.primaries.standing
+        least = standing.least
+        assert least is not None
+        newer = replace(standing, least=Rank(least.system, least.timeline + 1))
+
+        async def retire_and_see(standing: Standing) -> None:
+            async with ways.database.write() as connection:
+                await connection.execute(
+                    insert(retired_names).values(localpart="a", retired_at=NOW)
+                )
+                server.primaries.standing = standing
+
+        # Seen while the change is under way: it is not made.
+        with pytest.raises(WrongPrimary, match="newer primary"):
+            await retire_and_see(newer)
+        server.primaries.standing = standing
+        with pytest.raises(WrongPrimary, match="two servers"):
+            await retire_and_see(replace(standing, doubted=True))
+        server.primaries.standing = standing
+        assert await ways.there() == [set(), set()]
+
+        # Seen while it is committed: nobody is told that it was.
+        def see(_: object) -> None:
+            server.primaries.standing = newer
+
+        event.listen(Engine, "commit", see)
+        try:
+            with pytest.raises(WrongPrimary, match="newer primary"):
+                await ways.retire("b")
+        finally:
+            event.remove(Engine, "commit", see)
 
 
 async def test_an_old_primary_is_not_believed_either_when_the_new_one_is_away(
