@@ -1,12 +1,15 @@
 """What there is: users, passwords, callers. Values only; every one of them is frozen."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NewType, final
 
 UserId = NewType("UserId", str)
 """A UUID as text. Stays the same whatever the account is renamed to."""
+
+A_MOMENT: Final = timedelta(microseconds=1)
+"""The least by which one time is later than another, in every store."""
 
 
 @final

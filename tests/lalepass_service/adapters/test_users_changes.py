@@ -1,12 +1,14 @@
 """What every store of accounts does: how they are changed and deleted."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from lalepass_service.core.errors import AlreadyTaken, NameRetired
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone
 from lalepass_service.core.model import (
+    A_MOMENT,
     NormalForm,
     PasswordRecord,
     UserState,
@@ -22,25 +24,47 @@ pytestmark = pytest.mark.anyio
 async def test_a_password_is_replaced(users: Users, before: PasswordRecord | None) -> None:
     await users.add(ALICE, before, reuse_name=False, act=ACT)
 
-    assert await users.set_password(ALICE.id, NEWER_RECORD, changed_at=LATER, act=ACT)
+    at = LATER + timedelta(hours=1)
+    assert await users.set_password(ALICE.id, NEWER_RECORD, changed_at=at, act=ACT)
 
     found = await users.credentials(ByLocalpart("alice"))
     assert found is not None
     assert found.record == NEWER_RECORD
-    assert found.user == replace(ALICE, password_changed_at=LATER)
+    assert found.user == replace(ALICE, password_changed_at=at)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(hours=1)], ids=str)
+async def test_a_password_is_later_than_the_one_before_whatever_the_clock_says(
+    users: Users, ahead: timedelta
+) -> None:
+    """Or what was seen of it, in Valkey, would be of a later account than there is."""
+    await users.add(
+        replace(ALICE, password_changed_at=LATER + ahead), RECORD, reuse_name=False, act=ACT
+    )
+
+    for turn in (1, 2):
+        await users.set_password(ALICE.id, NEWER_RECORD, changed_at=LATER, act=ACT)
+
+        found = await users.find(ByLocalpart("alice"))
+        assert found is not None
+        assert found.password_changed_at == LATER + ahead + turn * A_MOMENT
 
 
 async def test_the_terms_of_a_password_come_back_and_end_with_it(users: Users) -> None:
-    on_terms = replace(ALICE, password_must_change=True, password_expires_at=LATER)
+    alice = replace(ALICE, password_changed_at=NOW)
+    on_terms = replace(alice, password_must_change=True, password_expires_at=LATER)
     await users.add(on_terms, RECORD, reuse_name=False, act=ACT)
     assert await users.find(ByLocalpart("alice")) == on_terms
 
-    await users.set_password(ALICE.id, NEWER_RECORD, changed_at=LATER, act=ACT)
-    assert await users.find(ByLocalpart("alice")) == ALICE
+    at = NOW + timedelta(hours=1)
+    await users.set_password(alice.id, NEWER_RECORD, changed_at=at, act=ACT)
+    assert await users.find(ByLocalpart("alice")) == replace(alice, password_changed_at=at)
 
+    at += timedelta(hours=1)
     await users.set_password(
-        ALICE.id, RECORD, changed_at=LATER, must_change=True, expires_at=LATER, act=ACT
+        alice.id, RECORD, changed_at=at, must_change=True, expires_at=LATER, act=ACT
     )
+    on_terms = replace(on_terms, password_changed_at=at)
     assert await users.find(ByLocalpart("alice")) == on_terms
     assert await users.page(after=None, limit=9, state=None) == (on_terms,)
 

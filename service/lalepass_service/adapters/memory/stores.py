@@ -15,6 +15,7 @@ from lalepass_service.core.errors import (
 )
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import (
+    A_MOMENT,
     Caller,
     Credentials,
     PasswordRecord,
@@ -105,9 +106,12 @@ class MemoryUsers:
         account = self._accounts.get(user_id)
         if account is None:
             return False
+        before = account.user.password_changed_at
         user = replace(
             account.user,
-            password_changed_at=changed_at,
+            password_changed_at=changed_at
+            if before is None
+            else max(changed_at, before + A_MOMENT),
             password_must_change=must_change,
             password_expires_at=expires_at,
         )

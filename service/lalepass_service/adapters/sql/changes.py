@@ -21,7 +21,7 @@ from lalepass_service.adapters.sql.tables import (
     users,
 )
 from lalepass_service.core.errors import AlreadyTaken, NameRetired, StoreUnavailable
-from lalepass_service.core.model import User, UserId
+from lalepass_service.core.model import A_MOMENT, User, UserId
 
 _TAKEN: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -106,6 +106,13 @@ async def insert_password(
             **sealed,
         )
     )
+
+
+async def later_than_before(connection: AsyncConnection, user_id: UserId, at: datetime) -> datetime:
+    """Return when the password is changed: after the last time, though another clock was ahead."""
+    last = select(passwords.c.changed_at).where(passwords.c.user_id == user_id)
+    before: datetime | None = await connection.scalar(last)
+    return at if before is None else max(at, before + A_MOMENT)
 
 
 async def put_password(

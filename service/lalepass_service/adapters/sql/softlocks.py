@@ -5,7 +5,7 @@ processes, so that what `core.softlock` decides is decided on what is really the
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -16,7 +16,7 @@ from lalepass_service.adapters.sql.retention import delete_old
 from lalepass_service.adapters.sql.session import Either, Session, instant, text_of
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import StoreUnavailable, Throttled
-from lalepass_service.core.model import UserId
+from lalepass_service.core.model import A_MOMENT, UserId
 from lalepass_service.core.softlock import (
     FRESH,
     GUESS_BYTES,
@@ -80,7 +80,6 @@ _KNOW_BY_THIS_PASSWORD: Final = Either(
 )
 _UNLOCKED: Final = "SELECT unlocked_at FROM users WHERE id = ?"
 _UNLOCK: Final = "UPDATE users SET unlocked_at = ? WHERE id = ?"
-_A_MOMENT: Final = timedelta(microseconds=1)
 _FORGET: Final = "DELETE FROM lanes WHERE account = ? AND lane = ?"
 _FORGET_ALL: Final = "DELETE FROM lanes WHERE account = ?"
 _FORGET_SOURCES: Final = "DELETE FROM known_sources WHERE user_id = ?"
@@ -290,7 +289,7 @@ def _unlock(session: Session, account: str, now: datetime) -> datetime | None:
     row = session.run(_UNLOCKED, (account,)).fetchone()
     if row is None:
         return None
-    at = now if row[0] is None else max(now, instant(row[0]) + _A_MOMENT)
+    at = now if row[0] is None else max(now, instant(row[0]) + A_MOMENT)
     session.run(_UNLOCK, (text_of(at), account))
     return at
 

@@ -17,6 +17,7 @@ from lalepass_service.adapters.sql.changes import (
     forget_guesses,
     insert_account,
     insert_password,
+    later_than_before,
     put_password,
     taken,
     update_account,
@@ -148,11 +149,14 @@ class SqlUsers:
         With it goes what was remembered of wrong ones, and who was known by the old one: that may
         have been a thief.
 
+        Each time later than the last, whatever the clock says: by that others tell what they have
+        seen of an account from what is older.
+
         Returns False if there is no such account (any more).
         """
         async with self._database.write() as connection:
             values = {
-                "changed_at": changed_at,
+                "changed_at": await later_than_before(connection, user_id, changed_at),
                 "must_change": must_change,
                 "expires_at": expires_at,
                 **self._sealed(user_id, record),
