@@ -199,16 +199,17 @@ class ValkeySoftLocks:
 
         It is written down where the accounts are, and from then on it is so: every replica reads
         it there with the account. Valkey is told as well, so that it has less to keep; where it
-        can't be asked, nobody can tell whether there are any.
+        can't be asked, nobody can tell whether there are any. That it has none does not mean that
+        there are none: a replica may be cut off from it, or it may just have lost all.
         """
         async with self._turn(account):
+            had = True
             with suppress(Lost):
-                if not await self._has_lanes(account, unlocked):
-                    return False
+                had = await self._has_lanes(account, unlocked)
             at: datetime | None = now
             if self._unlocks is not None:
-                at = await self._unlocks.note_unlock(account, act=act, now=now)
-            if at is None:
+                at = await self._unlocks.note_unlock(account, act=act if had else None, now=now)
+            if at is None or not had:
                 return False
             with suppress(Lost):
                 await self._client.run(

@@ -111,6 +111,24 @@ async def test_without_valkey_it_counts_at_once_at_every_replica(
     await back(server, replica)
 
 
+async def test_it_counts_where_only_a_replica_has_anything(
+    server: Valkey, replica: Replica, operator: Replica
+) -> None:
+    """Which is cut off, and Valkey has lost what it had."""
+    await close(replica)
+    server.kill()
+    assert isinstance(await replica.shared.pay(a_bid(500, None), now=LATER), Wait)
+    await back(server, operator)
+    await operator.client.ask(("DEL", names.key_of(ALICE, prefix=PREFIX, digests=DIGESTS)))
+
+    # Nobody here can know of it, and the trail has no line of what nobody could see.
+    assert not await operator.valkey.unlock(ALICE, act=ACT, now=LATER)
+
+    assert operator.unlocks.entries == []
+    assert operator.unlocks.at is not None
+    await paid(replica, a_bid(500, operator.unlocks.at))
+
+
 async def test_it_counts_when_valkey_is_back_with_all_that_it_had(
     server: Valkey, replica: Replica, operator: Replica
 ) -> None:
