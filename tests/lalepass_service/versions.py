@@ -23,6 +23,10 @@ def upgrade() -> None:
 """
 
 
+NAME: Final = "of the next version"
+"""What a program says at its start that `make_newer` has made."""
+
+
 def head() -> str:
     """Return the last migration of the program that is tested."""
     last = ScriptDirectory(str(migrate.MIGRATIONS)).get_current_head()
@@ -38,3 +42,11 @@ def make_next(folder: Path, *, older_may_go_on: bool = False) -> Path:
     more = f'oldest_program = "{head()}"\n' if older_may_go_on else ""
     (migrations / "versions" / "zz_next.py").write_text(_NEXT.format(head=head(), more=more))
     return copy
+
+
+def make_newer(folder: Path) -> Path:
+    """Return a version that says who it is, and whose tables are good for ours."""
+    newer = make_next(folder, older_may_go_on=True)
+    main = newer / "lalepass_service" / "__main__.py"
+    main.write_text(f"print({NAME!r}, flush=True)\n{main.read_text()}")
+    return newer

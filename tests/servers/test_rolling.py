@@ -1,18 +1,25 @@
 """Replicas are ended and started again one by one, and nobody notices."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
 
 from lalepass_wire import paths
+from tests.lalepass_service.versions import NAME, make_newer
 from tests.servers.asking import Caller
 from tests.servers.fixtures import left_out_if_missing
 from tests.servers.haproxy import HaProxy, haproxy
+from tests.servers.postgres import Database
 from tests.servers.services import Replica, Services, Settings, services
 
 PASSWORD = "correct horse battery"
@@ -21,15 +28,19 @@ _FENCE = 60
 _CALLERS = 6
 
 
+SETTINGS: Settings = {
+    "server": {"drain_seconds": _DRAIN},
+    "throttle": {"source_per_minute": 1_000_000, "source_burst": 1_000_000},
+    # Nobody is turned away because the machine has much else to do.
+    "hashing": {"deadline_seconds": 30},
+}
+PEOPLE = {f"user-{number}": PASSWORD for number in range(_CALLERS)}
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    settings: Settings = {
-        "server": {"drain_seconds": _DRAIN},
-        "throttle": {"source_per_minute": 1_000_000, "source_burst": 1_000_000},
-    }
-    people = {f"user-{number}": PASSWORD for number in range(_CALLERS)}
     folder = tmp_path_factory.mktemp("rolling")
-    with services(folder, count=2, settings=settings, people=people) as made:
+    with services(folder, count=2, settings=SETTINGS, people=PEOPLE) as made:
         yield made
 
 
@@ -120,25 +131,65 @@ def _is_up(balancer: HaProxy, replica: Replica) -> bool:
     return replica.port in balancer.ready()
 
 
-def test_nobody_fails_to_log_in_while_replicas_are_replaced(
-    two: Services, balancer: HaProxy
-) -> None:
-    logins = Logins(balancer.url, two.token)
-    with Caller(balancer.url, two.token) as caller:
+@contextmanager
+def logging_in(balancer: HaProxy, token: str) -> Iterator[Logins]:
+    """Let all of them log in for as long as this lasts."""
+    logins = Logins(balancer.url, token)
+    with Caller(balancer.url, token) as caller:
         until(caller.is_ready)
     with ThreadPoolExecutor(_CALLERS) as threads:
-        running = [threads.submit(logins.log_in, f"user-{n}") for n in range(_CALLERS)]
+        running = [threads.submit(logins.log_in, name) for name in PEOPLE]
         try:
-            for replica in two.replicas:
-                before = logins.done
-                until(partial(logins.reach, before + 10))
-                assert replica.ask_to_end(_FENCE) == 0
-                replica.start()
-                until(partial(_is_up, balancer, replica))
+            yield logins
         finally:
             logins.end()
         for each in running:
             each.result(timeout=_FENCE)
 
+
+def _some_more(logins: Logins) -> None:
+    until(partial(logins.reach, logins.done + 10))
+
+
+def test_nobody_fails_to_log_in_while_replicas_are_replaced(
+    two: Services, balancer: HaProxy
+) -> None:
+    with logging_in(balancer, two.token) as logins:
+        for replica in two.replicas:
+            _some_more(logins)
+            assert replica.ask_to_end(_FENCE) == 0
+            replica.start()
+            until(partial(_is_up, balancer, replica))
+
     assert logins.failed == []
     assert logins.done > 4 * 10
+
+
+@pytest.mark.timeout(600)
+def test_nobody_fails_to_log_in_while_a_newer_version_with_newer_tables_takes_over(
+    tmp_path: Path, postgres_database: Database
+) -> None:
+    settings = {**SETTINGS, **postgres_database.settings}
+    newer = make_newer(tmp_path)
+    with (
+        left_out_if_missing(),
+        services(tmp_path, count=2, settings=settings, people=PEOPLE) as two,
+        haproxy([replica.port for replica in two.replicas]) as balancer,
+        logging_in(balancer, two.token) as logins,
+    ):
+        _some_more(logins)
+        command = [sys.executable, "-m", "lalepass_service", "--config", str(two.config)]
+        env = os.environ | {"PYTHONPATH": str(newer)}
+        subprocess.run([*command, "db", "migrate"], env=env, cwd=newer, check=True, timeout=_FENCE)
+        # Those that are not replaced yet go on with tables that they do not know.
+        _some_more(logins)
+        assert two.run("db", "status").strip().endswith(": compatible")
+        for replica in two.replicas:
+            assert replica.ask_to_end(_FENCE) == 0
+            replica.path = newer
+            replica.start()
+            assert NAME in replica.log.read_text(encoding="utf-8")
+            until(partial(_is_up, balancer, replica))
+            _some_more(logins)
+
+    assert logins.failed == []
