@@ -9,6 +9,7 @@ import pytest
 
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.check import Accepted, Refusal, Refused
+from lalepass_service.core.digests import Digests
 from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.errors import (
     NoAnswer,
@@ -293,6 +294,38 @@ async def test_each_source_that_was_right_has_a_lane_of_its_own(world: World) ->
     with pytest.raises(Throttled):
         await world.check(RIGHT, ip="192.0.2.8")
     assert isinstance(await world.check(RIGHT, ip="192.0.2.7"), Accepted)
+
+
+async def test_a_bid_at_a_name_that_nobody_has_is_like_any_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a source, and what is read in its place is by digits that nobody can foretell."""
+    digests = Digests(b"k" * 32)
+    bids: list[Bid | None] = []
+    near: list[str] = []
+
+    class Noting:
+        async def enter(self, identifier: Identifier, **asked: Any) -> Ticket | None:
+            found = await world.users.credentials(identifier)
+            near.append(asked["near"])
+            bids.append(asked["bid"](found))
+            raise StoreUnavailable
+
+    monkeypatch.setattr(world.guard, "_entrance", Noting())
+    for name in ("alice", "nobody"):
+        with pytest.raises(StoreUnavailable):
+            await world.check(RIGHT, ByLocalpart(name), ip="192.0.2.7")
+
+    assert near == [digests.near("name:alice"), digests.near("name:nobody")]
+    assert [bid and bid.account for bid in bids] == ["id-alice", "name:nobody"]
+    assert [bid and bid.source for bid in bids] == [
+        digests.source("id-alice", "192.0.2.7"),
+        digests.source("name:nobody", "192.0.2.7"),
+    ]
+    assert [bid and bid.guess for bid in bids] == [
+        digests.guess("id-alice", Password(RIGHT)),
+        digests.guess("name:nobody", Password(RIGHT)),
+    ]
 
 
 async def test_a_bid_says_since_when_the_password_is_the_password_and_the_account_unlocked(

@@ -1,5 +1,7 @@
 """What a new password has to be: one table, each row a password that somebody might choose."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from lalepass_service.core.errors import (
 )
 from lalepass_service.core.model import Password
 from lalepass_service.core.policy import Context, PasswordPolicy, normal_form
+from tests.lalepass_service.accounts import a_user
 
 pytestmark = pytest.mark.anyio
 
@@ -133,6 +136,23 @@ async def test_a_rejection_names_the_rule_and_not_the_password(
 
     assert type(caught.value) is rule
     assert not text.strip() or text not in f"{caught.value} {caught.value!r}"
+
+
+def test_what_is_known_of_an_account_is_what_its_password_is_held_against() -> None:
+    user = replace(
+        a_user("alice", emails=("a@mail.example.org",), phones=("49170",)),
+        display_name="Alice M\u00fcller",
+    )
+
+    assert Context.of(user) == Context(
+        localpart="alice",
+        display_name="Alice M\u00fcller",
+        emails=("a@mail.example.org",),
+        phones=("49170",),
+    )
+    bare = a_user("bob")
+    assert Context.of(bare) == Context(localpart="bob")
+    assert Context.of(bare).words() == {"bob"}
 
 
 async def test_what_is_personal_to_one_is_not_to_another() -> None:

@@ -94,6 +94,23 @@ def test_a_source_and_a_caller_have_budgets_of_their_own() -> None:
     throttle.hit(source="192.0.2.1", caller="synapse")
 
 
+def test_where_no_source_is_known_none_is_counted() -> None:
+    """Or all whose source nobody knows would share the budget of one."""
+    throttle = LocalThrottle(
+        source=Rate(burst=1, per_second=0.001),
+        caller=Rate(burst=20, per_second=0.001),
+        seconds=Seconds(),
+    )
+
+    for _ in range(20):
+        throttle.hit(source=None, caller="synapse")
+
+    assert len(throttle.sources) == 0
+    with pytest.raises(Throttled) as throttled:
+        throttle.hit(source=None, caller="synapse")
+    assert throttled.value.retry_after == pytest.approx(1000)
+
+
 def test_processes_that_divide_a_budget_take_no_more_than_it() -> None:
     shares = [Buckets(Rate(burst=10, per_second=1)) for _ in range(4)]
 
