@@ -65,8 +65,10 @@ def from_part(
     asked = [_asked(to, plan.listening[to], login) for to, login in wanted.items()]
     routes = _routes(plan, wanted)
     closed = [
-        _Question(other, partial(_closed, other, (part.place, *also.get(other, ()))))
+        _Question(other, partial(_closed, other, place))
         for other, part in plan.closed_to(name).items()
+        # Each by itself: a name that hangs holds up no address.
+        for place in (part.place, *also.get(other, ()))
     ]
     _run([*asked, *(question for question, _, _ in routes), *closed], seconds)
     seen = [each.seen for each in asked if each.seen is not None]
@@ -201,26 +203,37 @@ def _route(question: _Question, route: Route, wanted: frozenset[str]) -> Iterato
         yield ok(question.part, "route", f"{what} leads to {who}")
 
 
-def _closed(name: str, places: Sequence[Address]) -> Seen:
-    """Find out that nobody answers at any of these.
+def _closed(name: str, place: Address) -> Seen:
+    """Find out that nobody answers there.
 
     Raises:
         Amiss: somebody does.
     """
-    for place in places:
-        with suppress(OSError):
-            connect(place, seconds=_CLOSED_SECONDS).close()
-            raise Amiss(
-                f"can be reached at {place}, and must not be",
-                fix="put them on networks that do not meet, or close the firewall between them",
-                about="closed",
-            )
+    with suppress(OSError):
+        connect(place, seconds=_CLOSED_SECONDS).close()
+        raise Amiss(
+            f"can be reached at {place}, and must not be",
+            fix="put them on networks that do not meet, or close the firewall between them",
+            about="closed",
+        )
     return Seen(part=name, findings=())
 
 
 def _doors(closed: Sequence[_Question]) -> Iterator[Finding]:
-    """Tell of the doors that are open, and in one line of those that are not."""
-    shut = [each.part for each in closed if each.amiss is None]
-    yield from _told(each for each in closed if each.amiss is not None)
-    if shut:
-        yield ok("closed", "closed", f"out of reach, as they should be: {', '.join(shut)}")
+    """Tell of the doors that are open, and in one line of those that are not.
+
+    What has not ended in time is neither: somebody may have been about to answer.
+    """
+    opened = {each.part: each for each in closed if each.amiss is not None}
+    waiting = {each.part for each in closed if each.seen is None} - opened.keys()
+    shut = dict.fromkeys(each.part for each in closed)
+    yield from _told(opened.values())
+    for part in sorted(waiting):
+        yield fail(
+            part,
+            "closed",
+            "whether it can be reached could not be found out in time",
+            fix="look whether its name can be resolved here, and run this again",
+        )
+    if kept := [part for part in shut if part not in opened and part not in waiting]:
+        yield ok("closed", "closed", f"out of reach, as they should be: {', '.join(kept)}")

@@ -1,5 +1,7 @@
 """All parts at once, from one of them: what is told, and that nothing holds it up."""
 
+import socket
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lalepass_service.topology import look
+from lalepass_service.topology import look, wires
 from lalepass_service.topology.finding import Finding, Severity
 from lalepass_service.topology.parts import Address
 from lalepass_service.topology.plan import Plan, load
@@ -51,6 +53,35 @@ def test_who_is_to_be_reached_is_and_who_is_not_is_not(tmp_path: Path) -> None:
             ("c", "fail", f"can be reached at {other.address}, and must not be"),
             ("closed", "ok", "out of reach, as they should be: d"),
         ]
+
+
+def test_a_door_that_nobody_has_tried_to_the_end_is_not_called_shut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    real = wires.connect
+
+    def hangs(place: Address, *, seconds: float) -> socket.socket:
+        if place.host == "hangs":
+            over.wait(60)
+        return real(place, seconds=seconds)
+
+    monkeypatch.setattr(look, "connect", hangs)
+    read = plan(tmp_path, c=http(Address("hangs", 1), by=False), d=http(Address("x", 1), by=False))
+    try:
+        assert told(look.from_part(read, "a", also={}, seconds=2.0)) == [
+            ("c", "fail", "whether it can be reached could not be found out in time"),
+            ("closed", "ok", "out of reach, as they should be: d"),
+        ]
+        with web({}) as there:
+            also = {"c": [Address("127.0.0.1", there.port)]}
+            # Its address is tried though its name hangs.
+            assert told(look.from_part(read, "a", also=also, seconds=2.0))[0] == (
+                *("c", "fail"),
+                f"can be reached at 127.0.0.1:{there.port}, and must not be",
+            )
+    finally:
+        over.set()
 
 
 def test_another_address_of_a_part_has_to_be_closed_too(tmp_path: Path) -> None:
