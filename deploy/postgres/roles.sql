@@ -15,8 +15,14 @@ SELECT format('CREATE ROLE %I', name)
 FROM unnest(ARRAY['synapse', 'lalepass', 'lookout', 'standby']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 
-ALTER ROLE synapse LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'synapse';
--- What is left of replicas that were cut off must not take every connection there is.
+-- What is left of processes that were cut off must not take every connection there is: limits are
+-- twice what all of them want, for some more processes, and all together less than max_connections.
+ALTER ROLE synapse LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'synapse'
+    CONNECTION LIMIT 120;
+-- Or who may read pg_stat_activity, as Lalepass may (below), would read tokens and messages in Synapse's
+-- statements. The price: nobody sees there what Synapse does at the moment. What takes long says
+-- log_min_duration_statement.
+ALTER ROLE synapse SET track_activities = off;
 ALTER ROLE lalepass LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'lalepass'
     CONNECTION LIMIT 60;
 ALTER ROLE lookout LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'lookout';

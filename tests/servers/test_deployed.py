@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.servers.deployed import ROOT, Deployed, deployed
 from tests.servers.fixtures import left_out_if_missing
-from tests.servers.psql import installed, run_as_account
+from tests.servers.psql import Refused, installed, run_as_account
 from tests.servers.server import program
 
 Both = tuple[Deployed, Deployed]
@@ -165,6 +166,44 @@ def test_a_takeover_that_failed_is_said_and_done_the_next_time(both: Both) -> No
         owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'events'"
         assert first.sql(owner, database="synapse") == "synapse"
         assert first.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'synapse'") == "f"
+
+
+def test_what_synapse_does_is_shown_to_nobody(both: Both) -> None:
+    first, _ = both
+    with first:
+        statement = (
+            "SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        )
+        synapse = first.sql(statement, user="synapse", database="synapse")
+
+        assert synapse.strip() == "disabled"
+        with pytest.raises(Refused, match="permission denied"):
+            first.sql("SET track_activities = on", user="synapse", database="synapse")
+        # The way to it is open, which its standbys need.
+        assert statement in first.sql(statement, user="lalepass", database="lalepass")
+        may = "SELECT pg_has_role('pg_read_all_stats', 'USAGE')"
+        assert first.sql(may, user="lalepass", database="lalepass") == "t"
+
+
+def test_no_role_can_take_every_connection(both: Both) -> None:
+    first, _ = both
+    homeserver = yaml.safe_load((ROOT / "deploy" / "synapse" / "scale.yaml").read_text())
+    compose = (ROOT / "docker-compose.yml").read_text()
+    processes = compose.count("<<: *synapse\n")
+    with first:
+        limits = dict(
+            line.split("|")
+            for line in first.sql(
+                "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolconnlimit >= 0"
+            ).splitlines()
+        )
+        most = int(first.sql("SHOW max_connections"))
+
+    assert limits.keys() == {"synapse", "lalepass"}
+    assert int(limits["synapse"]) >= 2 * processes * homeserver["database"]["args"]["cp_max"]
+    assert int(limits["lalepass"]) >= 2 * 2 * 9
+    # For superusers, and for the other server.
+    assert sum(map(int, limits.values())) <= most - 10
 
 
 def test_roles_that_could_not_be_made_are_said(both: Both) -> None:
