@@ -5,16 +5,21 @@ Whose account is changed has another one for each fault, so that nothing disturb
 
 from abc import ABC, abstractmethod
 from enum import StrEnum
+from http.client import HTTPException
 from typing import ClassVar, Final
 
 from lalepass_service.core.errors import NoAnswer as OperatorsNoAnswer
 from lalepass_service.faults import OutsideFault
+from lalepass_wire import paths
 from lalepass_wire.feed import AccountState
 from tests.faults.site import Site
 from tests.servers.asking import NoAnswer
+from tools import web
 
 FIRST: Final = "correct horse battery"
+_SECOND: Final = "what it is since before the fault"
 _WRONG: Final = "staple of somebody else"
+_OK: Final = 200
 _UNAVAILABLE: Final = 503
 _TOO_MANY: Final = 429
 
@@ -39,7 +44,7 @@ class Column(ABC):
 
     name: ClassVar[str]
     changes: ClassVar[bool] = False
-    """Whether the account is another one after it."""
+    """Whether it is an act of an operator, which is another one each time."""
 
     def __init__(self, site: Site, person: str) -> None:
         self.site = site
@@ -100,18 +105,58 @@ class GoodCheck(Column):
 
 
 class WrongCheck(Column):
-    """Somebody guesses."""
+    """Somebody guesses: at each replica something else, so that each of them has to hash."""
 
     name = "wrong check"
 
     def ask(self, url: str) -> Said:
         """See `Column`."""
         try:
-            if self.check(url, _WRONG):
+            if self.check(url, f"{_WRONG} {self.places.index(url)}"):
                 raise Wrong("a wrong password was accepted")
         except NoAnswer as error:
             return of_service(error)
         return Said.OK
+
+
+class OldCheck(Column):
+    """Somebody tries a password that was changed and acknowledged before the fault."""
+
+    name = "old password"
+
+    def prepare(self) -> None:
+        """See `Column`."""
+        self.site.services.set_password(self.person, _SECOND)
+
+    def ask(self, url: str) -> Said:
+        """See `Column`."""
+        try:
+            if self.check(url, FIRST):
+                raise Wrong("an old password was accepted")
+        except NoAnswer as error:
+            return of_service(error)
+        return Said.OK
+
+    def verify(self, url: str) -> None:
+        """See `Column`."""
+        if not self.check(url, _SECOND):
+            raise Wrong("the new password was refused")
+
+
+class Ready(Column):
+    """A balancer asks whether it should send anybody there."""
+
+    name = "ready"
+
+    def ask(self, url: str) -> Said:
+        """See `Column`."""
+        try:
+            status = web.request("GET", f"{url}{paths.HEALTH_READY}", timeout=20.0).status
+        except (OSError, HTTPException) as error:
+            raise Wrong(f"no answer at all: {error!r}") from error
+        if status not in {_OK, _UNAVAILABLE}:
+            raise Wrong(f"neither ready nor not: {status}")
+        return Said.OK if status == _OK else Said.NONE
 
 
 class _Act(Column):
@@ -210,7 +255,10 @@ class Unlock(_Act):
     def verify(self, url: str) -> None:
         """See `Column`."""
         del url
-        left = self.site.services.failures(self.person)
+        try:
+            left = self.site.services.failures(self.person)
+        except (OperatorsNoAnswer, OutsideFault) as error:
+            raise NoAnswer(str(error)) from error
         if left not in ({0} if self.acknowledged else {0, 2}):
             raise Wrong(f"{left} wrong passwords are counted")
 
@@ -250,8 +298,10 @@ class Feed(Column):
 COLUMNS: Final[tuple[type[Column], ...]] = (
     GoodCheck,
     WrongCheck,
+    OldCheck,
     PasswordChange,
     Disable,
     Unlock,
     Feed,
+    Ready,
 )

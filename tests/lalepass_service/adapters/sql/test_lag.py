@@ -1,12 +1,15 @@
 """How far a standby is behind, as it is shown."""
 
 import asyncio
+from dataclasses import replace
 from math import isnan
 
 import pytest
 
 from lalepass_service.adapters.sql.lag import Lag
 from lalepass_service.adapters.sql.postgres import PostgresServer
+from lalepass_service.adapters.sql.primaries import Primaries
+from lalepass_service.adapters.sql.standing import Rank, Standing
 from lalepass_service.core.model import Password
 from tests.lalepass_service.waiting import until
 from tests.servers.pair import Pair
@@ -49,6 +52,20 @@ async def test_without_one_of_them_it_is_not_known(
     assert isnan(await looking.look())
     postgres_pair.standby.start()
     postgres_pair.primary.kill()
+    assert isnan(await looking.look())
+
+
+async def test_of_an_old_primary_it_is_not_known(
+    postgres_pair: Pair, pair_database: Database
+) -> None:
+    ports = [server.port for server in postgres_pair.both]
+    url = url_of(*ports, database=pair_database.name)
+    server = PostgresServer(url=url, password=Password(pair_database.server.password))
+    server.primaries.watched = True
+    looking = Lag(of=server, standbys=replace(server, standby=True, primaries=Primaries()))
+    assert not isnan(await looking.look())
+    # A newer one was seen, of whichever history.
+    server.primaries.standing = Standing(least=Rank(1, 2))
     assert isnan(await looking.look())
 
 
