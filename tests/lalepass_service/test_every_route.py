@@ -33,6 +33,7 @@ from lalepass_service.http import api
 from lalepass_wire import PROBLEM_MEDIA_TYPE, ErrorCode, Problem, paths
 from tests.commands import ServiceHere
 from tests.lalepass_service.accounts import ACT, BY, NOW, a_user
+from tests.plain import NO_AUTHORITIES
 from tools.processes import free_port
 
 _EXAMPLES: Final = os.environ.get("LALEPASS_EXAMPLES")
@@ -77,7 +78,9 @@ class Running:
     """A token for each scope, with no other."""
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return httpx.request(method, f"{self.address}{path}", timeout=60, **options)
+        return httpx.request(
+            method, f"{self.address}{path}", timeout=60, verify=NO_AUTHORITIES, **options
+        )
 
 
 @pytest.fixture(scope="module")

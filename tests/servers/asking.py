@@ -7,6 +7,7 @@ import httpx
 
 from lalepass_wire import paths
 from lalepass_wire.feed import Account, Changes, LockedPage
+from tests.plain import NO_AUTHORITIES
 
 _OK = 200
 
@@ -30,6 +31,7 @@ class Caller:
             # One that is left from before a fault would tell of the fault, and not of now.
             limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,
+            verify=NO_AUTHORITIES,
         )
 
     def __enter__(self) -> Self:

@@ -17,6 +17,7 @@ from tests.e2e.scale.conftest import PASSWORD
 from tests.e2e.scale.site import BUCKET, Chat
 from tests.e2e.sessions import log_in
 from tests.e2e.waiting import until
+from tests.plain import NO_AUTHORITIES
 from tests.servers.objects import REGION
 
 pytestmark = pytest.mark.e2e
@@ -45,6 +46,7 @@ def upload(client: Client, session: dict[str, Any], content: bytes) -> str:
         },
         timeout=60,
         trust_env=False,
+        verify=NO_AUTHORITIES,
     )
     assert answer.status_code == 200, answer.text
     return str(answer.json()["content_uri"]).removeprefix(f"mxc://{SERVER_NAME}/")
