@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -87,12 +88,20 @@ def options(
     chosen.debug = debug
 
 
+@cache
+def _program() -> Callable[..., int | None]:
+    # Once, where one process runs many commands, as tests do: a quarter of most.
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit code. Nothing is raised."""
     chosen = Session()
     try:
         # Not standalone: otherwise typer would print what is wrong in its own way, and exit.
-        code = app(args=list(arguments), prog_name="lalepass", obj=chosen, standalone_mode=False)
+        code = _program()(
+            args=list(arguments), prog_name="lalepass", obj=chosen, standalone_mode=False
+        )
     except typer.TyperException as error:
         code = console.report(console.WrongUsage(usage.sentence(error)), debug=chosen.debug)
     except SystemExit as ending:
