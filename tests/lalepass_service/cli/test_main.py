@@ -51,6 +51,7 @@ _COMMANDS = [
     *(["doctor"], ["certificate"], ["db", "restored"], ["db", "backup"], ["db", "restore"]),
     *(["db", "copy"],),
     *(["config"], ["db"], ["keys"], ["user"], ["token"], ["blocklist"], ["audit"]),
+    *(["topology"], ["topology", "check"]),
     *(["audit", "tail"], ["audit", "export"]),
     *(["user", name] for name in ("add", "show", "list", "set-password", "disable", "enable")),
     *(["user", name] for name in ("unlock", "delete", "import", "edit", "sign-out")),
@@ -76,7 +77,7 @@ def test_help_is_plain_and_fits_a_terminal(
 
 def test_the_help_of_the_help_is_complete(operator: Operator) -> None:
     """Every command that is listed somewhere is in the list above."""
-    groups = ("config", "db", "keys", "user", "token", "blocklist", "audit")
+    groups = ("config", "db", "keys", "user", "token", "blocklist", "audit", "topology")
     for group in ([], *([name] for name in groups)):
         _, _, listed = operator.bare(*group, "--help").done().partition("Commands:\n")
         names = re.findall(r"^  (\S+)", listed, re.MULTILINE)

@@ -45,7 +45,8 @@ class _Terminal:
         for _ in range(_PATIENCE):
             self.type(key)
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)
+                # As long as a busy machine takes to end: a second one would meet it half-way out.
+                self.process.wait(10)
                 return
 
     def end(self) -> int:
