@@ -131,6 +131,8 @@ def test_the_sender_sends_to_other_servers_and_nobody_else_does(site: Chat, tmp_
 
         tell("first")
         until(lambda: heard() == ["first"], what="it is sent")
+        outbox = "SELECT count(*) FROM device_federation_outbox"
+        until(lambda: site.sql(outbox) == ["0"], what="it need not be sent again")
         sender.kill()
         tell("second")
         # What is said to a sender that is away is in the database, and waits for it.
