@@ -115,3 +115,17 @@ def test_what_people_notice(scale: Stack, people: People, row: str) -> None:
         noticed = time.monotonic()
     until_noticed(people, (YES,) * len(COLUMNS), seconds=WELL_WITHIN)
     print(f"{row}: {noticed - begun:.1f} s, well after {time.monotonic() - noticed:.1f} s")  # noqa: T201 - for who runs it
+
+
+def test_a_message_that_waits_for_replication_is_sent_when_it_is_back(
+    scale: Stack, people: People
+) -> None:
+    patient = Chat(scale, timeout=120.0).log_in("alice", ALICE)
+    with ThreadPoolExecutor(1) as pool:
+        with away(scale, ("replication",)):
+            sending = pool.submit(patient.send, people.room, "patience")
+            until_noticed(people, AWAY["`replication`"][1], seconds=NOTICED_WITHIN)
+            assert not sending.done()
+        assert sending.result().status == 200
+
+    assert people.bob.hears(people.room, "patience", tries=30)
