@@ -33,7 +33,13 @@ def check(context: typer.Context) -> None:
     where = operate.check_keys(settings)
     file = config.find(chosen.config_path)
     console.say(f"{file or 'the environment'}: all options are right")
-    console.say(f"the database is {parts.store_of(settings)}")
+    store = parts.store_of(settings)
+    console.say(f"the database is {store}")
+    if parts.hides_rank(store):
+        console.say(
+            "it does not tell its timeline: an old primary that goes on can't be told from a newer "
+            "one (docs/postgresql.md)"
+        )
     if standbys is not None:
         console.say(f"checks may be read from {standbys}")
     console.say(f"the keys are {where}")

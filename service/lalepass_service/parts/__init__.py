@@ -7,6 +7,7 @@ the libraries of parts that it does not need.
 from lalepass_service.parts.database import (
     back_up,
     file_of,
+    hides_rank,
     migrate,
     open_database,
     open_hot,
@@ -45,6 +46,7 @@ __all__ = [
     "count_anew",
     "file_of",
     "foreign_record",
+    "hides_rank",
     "key_directory",
     "key_vault",
     "migrate",

@@ -36,6 +36,7 @@ def schema_of(store: "Store") -> "SchemaState":
     from lalepass_service.adapters.sql.migrate import schema_state
 
     with database_faults(store):
+        _look_first(store)
         return schema_state(store)
 
 
@@ -43,12 +44,38 @@ def migrate(store: "Store") -> None:
     """Make the tables, or bring them up to date.
 
     Raises:
-        OutsideFault: the database can't be written, or this program does not know its tables.
+        OutsideFault: the database can't be written, or this program does not know its tables, or
+            it can't be told which of several servers is the right one.
     """
     from lalepass_service.adapters.sql.migrate import upgrade
 
     with database_faults(store):
+        require_primary(store)
         upgrade(store)
+
+
+def require_primary(store: "Store") -> None:
+    """Look at all hosts of a server before something is changed, if that was not done.
+
+    Raises:
+        WrongPrimary: it can't be told which of them is the right one.
+    """
+    _look_first(store)
+    if not isinstance(store, Path):
+        store.primaries.may_write(changes=True)
+
+
+def hides_rank(store: "Store") -> bool:
+    """Whether an old primary can't be told from a newer one, as the server does not say enough."""
+    _look_first(store)
+    return not isinstance(store, Path) and store.learned.tells_no_rank
+
+
+def _look_first(store: "Store") -> None:
+    if not isinstance(store, Path):
+        from lalepass_service.adapters.sql.looking import look_first
+
+        look_first(store)
 
 
 def back_up(path: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lalepass_service.faults import ConfigFault, OutsideFault
-from lalepass_service.parts.database import database_faults, store_of
+from lalepass_service.parts.database import database_faults, require_primary, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,7 @@ def move(source: "Store", target: "Store", *, say: "Callable[[Progress], None]")
         )
     server = target if isinstance(source, Path) else source
     with database_faults(server):
+        require_primary(server)
         return moving.move(source, target, say=say)
 
 

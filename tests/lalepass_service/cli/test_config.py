@@ -53,6 +53,22 @@ def test_standbys_are_named_and_need_not_answer(
         assert refusal.startswith("LALEPASS_DATABASE__REPLICA_URL: should be an address")
 
 
+def test_it_is_said_that_an_old_primary_can_not_be_told(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, postgres_database: Database
+) -> None:
+    monkeypatch.setenv("LALEPASS_DATABASE__URL", postgres_database.url)
+    monkeypatch.setenv(
+        "LALEPASS_DATABASE__PASSWORD_PATH", str(postgres_database.server.password_path)
+    )
+    assert "timeline" not in operator("config", "check").done()
+
+    postgres_database.server.sql(
+        "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC",
+        database=postgres_database.name,
+    )
+    assert "does not tell its timeline" in operator("config", "check").done()
+
+
 @pytest.mark.parametrize("command", [["config", "check"], ["serve"], ["user", "list"]])
 def test_a_wrong_one_stops_every_command(operator: Operator, command: list[str]) -> None:
     (operator.directory / "lalepass.toml").write_text("[server]\nport = 0")

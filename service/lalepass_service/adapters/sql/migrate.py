@@ -171,7 +171,25 @@ def _connect_to(store: PostgresServer, *, patient: bool) -> "psycopg.Connection[
     # A server that is gone is left for the next one as soon as ever: all commands begin here.
     connect_timeout = store.parameters()["connect_timeout"]
     server = replace(store, timeout=_LOCK_SECONDS) if patient else store
-    return postgres.connect(server, autocommit=False, connect_timeout=connect_timeout)
+    return held_against(store, postgres.connect(server, connect_timeout=connect_timeout))
+
+
+def held_against(
+    store: PostgresServer, connection: "psycopg.Connection[Any]"
+) -> "psycopg.Connection[Any]":
+    """Return a connection to the primary, as far as one knows, for SQLAlchemy.
+
+    Raises:
+        psycopg.Error: the server did not say what it is.
+        WrongPrimary: it is an old primary.
+    """
+    try:
+        postgres.rank_of(store, connection)
+        connection.autocommit = False
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _state(connection: Connection) -> SchemaState:

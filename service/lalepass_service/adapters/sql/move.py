@@ -37,6 +37,7 @@ from lalepass_service.adapters.sql.migrate import (
     UNFINISHED,
     SchemaState,
     Store,
+    held_against,
     schema_state,
     upgrade,
 )
@@ -203,7 +204,7 @@ def _opened(store: Store) -> Iterator[Connection]:
         if isinstance(store, Path):
             uri = f"{store.absolute().as_uri()}?mode=rw"
             return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
-        return postgres.connect(replace(store, timeout=_SECONDS), autocommit=False)
+        return held_against(store, postgres.connect(replace(store, timeout=_SECONDS)))
 
     kind = "sqlite://" if isinstance(store, Path) else "postgresql+psycopg://"
     engine = create_engine(kind, creator=connect, poolclass=NullPool, hide_parameters=True)

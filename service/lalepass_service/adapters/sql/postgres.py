@@ -262,7 +262,13 @@ async def connect_to_host(server: PostgresServer, number: int) -> "psycopg.Async
         psycopg.Error: that did not succeed.
     """
     host = _hosts(_given(server.url))[number]
-    return await _connected(server, **host, target_session_attrs="any")
+    return await _connected(
+        server,
+        **host,
+        target_session_attrs="any",
+        # `move` asks who uses a database, which those who look do not.
+        application_name="lalepass watch",
+    )
 
 
 async def _connected(server: PostgresServer, **more: Any) -> _Left:  # noqa: ANN401 - as psycopg's
@@ -312,7 +318,7 @@ class OpenSession:
         """
         connection = connect(server, cursor_factory=RawCursor, row_factory=tuple_row)
         try:
-            return cls(connection, rank=_rank(server, connection))
+            return cls(connection, rank=rank_of(server, connection))
         except BaseException:
             connection.close()
             raise
@@ -328,8 +334,8 @@ class OpenSession:
             self.connection.close()
 
 
-def _rank(server: PostgresServer, connection: "psycopg.Connection[Any]") -> Rank | None:
-    """Ask a server for its rank, if somebody wants to know.
+def rank_of(server: PostgresServer, connection: "psycopg.Connection[Any]") -> Rank | None:
+    """Ask a server for its rank, if somebody wants to know. Its connection commits by itself.
 
     Raises:
         psycopg.Error: it did not say.

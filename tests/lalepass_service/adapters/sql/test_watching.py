@@ -17,7 +17,13 @@ from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.fence import Fences
 from lalepass_service.adapters.sql.hot_postgres import PostgresPaths
 from lalepass_service.adapters.sql.migrate import upgrade
-from lalepass_service.adapters.sql.postgres import PostgresServer, connect_to_host
+from lalepass_service.adapters.sql.postgres import (
+    Learned,
+    OpenSession,
+    PostgresServer,
+    connect_async,
+    connect_to_host,
+)
 from lalepass_service.adapters.sql.postgres_engine import open_server
 from lalepass_service.adapters.sql.primaries import Primaries, WrongPrimary
 from lalepass_service.adapters.sql.session import Session
@@ -473,6 +479,37 @@ async def test_one_name_that_leads_to_another_server_is_noticed(
         assert watched.primaries.timeline == before + 1
         await soon(watch, watched, before)
         await watch.close()
+
+
+async def test_a_server_that_does_not_tell_its_rank_is_used_all_the_same(
+    server: PostgresServer,
+    postgres_pair: Pair,
+    pair_database: OnServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    postgres_pair.primary.sql(
+        "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC", database=pair_database.name
+    )
+    postgres_pair.standby.wait_for_replay(postgres_pair.primary)
+    with caplog.at_level(logging.WARNING):
+        async with ways_to(server) as ways:
+            assert server.primaries.up
+            assert server.primaries.writing == 1
+            await ways.retire("one")
+            assert await ways.there() == [{"one"}, {"one"}]
+            await ways.watch.look()
+    assert server.learned.tells_no_rank
+    assert caplog.text.count("does not tell its timeline") == 1
+
+    # Who connects before anybody has looked.
+    by_itself = replace(server, learned=Learned(), primaries=Primaries())
+    by_itself.primaries.watched = True
+    OpenSession.to(by_itself).close()
+    assert by_itself.learned.tells_no_rank
+    by_itself = replace(server, learned=Learned(), primaries=Primaries())
+    by_itself.primaries.watched = True
+    await (await connect_async(by_itself)).close()
+    assert by_itself.learned.tells_no_rank
 
 
 async def test_it_goes_on_when_there_is_nobody(server: PostgresServer) -> None:
