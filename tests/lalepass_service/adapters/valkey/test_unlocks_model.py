@@ -148,12 +148,12 @@ class Unlocks(RuleBasedStateMachine):
             ALICE, act=None, now=self.now, unlocked=self.unlocked
         )
         assert self.run(unlocking) == (had or not self.up)
-        if had or not self.up:
-            self.before, self.unlocked = self.unlocked, self.operator.unlocks.at
-            self.told = self.up
-            self.there = 0
-            self.pending = [0] * COUNT
-            self.aware = [False] * COUNT
+        # Also where Valkey knew of nothing: a replica may.
+        self.before, self.unlocked = self.unlocked, self.operator.unlocks.at
+        self.told = self.up and had
+        self.there = 0
+        self.pending = [0] * COUNT
+        self.aware = [False] * COUNT
 
     @precondition(lambda self: self.up)
     @rule()
