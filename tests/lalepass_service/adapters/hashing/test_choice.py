@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -184,31 +184,52 @@ def test_another_library_can_not_be_loaded(tmp_path: Path) -> None:
     assert choice.fault_of(made_of("int nothing;", tmp_path), 3) == "it can't be loaded"
 
 
-@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-user is not installed")
-@pytest.mark.parametrize(
-    ("processor", "level", "code"),
-    [
-        ("Nehalem", 3, compiled.UNSUPPORTED),
-        ("Nehalem", 4, compiled.UNSUPPORTED),
-        # It has AVX, and no AVX2.
-        ("Opteron_G5", 3, compiled.UNSUPPORTED),
-        ("Haswell-noTSX", 3, compiled.OK),
-        ("Haswell-noTSX", 4, compiled.UNSUPPORTED),
-    ],
-)
-def test_an_older_processor_never_meets_an_instruction_that_it_does_not_know(
-    library: Path, processor: str, level: int, code: int
-) -> None:
-    python = str(Path(sys.executable).resolve())
-    emulated = ["qemu-x86_64", "-cpu", processor, python, "-I", "-S"]
-    done = subprocess.run(
-        [*emulated, str(compiled.__file__), str(library), str(level)],
-        capture_output=True,
-        check=False,
-        timeout=100,
-    )
+OLDER = {
+    ("Nehalem", 3): compiled.UNSUPPORTED,
+    ("Nehalem", 4): compiled.UNSUPPORTED,
+    # It has AVX, and no AVX2.
+    ("Opteron_G5", 3): compiled.UNSUPPORTED,
+    ("Haswell-noTSX", 3): compiled.OK,
+    ("Haswell-noTSX", 4): compiled.UNSUPPORTED,
+}
 
-    assert done.returncode == code, done.stderr
+
+@pytest.fixture(scope="module")
+def emulated(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[tuple[str, int], subprocess.Popen[bytes]]]:
+    """All of OLDER, begun at once: a Python that is emulated takes seconds to start."""
+    binding_of("avx2")
+    library = shutil.copy(native.library(), tmp_path_factory.mktemp("emulated") / "libargon2.so")
+    python = str(Path(sys.executable).resolve())
+    begun = {
+        (processor, level): subprocess.Popen(
+            [
+                *("qemu-x86_64", "-cpu", processor, python, "-I", "-S"),
+                *(str(compiled.__file__), str(library), str(level)),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for processor, level in OLDER
+    }
+    yield begun
+    for process in begun.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-user is not installed")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("processor", "level"), OLDER)
+def test_an_older_processor_never_meets_an_instruction_that_it_does_not_know(
+    emulated: dict[tuple[str, int], subprocess.Popen[bytes]], processor: str, level: int
+) -> None:
+    process = emulated[processor, level]
+
+    _, said = process.communicate(timeout=500)
+
+    assert process.returncode == OLDER[processor, level], said
 
 
 @pytest.mark.parametrize("name", compiled.LEVELS)
