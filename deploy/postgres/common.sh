@@ -9,9 +9,12 @@ REQUEST=$RUN/request
 # There while the server may be used.
 READY=$RUN/ready
 
-# A standby has a slot on the primary, by its name.
+# A standby has a slot on the primary, by its name; while it is copied, another one.
 SLOT=${NAME//-/_}
 OTHERS_SLOT=${OTHER//-/_}
+COPY=_copy
+# There while it is not known whether the primary has this standby's slot: nobody promotes it then.
+SLOTLESS=$PGDATA/.slotless
 
 CLUSTER="SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary ' || ('x'
     || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END

@@ -67,7 +67,7 @@ class Deployed(Server):
 
     def command(self) -> list[str]:
         """See `Server`."""
-        return self._as_account("start")
+        return self.script("start")
 
     def answers(self) -> bool:
         """See `Server`."""
@@ -78,6 +78,8 @@ class Deployed(Server):
         programs = Path(installed("postgres")).parent
         return {
             **super().environment(),
+            # libpq gives up where it may not even look for a certificate.
+            "HOME": str(self.directory),
             "NAME": self.name,
             "OTHER": self._other,
             "PGDATA": str(self.data),
@@ -93,7 +95,7 @@ class Deployed(Server):
             Refused: it failed. The message is what it said.
         """
         done = subprocess.run(
-            self._as_account(name, *arguments),
+            self.script(name, *arguments),
             env=os.environ | self.environment(),
             cwd=self.directory,
             stdout=subprocess.PIPE,
@@ -154,8 +156,12 @@ class Deployed(Server):
         """See `Server`."""
         super().kill()
         remove_segment(self.data)
+        # In memory, in a container.
+        for path in self.run.iterdir():
+            path.unlink()
 
-    def _as_account(self, script: str, *arguments: str) -> list[str]:
+    def script(self, script: str, *arguments: str) -> list[str]:
+        """Return how one of them is run, with what `environment` says."""
         return [*unprivileged(), "bash", str(self.scripts / script), *arguments]
 
 

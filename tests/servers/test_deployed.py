@@ -69,7 +69,7 @@ class Small(Deployed):
         entry.chmod(0o755)
 
     def command(self) -> list[str]:
-        return self._as_account("small")
+        return self.script("small")
 
     def answers(self) -> bool:
         return self.sql_of_small("SELECT 1") == "1"
@@ -213,3 +213,101 @@ def test_roles_that_could_not_be_made_are_said(both: Both) -> None:
 
     assert "roles and databases could not be made" in refused(first)
     assert not first.answers()
+
+
+SLOTS = "SELECT string_agg(slot_name || ' ' || active, ', ') FROM pg_replication_slots"
+FOLLOWED = "postgres_2 true"
+
+
+@pytest.fixture
+def pair(both: Both) -> Both:
+    """A primary, and a standby that follows it by its own slot and no other."""
+    first, second = both
+    first.start()
+    second.start()
+    until(lambda: first.sql(SLOTS) == FOLLOWED)
+    return both
+
+
+def test_a_primary_that_is_lost_while_it_is_copied_starts_again(both: Both) -> None:
+    first, second = both
+    first.start()
+    second.copy_slowly("1M")
+    second.start(wait=False)
+    until((second.data / ".copy" / "base").exists)
+
+    first.kill()
+    # Nobody can have been promoted.
+    first.start()
+
+    assert "waiting for" not in first.said()
+    second.copy_slowly(None)
+    second.wait_until_ready()
+    until(lambda: first.sql(SLOTS) == FOLLOWED)
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_primary_that_is_lost_when_its_copy_is_whole_starts_again(
+    pair: Both, *, made: bool
+) -> None:
+    first, second = pair
+    second.kill()
+    if not made:
+        until(lambda: first.sql(SLOTS) == "postgres_2 false")
+        first.sql("SELECT pg_drop_replication_slot('postgres_2')")
+    mark = second.data / ".slotless"
+    mark.touch()
+    os.chown(mark, second.data.stat().st_uid, second.data.stat().st_gid)
+    first.kill()
+
+    second.start()
+    with pytest.raises(Refused, match="does not know yet that this is its standby"):
+        second.run_script("promote")
+    first.start()
+
+    until(lambda: first.sql(SLOTS) == FOLLOWED)
+    until(lambda: not mark.exists())
+    first.kill()
+    assert "is the primary now" in second.run_script("promote")
+
+
+def test_who_knows_that_the_primary_is_gone_promotes_a_copy(pair: Both) -> None:
+    first, second = pair
+    first.kill()
+    mark = second.data / ".slotless"
+    mark.touch()
+
+    assert "is the primary now" in second.run_script("promote", "gone")
+
+    assert second.role() == "primary"
+    assert not mark.exists()
+
+
+def test_a_standby_is_rebuilt_and_its_primary_waits_for_it_meanwhile_no_more(pair: Both) -> None:
+    first, second = pair
+    second.copy_slowly("1M")
+    with subprocess.Popen(
+        second.script("rebuild"), env=os.environ | second.environment(), cwd=second.directory
+    ) as rebuild:
+        until((second.data / ".copy" / "base").exists)
+        assert "postgres_2 " not in first.sql(SLOTS)
+        second.copy_slowly(None)
+        first.kill()
+        first.start()
+
+        assert rebuild.wait(timeout=100) == 0
+    assert "waiting for" not in first.said()
+    until(lambda: first.sql(SLOTS) == FOLLOWED)
+
+
+def test_nothing_is_kept_for_a_copy_that_is_given_up(both: Both) -> None:
+    first, second = both
+    first.start()
+    second.copy_slowly("1M")
+    second.start(wait=False)
+    until((second.data / ".copy" / "base").exists)
+    second.kill()
+
+    first.run_script("go-alone")
+
+    assert first.sql(SLOTS) == ""
