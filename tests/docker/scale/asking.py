@@ -2,16 +2,18 @@
 
 import json
 import time
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from tests.docker.stack import CommandFailed, Stack, docker
 
 REPLICAS: Final = ("lalepass-1", "lalepass-2")
 
-# As a homeserver does: with its token and its certificate, over TLS that is verified.
+# As a homeserver does: with its token and its certificate, over TLS that is verified. To be started
+# costs much more than a question, so there may be several.
 _ASK: Final = """
 import json, ssl, sys, urllib.error, urllib.request
-replica, path, body, shown = json.load(sys.stdin)
+questions, shown = json.load(sys.stdin)
 context = ssl.create_default_context(cafile='/secrets/homeserver/ca.crt')
 if shown['certificate']:
     own = '/secrets/homeserver/homeserver'
@@ -19,15 +21,33 @@ if shown['certificate']:
 headers = {'Content-Type': 'application/json'}
 if shown['token']:
     headers['Authorization'] = 'Bearer ' + open('/secrets/homeserver/token').read().strip()
-content = None if body is None else json.dumps(body).encode()
-request = urllib.request.Request(f'https://{replica}:8220{path}', content, headers)
-try:
-    with urllib.request.urlopen(request, context=context, timeout=20) as answer:
-        status, said = answer.status, answer.read().decode()
-except urllib.error.HTTPError as refusal:
-    status, said = refusal.code, refusal.read().decode()
-print(json.dumps([status, said]))
+answers = []
+for replica, path, body in questions:
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f'https://{replica}:8220{path}', content, headers)
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+            answers.append([answer.status, answer.read().decode()])
+    except urllib.error.HTTPError as refusal:
+        answers.append([refusal.code, refusal.read().decode()])
+print(json.dumps(answers))
 """
+
+Question = tuple[str, str, object]
+"""Which replica, which path, and the body of a POST or None for a GET."""
+
+
+def ask_all(
+    stack: Stack, questions: Sequence[Question], *, token: bool = True, certificate: bool = True
+) -> list[tuple[int, str]]:
+    """Ask replicas of Lalepass one after the other, and return each status and body.
+
+    Raises:
+        CommandFailed: one does not listen.
+    """
+    asked = json.dumps([questions, {"token": token, "certificate": certificate}])
+    run = ("exec", "-T", "caller", "python", "-c", _ASK)
+    return [(status, said) for status, said in json.loads(stack.compose(*run, stdin=asked))]
 
 
 def ask(
@@ -39,22 +59,29 @@ def ask(
     token: bool = True,
     certificate: bool = True,
 ) -> tuple[int, str]:
-    """Ask a replica of Lalepass, and return the status and the body.
+    """Ask one replica one thing."""
+    (answer,) = ask_all(stack, [(replica, path, body)], token=token, certificate=certificate)
+    return answer
 
-    Raises:
-        CommandFailed: it does not listen.
+
+def check(stack: Stack, user: str, *passwords: str) -> list[str]:
+    """Check passwords at the first replica and then at the second.
+
+    Each becomes `accepted`, why not, or the status of what is no answer.
     """
-    shown = {"token": token, "certificate": certificate}
-    question = json.dumps([replica, path, body, shown])
-    run = ("exec", "-T", "caller", "python", "-c", _ASK)
-    status, said = json.loads(stack.compose(*run, stdin=question))
-    return status, said
+    questions = [
+        (
+            replica,
+            "/v1/credentials/check",
+            {"identifier": {"kind": "user", "localpart": user}, "password": password},
+        )
+        for replica in REPLICAS
+        for password in passwords
+    ]
+    return [_told(status, said) for status, said in ask_all(stack, questions)]
 
 
-def check(stack: Stack, replica: str, user: str, password: str) -> str:
-    """Check a password; return `accepted`, why not, or the status of what is no answer."""
-    body = {"identifier": {"kind": "user", "localpart": user}, "password": password}
-    status, said = ask(stack, replica, "/v1/credentials/check", body)
+def _told(status: int, said: str) -> str:
     if status != 200:
         return str(status)
     answer = json.loads(said)
@@ -68,9 +95,9 @@ def metric(stack: Stack, replica: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
-def sql(stack: Stack, server: str, query: str) -> str:
+def sql(stack: Stack, server: str, query: str, *, database: str = "postgres") -> str:
     """Ask one of the two PostgreSQL, as who may do everything there."""
-    psql = ("psql", "-X", "-q", "-A", "-t", "-U", "postgres", "-c", query)
+    psql = ("psql", "-X", "-q", "-A", "-t", "-U", "postgres", "-d", database, "-c", query)
     return stack.compose("exec", "-T", server, *psql).strip()
 
 
@@ -107,8 +134,3 @@ def until_it_says(stack: Stack, service: str, words: str, *, seconds: float, see
     while log(stack, service).count(words) <= seen:
         assert time.monotonic() < end, f"{service} has not said {words!r} within {seconds} s"
         time.sleep(0.3)  # noqa: TID251 - the fact is in another container
-
-
-def facts(stack: Stack, service: str) -> Any:
-    """Return the settings that a container has from its engine."""
-    return stack.inspect(service)["HostConfig"]
