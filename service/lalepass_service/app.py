@@ -98,7 +98,7 @@ def prepare_database(config: Config) -> None:
     if parts.schema_of(store) is SchemaState.EMPTY:
         parts.migrate(store)
         _log.info("made a new database", store=str(store))
-    parts.require_current_schema(config)
+    parts.require_current_schema(config, store)
 
 
 def tls_of(server: Server) -> ServerTls | None:

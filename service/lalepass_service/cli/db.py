@@ -42,7 +42,7 @@ def migrate(context: typer.Context) -> None:
     state = parts.schema_of(store)
     if state in {SchemaState.EMPTY, SchemaState.OUTDATED}:
         parts.migrate(store)
-    parts.require_current_schema(config)
+    parts.require_current_schema(config, store)
     console.say(f"{store} {_MIGRATED.get(state.value, 'is up to date now')}")
 
 

@@ -93,9 +93,10 @@ def acts_on_files(config: "Config") -> Callable[[Event, Mapping[str, Fact]], Non
     from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
 
     parts.check_copy(config)
-    if parts.schema_of(parts.store_of(config)) is SchemaState.EMPTY:
+    store = parts.store_of(config)
+    if parts.schema_of(store) is SchemaState.EMPTY:
         return _say_that_there_is_no_trail
-    parts.require_current_schema(config)
+    parts.require_current_schema(config, store)
     return partial(_record, config)
 
 
