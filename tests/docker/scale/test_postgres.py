@@ -176,8 +176,10 @@ def test_without_its_standby_a_primary_waits_for_somebody_who_knows(
 ) -> None:
     primary, standby = pair
     scale.compose("kill", standby)
+    waits = f"waiting for {standby}"
+    seen = log(scale, primary).count(waits)
     _kill(scale, primary)
-    until_it_says(scale, primary, f"waiting for {standby}", seconds=60)
+    until_it_says(scale, primary, waits, seconds=60, seen=seen)
     assert role(scale, primary) == "away"
 
     assert f"has started without {standby}" in _on(scale, primary, "go-alone")
