@@ -60,7 +60,10 @@ READS: dict[str, tuple[str, ...]] = {
 }
 """Those that read the database. While nobody else has it open, SQLite has to write for that."""
 
-ELSEWHERE = {"calibrate", "doctor", "blocklist check", "blocklist verify", "db copy"}
+ELSEWHERE = {
+    *("calibrate", "doctor", "topology check"),
+    *("blocklist check", "blocklist verify", "db copy"),
+}
 """Those that have nothing to do with this disk: a copy is made of a file, for a server."""
 
 WAYS = [
