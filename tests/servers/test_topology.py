@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,27 @@ def login(database: Database) -> dict[str, object]:
     }
 
 
+@contextmanager
+def seeing(primary: Postgres, *, more: bool) -> Iterator[None]:
+    """Let the role see what others do, or not; other tests have the same servers."""
+    grant, revoke = (
+        f"GRANT pg_read_all_stats TO {ROLE}",
+        f"REVOKE pg_read_all_stats FROM {ROLE}",
+    )
+    had = primary.sql(f"SELECT pg_has_role('{ROLE}', 'pg_read_all_stats', 'USAGE')").strip() == "t"
+    primary.sql(grant if more else revoke)
+    try:
+        yield
+    finally:
+        primary.sql(grant if had else revoke)
+
+
 def test_a_primary_and_its_standby(
     tmp_path: Path, postgres_pair: Pair, pair_database: Database
 ) -> None:
     primary, standby = postgres_pair.primary.name, postgres_pair.standby.name
-    told = looked(tmp_path, both(postgres_pair), **login(pair_database))
+    with seeing(postgres_pair.primary, more=False):
+        told = looked(tmp_path, both(postgres_pair), **login(pair_database))
 
     assert told["postgres"] == [("ok", "primary", f"{primary} is the only primary")]
     ((severity, about, says),) = told[primary]
@@ -77,13 +94,10 @@ def test_who_may_see_it_is_told_what_a_commit_waits_for(
     tmp_path: Path, postgres_pair: Pair, pair_database: Database
 ) -> None:
     primary, standby = postgres_pair.primary, postgres_pair.standby
-    primary.sql(f"GRANT pg_read_all_stats TO {ROLE}")
-    try:
+    with seeing(primary, more=True):
         alone = looked(tmp_path, both(postgres_pair), **login(pair_database))[primary.name]
         primary.require_standby(standby)
         waits = looked(tmp_path, both(postgres_pair), **login(pair_database))[primary.name]
-    finally:
-        primary.sql(f"REVOKE pg_read_all_stats FROM {ROLE}")
 
     assert alone[0][2].endswith(f"primary; standbys: {standby.name} async")
     assert waits[0][2].endswith(f"primary; standbys: {standby.name} sync")

@@ -117,7 +117,8 @@ def test_some_answers_have_no_end(gate: Gate, mode: Mode, head: bytes, more: byt
             got += connection.recv(65536)
 
     assert got.startswith(head)
-    assert got.endswith(more)
+    # What comes in chunks may end between two of them.
+    assert got.rstrip(b"\r\n0123456789abcdef").endswith(more)
 
 
 def test_it_speaks_tls_and_can_fail_to(service: int, tmp_path: Path) -> None:
