@@ -67,7 +67,7 @@ def check(
     file is.
     """
     # pydantic, psycopg and the cipher's library are slow to import.
-    from lalepass_service.topology import look, plan  # noqa: PLC0415
+    from lalepass_service.topology import look, plan  # noqa: PLC0415 - no other command needs it
 
     read = plan.load(file)
     places = _places(also or [], read)
@@ -86,7 +86,7 @@ def check(
 
 
 def _places(given: Sequence[str], read: "Plan") -> dict[str, list["Address"]]:
-    from lalepass_service.topology.parts import read_address  # noqa: PLC0415 - as above
+    from lalepass_service.topology.parts import read_address  # noqa: PLC0415 - the same
 
     places: dict[str, list[Address]] = {}
     for each in given:

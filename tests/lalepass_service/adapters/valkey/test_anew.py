@@ -1,6 +1,6 @@
 """An operator has all wrong passwords counted anew, since the database is an older one."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -21,31 +21,12 @@ from tests.lalepass_service.adapters.valkey.house import (
     a_replica,
     target,
 )
-from tests.servers.fixtures import left_out_if_missing
-from tests.servers.valkey import Valkey, valkey
+from tests.servers.valkey import Valkey
 
 pytestmark = pytest.mark.anyio
 
 ALICE, NOBODY = "00000000-0000-4000-8000-000000000001", "name:nobody"
 HOME, NOWHERE = b"h" * 16, b""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    """One that keeps what it has acknowledged, and that these tests may end."""
-    with left_out_if_missing(), valkey(keeps=True) as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: Valkey) -> str:
-    return server.new_url()
-
-
-@pytest.fixture
-async def replica(url: str) -> AsyncIterator[Replica]:
-    async with a_replica(url, of=2) as replica:
-        yield replica
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Valkey is killed, stalls, comes back, comes back empty: what happens to guesses then."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
@@ -13,32 +13,13 @@ from lalepass_service.core.softlock import STOP_AT, Bid, Lane, Ticket, Wait
 from tests.lalepass_service.accounts import ACT, NOW
 from tests.lalepass_service.adapters.valkey.house import Replica, a_replica
 from tests.lalepass_service.waiting import until
-from tests.servers.fixtures import left_out_if_missing
-from tests.servers.valkey import Valkey, valkey
+from tests.servers.valkey import Valkey
 
 pytestmark = pytest.mark.anyio
 
 ALICE = "00000000-0000-4000-8000-000000000001"
 HOME, NOWHERE = b"h" * 16, b""
 LOST = "Valkey gives no answer: it did not answer in time"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    """One that keeps what it has acknowledged, and that these tests may end."""
-    with left_out_if_missing(), valkey(keeps=True) as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: Valkey) -> str:
-    return server.new_url()
-
-
-@pytest.fixture
-async def replica(url: str) -> AsyncIterator[Replica]:
-    async with a_replica(url, of=2) as replica:
-        yield replica
 
 
 def guess(number: int) -> bytes:

@@ -1,6 +1,6 @@
 """An unlock is a fact of the account: it counts whether Valkey hears of it or not."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -19,32 +19,13 @@ from tests.lalepass_service.adapters.valkey.house import (
     in_valkey,
     target,
 )
-from tests.servers.fixtures import left_out_if_missing
-from tests.servers.valkey import Valkey, valkey
+from tests.servers.valkey import Valkey
 
 pytestmark = pytest.mark.anyio
 
 ALICE = UserId("00000000-0000-4000-8000-000000000001")
 HOME, ELSEWHERE, NOWHERE = b"h" * 16, b"e" * 16, b""
 LATER = NOW + timedelta(days=60)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    """One that keeps what it has acknowledged, and that these tests may end."""
-    with left_out_if_missing(), valkey(keeps=True) as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: Valkey) -> str:
-    return server.new_url()
-
-
-@pytest.fixture
-async def replica(url: str) -> AsyncIterator[Replica]:
-    async with a_replica(url, of=2) as replica:
-        yield replica
 
 
 @pytest.fixture
