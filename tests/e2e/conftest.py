@@ -67,7 +67,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     service = ServiceHere(
         directory=tmp_path_factory.mktemp("lalepass") / "service",
         port=free_port(),
-        environment={"LALEPASS_LOG__LEVEL": "debug"},
+        environment={
+            "LALEPASS_LOG__LEVEL": "debug",
+            # All of them come from here, and a quick machine has many of them in a minute.
+            "LALEPASS_THROTTLE__SOURCE_BURST": "1000000",
+        },
     )
     service.init()
     scopes = ["--scope", "check", "--scope", "feed"]

@@ -33,7 +33,6 @@ def two(postgres_server: Postgres, tmp_path: Path) -> Iterator[Services]:
     settings: Settings = {
         **database.settings,
         "server": {"drain_seconds": 1.0},
-        "throttle": {"source_per_minute": 1_000_000, "source_burst": 1_000_000},
         # Nobody is turned away because the machine has much else to do.
         "hashing": {"threads": 1, "deadline_seconds": 15},
     }

@@ -30,7 +30,6 @@ _CALLERS = 6
 
 SETTINGS: Settings = {
     "server": {"drain_seconds": _DRAIN},
-    "throttle": {"source_per_minute": 1_000_000, "source_burst": 1_000_000},
     # Nobody is turned away because the machine has much else to do.
     "hashing": {"deadline_seconds": 30},
 }
