@@ -13,6 +13,7 @@ from typing import Protocol
 from lalepass_service.core.errors import Throttled
 from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.model import Credentials
+from lalepass_service.core.ports import SoftLocks
 from lalepass_service.core.softlock import Bid, Ticket, Wait
 
 
@@ -32,22 +33,10 @@ class Lookup(Protocol):
         ...
 
 
-class Paying(Protocol):
-    """Takes the pay for guesses, atomically across processes."""
-
-    async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
-        """Pay for a guess, if it may be made.
-
-        Raises:
-            StoreUnavailable: it could not be paid for.
-        """
-        ...
-
-
 class StagedEntrance:
     """Implements `core.ports.Entrance` over two stores, with a trip to each."""
 
-    def __init__(self, lookup: Lookup, locks: Paying) -> None:
+    def __init__(self, lookup: Lookup, locks: SoftLocks) -> None:
         self._lookup = lookup
         self._locks = locks
 

@@ -105,6 +105,18 @@ class Bid:
     """When an operator last unlocked the account. No wrong password from before counts, for stores
     that were not told; sources that are known stay so."""
 
+    def ticket(self, *, lane: bytes, paid: bool) -> "Ticket":
+        """Return what says that the guess may be made."""
+        return Ticket(
+            account=self.account,
+            lane=lane,
+            guess=self.guess,
+            source=self.source,
+            paid=paid,
+            since=self.since,
+            unlocked=self.unlocked,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:

@@ -23,7 +23,6 @@ from lalepass_service.parts.trail import TrailState, open_copy, state_of
 from lalepass_service.parts.valkey import Counters, local_throttle, open_counters
 
 if TYPE_CHECKING:
-    from lalepass_service.adapters.entrance import Paying
     from lalepass_service.adapters.hashing import PasswordHasher
     from lalepass_service.adapters.hashing.bindings import Binding
     from lalepass_service.adapters.keys import Vault
@@ -146,7 +145,7 @@ async def open_service(
 
 
 def _entrance(
-    config: "Config", *, hot: "Hot", reads: "Reads", users: "SqlUsers", locks: "Paying"
+    config: "Config", *, hot: "Hot", reads: "Reads", users: "SqlUsers", locks: "SoftLocks"
 ) -> "Entrance":
     """Return the way in: one transaction on a file with its lanes; a trip to each otherwise."""
     from lalepass_service.adapters.entrance import StagedEntrance

@@ -20,6 +20,7 @@ from tests.lalepass_service.adapters.stores import (
     Stores,
     a_caller,
 )
+from tests.lalepass_service.paying import debit
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +102,7 @@ REFUSED: Final[dict[type[Exception], Change]] = {
 async def settle(stores: Stores) -> None:
     """Make Alice, who is locked; Bob, who is disabled; a name that is retired; two tokens."""
     await stores.users.add(ALICE, RECORD, reuse_name=False, act=ACT)
-    await stores.locks.debit(ALICE.id, source=b"", guess=b"g" * 16, now=NOW)
+    await debit(stores.locks, ALICE.id, source=b"", guess=b"g" * 16, now=NOW)
     await stores.users.add(BOB, None, reuse_name=False, act=ACT)
     await stores.users.set_state(BOB.id, UserState.DISABLED, act=ACT)
     await stores.users.add(a_user("gone"), None, reuse_name=False, act=ACT)

@@ -18,7 +18,6 @@ from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
-from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.errors import StoreUnavailable, Throttled
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import Credentials, PasswordRecord, UserId
@@ -27,6 +26,7 @@ from lalepass_service.core.softlock import Bid, Lane
 from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 from tests.lalepass_service.adapters.databases import fresh, opened
 from tests.lalepass_service.adapters.valkey.house import in_shared_valkey
+from tests.lalepass_service.paying import debit
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +77,7 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "memory":
         memory, lanes = MemoryUsers(), MemorySoftLocks()
         await _settle(memory)
-        yield House(StepByStep(users=memory, locks=lanes), memory, lanes)
+        yield House(StagedEntrance(memory, lanes), memory, lanes)
         return
     kind, _, staged = request.param.partition(", ")
     async with opened(fresh(kind, request, tmp_path)) as at:
@@ -148,7 +148,7 @@ async def test_the_budget_is_that_of_the_locks(house: House) -> None:
     assert throttled.value.retry_after == 1
     locks = house.locks
     later = NOW + timedelta(seconds=1)
-    assert (await locks.debit(ALICE.id, source=b"", guess=b"x" * 16, now=later)).paid
+    assert (await debit(locks, ALICE.id, source=b"", guess=b"x" * 16, now=later)).paid
 
 
 async def test_the_same_guess_costs_once(house: House) -> None:

@@ -24,6 +24,7 @@ from lalepass_service.core.softlock import KNOWN_FOR, STOP_AT, Bid, Lane, Ticket
 from tests.lalepass_service.accounts import ACT, NOW, a_user
 from tests.lalepass_service.adapters.databases import fresh, opened
 from tests.lalepass_service.adapters.valkey.house import in_shared_valkey, in_valkey
+from tests.lalepass_service.paying import debit
 
 pytestmark = pytest.mark.anyio
 
@@ -57,31 +58,31 @@ async def guess_wrong(
     now = NOW
     for number in range(times):
         now += timedelta(hours=2)
-        await locks.debit(account, source=source, guess=guess(number), now=now)
+        await debit(locks, account, source=source, guess=guess(number), now=now)
 
 
 async def test_three_guesses_are_free_and_the_fourth_has_to_wait(locks: SoftLocks) -> None:
     for number in range(3):
-        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(number), now=NOW)
+        await debit(locks, ALICE.id, source=NOWHERE, guess=guess(number), now=NOW)
 
     with pytest.raises(Throttled) as throttled:
-        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(3), now=NOW)
+        await debit(locks, ALICE.id, source=NOWHERE, guess=guess(3), now=NOW)
     assert throttled.value.retry_after == 1
 
     later = NOW + timedelta(seconds=1)
-    await locks.debit(ALICE.id, source=NOWHERE, guess=guess(3), now=later)
+    await debit(locks, ALICE.id, source=NOWHERE, guess=guess(3), now=later)
 
 
 async def test_the_same_wrong_password_costs_once(locks: SoftLocks) -> None:
     for _ in range(50):
-        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1), now=NOW)
+        await debit(locks, ALICE.id, source=NOWHERE, guess=guess(1), now=NOW)
 
     assert await locks.lanes(ALICE.id) == (Lane(failures=1, ring=(guess(1),)),)
 
 
 async def test_the_right_password_begins_anew(locks: SoftLocks) -> None:
     await guess_wrong(locks, 10)
-    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(99), now=NOW + timedelta(days=2))
+    ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(99), now=NOW + timedelta(days=2))
 
     locks.settle(ticket, user_id=ALICE.id, now=NOW + timedelta(days=2))
 
@@ -89,23 +90,23 @@ async def test_the_right_password_begins_anew(locks: SoftLocks) -> None:
 
 
 async def test_who_was_right_lately_is_not_held_up_by_strangers(locks: SoftLocks) -> None:
-    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
 
     await guess_wrong(locks, STOP_AT, source=ELSEWHERE)
     much_later = NOW + KNOWN_FOR - timedelta(seconds=1)
     with pytest.raises(Throttled):
-        await locks.debit(ALICE.id, source=ELSEWHERE, guess=guess(1000), now=much_later)
+        await debit(locks, ALICE.id, source=ELSEWHERE, guess=guess(1000), now=much_later)
 
-    known = await locks.debit(ALICE.id, source=HOME, guess=guess(1000), now=much_later)
+    known = await debit(locks, ALICE.id, source=HOME, guess=guess(1000), now=much_later)
     assert known.lane == HOME
 
 
 async def test_a_source_is_forgotten_after_a_month(locks: SoftLocks) -> None:
-    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
 
-    stranger = await locks.debit(ALICE.id, source=HOME, guess=guess(2), now=NOW + KNOWN_FOR)
+    stranger = await debit(locks, ALICE.id, source=HOME, guess=guess(2), now=NOW + KNOWN_FOR)
 
     assert stranger.lane == NOWHERE
 
@@ -113,33 +114,33 @@ async def test_a_source_is_forgotten_after_a_month(locks: SoftLocks) -> None:
 async def test_a_wrong_password_makes_no_source_known(locks: SoftLocks) -> None:
     await guess_wrong(locks, 2, source=ELSEWHERE)
 
-    ticket = await locks.debit(
-        ALICE.id, source=ELSEWHERE, guess=guess(9), now=NOW + timedelta(days=1)
+    ticket = await debit(
+        locks, ALICE.id, source=ELSEWHERE, guess=guess(9), now=NOW + timedelta(days=1)
     )
     assert ticket.lane == NOWHERE
 
 
 async def test_a_known_source_has_a_budget_too(locks: SoftLocks) -> None:
-    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
 
     for number in range(3):
-        await locks.debit(ALICE.id, source=HOME, guess=guess(number), now=NOW)
+        await debit(locks, ALICE.id, source=HOME, guess=guess(number), now=NOW)
 
     with pytest.raises(Throttled):
-        await locks.debit(ALICE.id, source=HOME, guess=guess(3), now=NOW)
-    await locks.debit(ALICE.id, source=ELSEWHERE, guess=guess(3), now=NOW)
+        await debit(locks, ALICE.id, source=HOME, guess=guess(3), now=NOW)
+    await debit(locks, ALICE.id, source=ELSEWHERE, guess=guess(3), now=NOW)
 
 
 async def test_a_hundred_close_the_lane_until_it_is_unlocked(locks: SoftLocks) -> None:
     await guess_wrong(locks, STOP_AT)
     later = NOW + timedelta(days=3650)
     with pytest.raises(Throttled):
-        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
+        await debit(locks, ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
 
     assert await locks.unlock(ALICE.id, act=ACT, now=NOW)
 
-    await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
+    await debit(locks, ALICE.id, source=NOWHERE, guess=guess(1000), now=later)
     await locks.unlock(ALICE.id, act=ACT, now=NOW)
     assert not await locks.unlock(ALICE.id, act=ACT, now=NOW)
 
@@ -147,8 +148,8 @@ async def test_a_hundred_close_the_lane_until_it_is_unlocked(locks: SoftLocks) -
 async def test_what_was_not_verified_is_given_back(locks: SoftLocks) -> None:
     await guess_wrong(locks, 5)
     before = await locks.lanes(ALICE.id)
-    ticket = await locks.debit(
-        ALICE.id, source=NOWHERE, guess=guess(99), now=NOW + timedelta(days=1)
+    ticket = await debit(
+        locks, ALICE.id, source=NOWHERE, guess=guess(99), now=NOW + timedelta(days=1)
     )
 
     await locks.give_back(ticket, now=NOW + timedelta(days=1))
@@ -159,7 +160,9 @@ async def test_what_was_not_verified_is_given_back(locks: SoftLocks) -> None:
 
 async def test_a_repeated_guess_has_nothing_to_give_back(locks: SoftLocks) -> None:
     await guess_wrong(locks, 2)
-    again = await locks.debit(ALICE.id, source=NOWHERE, guess=guess(1), now=NOW + timedelta(days=1))
+    again = await debit(
+        locks, ALICE.id, source=NOWHERE, guess=guess(1), now=NOW + timedelta(days=1)
+    )
 
     await locks.give_back(again, now=NOW + timedelta(days=1))
 
@@ -169,8 +172,8 @@ async def test_a_repeated_guess_has_nothing_to_give_back(locks: SoftLocks) -> No
 
 
 async def test_a_repeated_guess_is_charged_once_its_debit_is_gone(locks: SoftLocks) -> None:
-    paid = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
-    rider = await locks.debit(ALICE.id, source=ELSEWHERE, guess=guess(1), now=NOW)
+    paid = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    rider = await debit(locks, ALICE.id, source=ELSEWHERE, guess=guess(1), now=NOW)
     assert (paid.paid, rider.paid) == (True, False)
 
     await locks.charge(rider, now=NOW)
@@ -186,19 +189,19 @@ async def test_a_repeated_guess_is_charged_once_its_debit_is_gone(locks: SoftLoc
 async def test_accounts_do_not_share_a_budget(locks: SoftLocks) -> None:
     await guess_wrong(locks, 50)
 
-    await locks.debit("name:nobody", source=NOWHERE, guess=guess(1), now=NOW)
+    await debit(locks, "name:nobody", source=NOWHERE, guess=guess(1), now=NOW)
 
 
 async def test_a_name_that_nobody_has_is_held_up_alike(locks: SoftLocks) -> None:
     for number in range(3):
-        await locks.debit("name:nobody", source=HOME, guess=guess(number), now=NOW)
+        await debit(locks, "name:nobody", source=HOME, guess=guess(number), now=NOW)
 
     with pytest.raises(Throttled):
-        await locks.debit("name:nobody", source=HOME, guess=guess(3), now=NOW)
+        await debit(locks, "name:nobody", source=HOME, guess=guess(3), now=NOW)
 
 
 async def test_old_lanes_and_sources_are_swept(locks: SoftLocks) -> None:
-    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
     assert await locks.lanes(ALICE.id) == ()
     await guess_wrong(locks, 5, account="name:nobody")
@@ -209,17 +212,17 @@ async def test_old_lanes_and_sources_are_swept(locks: SoftLocks) -> None:
 
 
 async def test_what_was_used_at_the_very_moment_is_not_swept(locks: SoftLocks) -> None:
-    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
     assert await locks.lanes(ALICE.id) == ()
-    await locks.debit("name:nobody", source=HOME, guess=guess(1), now=NOW)
+    await debit(locks, "name:nobody", source=HOME, guess=guess(1), now=NOW)
 
     assert await locks.sweep(before=NOW) == 0
     assert await locks.sweep(before=NOW + timedelta(microseconds=1)) == 2
 
 
 async def test_what_is_given_back_after_an_unlock_leaves_nothing(locks: SoftLocks) -> None:
-    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     await locks.unlock(ALICE.id, act=ACT, now=NOW)
 
     await locks.give_back(ticket, now=NOW)
@@ -241,9 +244,9 @@ async def test_wrong_passwords_in_a_row_are_not_forgotten_by_waiting(locks: Soft
 async def test_the_lane_of_a_source_goes_when_the_source_is_no_longer_known(
     locks: SoftLocks,
 ) -> None:
-    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
-    await locks.debit(ALICE.id, source=HOME, guess=guess(2), now=NOW)
+    await debit(locks, ALICE.id, source=HOME, guess=guess(2), now=NOW)
 
     assert await locks.sweep(before=NOW + KNOWN_FOR) == 2
     assert await locks.lanes(ALICE.id) == ()
@@ -261,7 +264,7 @@ async def test_a_closed_lane_of_an_account_is_not_swept(locks: SoftLocks) -> Non
 async def test_an_account_with_another_password_has_neither_lanes_nor_sources(
     locks: SoftLocks,
 ) -> None:
-    ticket = await locks.debit(ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
     await guess_wrong(locks, 5)
     await guess_wrong(locks, 2, account="name:nobody")
@@ -271,21 +274,21 @@ async def test_an_account_with_another_password_has_neither_lanes_nor_sources(
 
     assert await locks.lanes(ALICE.id) == ()
     assert len(await locks.lanes("name:nobody")) == 1
-    stranger = await locks.debit(ALICE.id, source=HOME, guess=guess(2), now=NOW)
+    stranger = await debit(locks, ALICE.id, source=HOME, guess=guess(2), now=NOW)
     assert stranger.lane == NOWHERE
 
 
 async def test_a_clock_that_was_ahead_holds_nobody_up_once_it_is_right(locks: SoftLocks) -> None:
     ahead = NOW + timedelta(days=1)
     for number in range(3):
-        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(number), now=ahead)
+        await debit(locks, ALICE.id, source=NOWHERE, guess=guess(number), now=ahead)
 
     with pytest.raises(Throttled) as throttled:
-        await locks.debit(ALICE.id, source=NOWHERE, guess=guess(3), now=NOW)
+        await debit(locks, ALICE.id, source=NOWHERE, guess=guess(3), now=NOW)
 
     assert throttled.value.retry_after == 1
     later = NOW + timedelta(seconds=1)
-    ticket = await locks.debit(ALICE.id, source=NOWHERE, guess=guess(3), now=later)
+    ticket = await debit(locks, ALICE.id, source=NOWHERE, guess=guess(3), now=later)
     assert ticket.paid
     (lane,) = await locks.lanes(ALICE.id)
     assert lane.failures == 4

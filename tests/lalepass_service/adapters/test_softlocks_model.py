@@ -26,6 +26,7 @@ from lalepass_service.core.errors import Throttled
 from lalepass_service.core.ports import SoftLocks as Keeper
 from lalepass_service.core.softlock import Ticket
 from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.paying import debit
 
 T = TypeVar("T")
 
@@ -126,13 +127,13 @@ class SoftLocks(RuleBasedStateMachine):
     def debit(self, account: str, source: bytes, made: bytes) -> Ticket | None:
         """Guess, and hold what comes of it against what ought to."""
         lane = self.lane(account, source)
-        debit = self.one.debit(account, source=source, guess=made, now=self.now)
+        paying = debit(self.one, account, source=source, guess=made, now=self.now)
         if (wait := lane.wait(self.now)) > 0:
             with pytest.raises(Throttled) as throttled:
-                self.run(debit)
+                self.run(paying)
             assert throttled.value.retry_after == pytest.approx(wait)
             return None
-        ticket = self.run(debit)
+        ticket = self.run(paying)
         assert ticket.lane == self.lane_of(account, source)
         assert ticket.paid == (made not in lane.ring)
         if ticket.paid:
@@ -235,7 +236,7 @@ class SoftLocks(RuleBasedStateMachine):
 
         async def all_at_once() -> list[Ticket | BaseException]:
             debits = (
-                locks.debit(account, source=source, guess=made, now=self.now)
+                debit(locks, account, source=source, guess=made, now=self.now)
                 for made, locks in zip(guesses, [self.one, self.other] * count, strict=False)
             )
             return await asyncio.gather(*debits, return_exceptions=True)

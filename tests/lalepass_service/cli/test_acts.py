@@ -17,6 +17,7 @@ from lalepass_service.config import load
 from tests.lalepass_service.accounts import NOW
 from tests.lalepass_service.adapters.sql.faults import no_file_grows
 from tests.lalepass_service.cli.operator import PASSWORD, Operator
+from tests.lalepass_service.paying import debit
 
 NEW_PASSWORD = "battery staple horse"
 HASH = "$2b$04$EpZ3wPzIkHlRzdFzdYUeGuVoSqZrUBXSNNbvO7qQ0BkGhWmTdWNYa"
@@ -121,7 +122,7 @@ def hold_up(operator: Operator, name: str) -> None:
 
     async def guess() -> None:
         async with parts.open_hot(load(operator.directory / "lalepass.toml")) as hot:
-            await SqlSoftLocks(hot).debit(user_id, source=b"", guess=b"g" * 16, now=NOW)
+            await debit(SqlSoftLocks(hot), user_id, source=b"", guess=b"g" * 16, now=NOW)
 
     asyncio.run(guess())
 

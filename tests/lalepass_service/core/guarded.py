@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+from lalepass_service.adapters.entrance import StagedEntrance
 from lalepass_service.adapters.memory import (
     FixedClock,
     InstantHasher,
@@ -13,7 +14,6 @@ from lalepass_service.adapters.memory import (
 )
 from lalepass_service.core.check import CredentialCheck
 from lalepass_service.core.digests import Digests
-from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.guard import Attempt, GuardedCheck
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import Credentials, Password, UserState
@@ -39,7 +39,7 @@ class World:
             check=CredentialCheck(
                 users=self.users, hasher=self.hasher, clock=self.clock, recent=self.recent
             ),
-            entrance=StepByStep(users=self.users, locks=self.locks),
+            entrance=StagedEntrance(self.users, self.locks),
             locks=self.locks,
             throttle=self.throttle,
             digests=Digests(b"k" * 32),

@@ -31,6 +31,7 @@ from lalepass_service.core.policy import PasswordPolicy
 from lalepass_service.core.sign_ins import Report
 from lalepass_service.core.softlock import Lane
 from tests.lalepass_service.accounts import BY, NOW
+from tests.lalepass_service.paying import debit
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +68,7 @@ class World:
         for account in (ALICE, BOB):
             for number in range(2):
                 guess = number.to_bytes(16)
-                await self.locks.debit(account, source=b"", guess=guess, now=NOW)
+                await debit(self.locks, account, source=b"", guess=guess, now=NOW)
         self.users.acts.clear()
         self.clock.time = LATER
 
@@ -210,12 +211,12 @@ async def test_what_is_done_is_done_whatever_becomes_of_the_locks(world: World, 
 
 async def test_failures_are_those_of_the_worst_lane(world: World) -> None:
     assert await world.directory.failures("alice") == 2
-    ticket = await world.locks.debit(ALICE, source=b"h" * 16, guess=b"r" * 16, now=LATER)
+    ticket = await debit(world.locks, ALICE, source=b"h" * 16, guess=b"r" * 16, now=LATER)
     world.locks.settle(ticket, user_id=ALICE, now=LATER)
     assert await world.directory.failures("alice") == 0
-    await world.locks.debit(ALICE, source=b"h" * 16, guess=b"1" * 16, now=LATER)
+    await debit(world.locks, ALICE, source=b"h" * 16, guess=b"1" * 16, now=LATER)
     for number in range(3):
-        await world.locks.debit(ALICE, source=b"", guess=number.to_bytes(16), now=LATER)
+        await debit(world.locks, ALICE, source=b"", guess=number.to_bytes(16), now=LATER)
 
     assert await world.directory.failures("alice") == 3
     assert await world.directory.failures("bob") == 2

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from lalepass_service.adapters.entrance import StagedEntrance
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.check import Accepted, Refusal, Refused
 from lalepass_service.core.digests import Digests
-from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.errors import (
     NoAnswer,
     Overloaded,
@@ -332,7 +332,7 @@ async def test_a_bid_says_since_when_the_password_is_the_password_and_the_accoun
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bids: list[Bid] = []
-    entrance = StepByStep(users=world.users, locks=world.locks)
+    entrance = StagedEntrance(world.users, world.locks)
 
     class Noting:
         async def enter(self, identifier: Identifier, **asked: Any) -> Ticket | None:
@@ -371,7 +371,7 @@ async def test_an_account_that_appears_in_between_leaves_nothing_to_its_name(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that is run again may see somebody where there was nobody."""
-    entrance = StepByStep(users=world.users, locks=world.locks)
+    entrance = StagedEntrance(world.users, world.locks)
 
     class Twice:
         async def enter(self, identifier: Identifier, **asked: Any) -> Ticket | None:
@@ -389,7 +389,7 @@ async def test_an_account_that_appears_in_between_leaves_nothing_to_its_name(
 async def test_who_waits_for_one_who_then_joins_others_gets_what_they_get(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entrance = StepByStep(users=world.users, locks=world.locks)
+    entrance = StagedEntrance(world.users, world.locks)
     begun = asyncio.Event()
     again = asyncio.Event()
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from lalepass_service.adapters.entrance import StagedEntrance
 from lalepass_service.adapters.hashing import HasherLoad
 from lalepass_service.adapters.memory import (
     FixedClock,
@@ -28,7 +29,6 @@ from lalepass_service.adapters.memory import (
 from lalepass_service.core.callers import CallerRegistry
 from lalepass_service.core.check import CredentialCheck
 from lalepass_service.core.digests import Digests
-from lalepass_service.core.entrance import StepByStep
 from lalepass_service.core.errors import Overloaded, StoreUnavailable
 from lalepass_service.core.feed import Feed
 from lalepass_service.core.guard import GuardedCheck
@@ -136,7 +136,7 @@ class World:
                     clock=FixedClock(NOW),
                     recent=self.recent,
                 ),
-                entrance=StepByStep(users=self.users, locks=self.locks),
+                entrance=StagedEntrance(self.users, self.locks),
                 locks=self.locks,
                 throttle=self.throttle,
                 digests=Digests(b"k" * 32),

@@ -1,15 +1,10 @@
 """Lanes, a throttle and a trail that can be looked at."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from lalepass_service.core.audit import Entry
-from lalepass_service.core.errors import (
-    NoAnswer,
-    Throttled,
-)
-from lalepass_service.core.model import (
-    UserId,
-)
+from lalepass_service.core.model import UserId
 from lalepass_service.core.softlock import (
     FRESH,
     KNOWN_FOR,
@@ -25,6 +20,9 @@ from lalepass_service.core.softlock import (
     give_back,
 )
 
+if TYPE_CHECKING:
+    from lalepass_service.core.errors import NoAnswer, Throttled
+
 
 class MemorySoftLocks:
     """Lanes in a dictionary. Implements `core.ports.SoftLocks`."""
@@ -37,34 +35,22 @@ class MemorySoftLocks:
         self.failure: NoAnswer | None = None
         """Raised by every call while it is set, such as StoreUnavailable."""
 
-    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
-        """Pay for a guess before it is made.
-
-        Raises:
-            Throttled: the lane has to wait, or is closed.
-        """
-        decided = await self.pay(Bid(account=account, guess=guess, source=source), now=now)
-        if isinstance(decided, Wait):
-            raise Throttled(retry_after=decided.seconds)
-        return decided
-
     async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
-        """Pay for a guess, if it may be made: see `adapters.entrance`."""
+        """Pay for a guess before it is made, if it may be made."""
         self._answer()
-        account, source, guess = bid.account, bid.source, bid.guess
+        account, source = bid.account, bid.source
         seen_at = self._known.get((account, source))
         lane = source if seen_at is not None and now - seen_at < KNOWN_FOR else b""
         before = self._lane(account, lane)
         there = as_by_the_rule(before, now=now)
         if there != before:
             self._lanes[account, lane] = there, now
-        decision = debit(there, guess=guess, now=now)
+        decision = debit(there, guess=bid.guess, now=now)
         if isinstance(decision, Wait):
             return decision
         if isinstance(decision, Debited):
             self._lanes[account, lane] = decision.lane, now
-        paid = isinstance(decision, Debited)
-        return Ticket(account=account, lane=lane, guess=guess, source=source, paid=paid)
+        return bid.ticket(lane=lane, paid=isinstance(decision, Debited))
 
     def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:
         """The guess was right: begin anew in its lane, and know its source from now on."""

@@ -77,6 +77,15 @@ class MemoryUsers:
                 return account
         return None
 
+    async def look_up(
+        self,
+        identifier: Identifier,
+        *,
+        near: str,  # noqa: ARG002 - a name that nobody has takes the same time here
+    ) -> Credentials | None:
+        """Return what a check needs. Implements `adapters.entrance.Lookup`."""
+        return await self.credentials(identifier)
+
     async def page(
         self, *, after: str | None, limit: int, state: UserState | None
     ) -> tuple[User, ...]:

@@ -15,7 +15,7 @@ from lalepass_service.adapters.sql.hot import Hot
 from lalepass_service.adapters.sql.retention import delete_old
 from lalepass_service.adapters.sql.session import Either, Session, instant, text_of
 from lalepass_service.core.audit import Entry
-from lalepass_service.core.errors import StoreUnavailable, Throttled
+from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import A_MOMENT, UserId
 from lalepass_service.core.softlock import (
     FRESH,
@@ -95,20 +95,8 @@ class SqlSoftLocks:
         self._hot = hot
         self._copy = copy
 
-    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
-        """Pay for a guess before it is made.
-
-        Raises:
-            Throttled: the lane has to wait, or is closed.
-            StoreUnavailable: it could not be paid for.
-        """
-        decided = await self.pay(Bid(account=account, guess=guess, source=source), now=now)
-        if isinstance(decided, Wait):
-            raise Throttled(retry_after=decided.seconds)
-        return decided
-
     async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
-        """Pay for a guess, if it may be made: see `adapters.entrance`.
+        """Pay for a guess before it is made, if it may be made.
 
         Raises:
             StoreUnavailable: it could not be paid for.
@@ -266,18 +254,10 @@ def pay(session: Session, bid: Bid, now: datetime) -> Ticket | Wait:
             if as_it_was or _swap(session, bid.account, lane, before, there, now):
                 return decision
             continue
-        ticket = Ticket(
-            account=bid.account,
-            lane=lane,
-            guess=bid.guess,
-            source=bid.source,
-            paid=isinstance(decision, Debited),
-            since=bid.since,
-        )
-        if not isinstance(decision, Debited) or _swap(
-            session, bid.account, lane, before, decision.lane, now
-        ):
-            return ticket
+        if not isinstance(decision, Debited):
+            return bid.ticket(lane=lane, paid=False)
+        if _swap(session, bid.account, lane, before, decision.lane, now):
+            return bid.ticket(lane=lane, paid=True)
     raise StoreUnavailable
 
 

@@ -77,15 +77,7 @@ class LocalLanes:
         if isinstance(decision, Debited):
             known.lane = decision.lane
             known.made[bid.guess] = now
-        return Ticket(
-            account=bid.account,
-            lane=lane,
-            guess=bid.guess,
-            source=bid.source,
-            paid=isinstance(decision, Debited),
-            since=bid.since,
-            unlocked=bid.unlocked,
-        )
+        return bid.ticket(lane=lane, paid=isinstance(decision, Debited))
 
     def settle(self, ticket: Ticket, *, now: datetime) -> None:
         """The guess was right: nothing of its lane counts any more, and its source is known.

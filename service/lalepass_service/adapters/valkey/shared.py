@@ -14,7 +14,7 @@ from lalepass_service.adapters.valkey.client import Client, Lost
 from lalepass_service.adapters.valkey.local import LocalLanes
 from lalepass_service.adapters.valkey.softlocks import ValkeySoftLocks
 from lalepass_service.core.audit import Entry
-from lalepass_service.core.errors import StoreUnavailable, Throttled
+from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import UserId
 from lalepass_service.core.ports import Clock
 from lalepass_service.core.softlock import Bid, Lane, Ticket, Wait
@@ -23,7 +23,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class SharedSoftLocks:
-    """Implements `core.ports.SoftLocks`, and `adapters.entrance.Paying`.
+    """Implements `core.ports.SoftLocks`.
 
     What checks need never raises Lost; what operators do may, but for an unlock.
     """
@@ -53,17 +53,6 @@ class SharedSoftLocks:
     def conflicts(self) -> int:
         """How often another replica was quicker."""
         return self._valkey.conflicts
-
-    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
-        """Pay for a guess before it is made.
-
-        Raises:
-            Throttled: the lane has to wait, or is closed.
-        """
-        decided = await self.pay(Bid(account=account, guess=guess, source=source), now=now)
-        if isinstance(decided, Wait):
-            raise Throttled(retry_after=decided.seconds)
-        return decided
 
     async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
         """Pay for a guess, if it may be made.

@@ -21,7 +21,7 @@ from lalepass_service.adapters.valkey.state import Memory, NoMemory, State, View
 from lalepass_service.adapters.valkey.turns import Turns
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.digests import Digests
-from lalepass_service.core.errors import StoreUnavailable, Throttled
+from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import UserId
 from lalepass_service.core.softlock import (
     KNOWN_FOR,
@@ -63,7 +63,7 @@ class Unlocks(Protocol):
 
 
 class ValkeySoftLocks:
-    """Implements `core.ports.SoftLocks`, and `adapters.entrance.Paying`.
+    """Implements `core.ports.SoftLocks`.
 
     Every method but `settle` may raise Lost, and StoreUnavailable if others were quicker again and
     again.
@@ -95,19 +95,8 @@ class ValkeySoftLocks:
         self.conflicts = 0
         """How often another replica was quicker."""
 
-    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
-        """Pay for a guess before it is made.
-
-        Raises:
-            Throttled: the lane has to wait, or is closed.
-        """
-        decided = await self.pay(Bid(account=account, guess=guess, source=source), now=now)
-        if isinstance(decided, Wait):
-            raise Throttled(retry_after=decided.seconds)
-        return decided
-
     async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
-        """Pay for a guess, if it may be made."""
+        """Pay for a guess before it is made, if it may be made."""
         async with self._turn(bid.account):
             for _ in range(_TRIES):
                 state = await self._read(bid, source=bid.source)
@@ -127,15 +116,7 @@ class ValkeySoftLocks:
                 self._memory.saw(bid.account, lane, wanted, view)
                 if isinstance(decision, Wait):
                     return decision
-                return Ticket(
-                    account=bid.account,
-                    lane=lane,
-                    guess=bid.guess,
-                    source=bid.source,
-                    paid=isinstance(decision, Debited),
-                    since=bid.since,
-                    unlocked=bid.unlocked,
-                )
+                return bid.ticket(lane=lane, paid=isinstance(decision, Debited))
         raise StoreUnavailable
 
     def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:

@@ -14,7 +14,7 @@ from lalepass_service.core.model import (
     UserId,
     UserState,
 )
-from lalepass_service.core.softlock import Bid, Lane, Ticket
+from lalepass_service.core.softlock import Bid, Lane, Ticket, Wait
 
 
 class Users(Protocol):
@@ -166,12 +166,8 @@ class SoftLocks(Protocol):
     name that was typed if nobody has it: then it is throttled like one that somebody has.
     """
 
-    async def debit(self, account: str, *, source: bytes, guess: bytes, now: datetime) -> Ticket:
-        """Pay for a guess before it is made.
-
-        Raises:
-            Throttled: the lane has to wait, or is closed.
-        """
+    async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
+        """Pay for a guess before it is made, if it may be made."""
         ...
 
     def settle(self, ticket: Ticket, *, user_id: UserId, now: datetime) -> None:

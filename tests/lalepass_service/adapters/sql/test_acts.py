@@ -100,6 +100,7 @@ from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.audit import Actor, Event
+from tests.lalepass_service.paying import debit
 from lalepass_service.core.model import Caller, PasswordRecord, Scope, User, UserId, UserState
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -116,7 +117,7 @@ async def everything(users, locks, callers, note):
     note(name, Event.USER_ADDED)
     await users.set_password(user.id, RECORD, changed_at=NOW, act=act(Event.PASSWORD_SET))
     note(name, Event.PASSWORD_SET)
-    await locks.debit(user.id, source=b"", guess=b"g" * 16, now=NOW)
+    await debit(locks, user.id, source=b"", guess=b"g" * 16, now=NOW)
     await users.set_state(user.id, UserState.DISABLED, act=act(Event.USER_DISABLED))
     note(name, Event.USER_DISABLED)
     await locks.unlock(user.id, act=act(Event.USER_UNLOCKED), now=NOW)

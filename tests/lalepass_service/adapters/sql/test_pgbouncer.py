@@ -21,6 +21,7 @@ from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import PasswordRecord, UserState
 from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 from tests.lalepass_service.adapters.databases import Opened, opened, server_of
+from tests.lalepass_service.paying import debit
 from tests.servers.fixtures import left_out_if_missing
 from tests.servers.pgbouncer import PgBouncer, pgbouncer
 from tests.servers.postgres import Database, Postgres
@@ -117,7 +118,7 @@ async def test_guesses_are_paid_for_exactly(at: Opened, through: PostgresServer)
         async def guess(number: int) -> bool:
             name = number.to_bytes(16)
             try:
-                await ways[number % 2].debit("id-alice", source=b"", guess=name, now=NOW)
+                await debit(ways[number % 2], "id-alice", source=b"", guess=name, now=NOW)
             except Throttled:
                 return False
             return True

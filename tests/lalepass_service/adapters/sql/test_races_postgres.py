@@ -66,7 +66,7 @@ async def main(url, password, who, count):
         async def one(number):
             guess = f"{who}-{number}".encode().rjust(16)
             try:
-                await locks.debit("id-alice", source=b"", guess=guess, now=NOW)
+                await debit(locks, "id-alice", source=b"", guess=guess, now=NOW)
             except Throttled:
                 return 0
             return 1
@@ -82,6 +82,7 @@ _CHANGE = (
     NOTES
     + _OPEN
     + """
+from tests.lalepass_service.paying import debit
 import random
 
 def work(url, password, path):

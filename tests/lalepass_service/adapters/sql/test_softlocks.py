@@ -30,7 +30,7 @@ async def main(path, account, who, count, together):
     async def one(number):
         guess = f"{who}-{number}".encode().rjust(16)
         try:
-            await locks.debit(account, source=b"", guess=guess, now=NOW)
+            await debit(locks, account, source=b"", guess=guess, now=NOW)
         except Throttled:
             return
         print(number, flush=True)
@@ -54,6 +54,7 @@ from pathlib import Path
 from uuid import uuid4
 from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
+from tests.lalepass_service.paying import debit
 from lalepass_service.core.softlock import STOP_AT
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -65,7 +66,7 @@ async def guess(path, note):
     locks, account = SqlSoftLocks(HotPath.open(path)), str(uuid4())
     for number in range(STOP_AT):
         now = NOW + timedelta(hours=2 * number)
-        await locks.debit(account, source=b"", guess=number.to_bytes(16), now=now)
+        await debit(locks, account, source=b"", guess=number.to_bytes(16), now=now)
         note(account)
 """
 )

@@ -10,6 +10,7 @@ from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.softlock import SEEN_AGAIN
 from tests.lalepass_service.accounts import ACT, NOW, a_user
 from tests.lalepass_service.adapters.databases import opened, server_of
+from tests.lalepass_service.paying import debit
 from tests.servers.postgres import Database, Postgres
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +34,7 @@ async def test_a_source_that_was_seen_lately_is_read_and_not_written(on_server: 
         locks = SqlSoftLocks(store.hot)
 
         async def enter(at: datetime) -> tuple[str, str]:
-            ticket = await locks.debit(user.id, source=SOURCE, guess=GUESS, now=at)
+            ticket = await debit(locks, user.id, source=SOURCE, guess=GUESS, now=at)
             locks.settle(ticket, user_id=user.id, now=at)
             # What is posted comes before it.
             assert await locks.lanes(user.id) == ()

@@ -21,6 +21,7 @@ from tests.lalepass_service.adapters.valkey.house import (
     a_replica,
     target,
 )
+from tests.lalepass_service.paying import debit
 from tests.servers.valkey import Valkey
 
 pytestmark = pytest.mark.anyio
@@ -163,7 +164,7 @@ async def test_what_was_written_before_is_not_remembered_after_it(
 async def test_names_that_nobody_has_begin_anew_as_well(replica: Replica, operator: Client) -> None:
     """Else they would be told apart by the guesses that they have left."""
     for account in (ALICE, NOBODY):
-        await replica.shared.debit(account, source=NOWHERE, guess=guess(1), now=NOW)
+        await debit(replica.shared, account, source=NOWHERE, guess=guess(1), now=NOW)
 
     assert await begin_anew(operator) == 2
 

@@ -23,6 +23,7 @@ from tests.lalepass_service.adapters.valkey.house import (
     in_valkey,
     target,
 )
+from tests.lalepass_service.paying import debit
 from tests.servers.valkey import Valkey
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,7 @@ import asyncio, sys
 from lalepass_service.core.errors import Throttled
 from tests.lalepass_service.accounts import NOW
 from tests.lalepass_service.adapters.valkey.house import in_valkey
+from tests.lalepass_service.paying import debit
 
 async def main(url, account, who, count, together):
     async with in_valkey(url) as locks:
@@ -46,7 +48,7 @@ async def main(url, account, who, count, together):
         async def one(number):
             guess = f"{who}-{number}".encode().rjust(16)
             try:
-                ticket = await locks.debit(account, source=b"", guess=guess, now=NOW)
+                ticket = await debit(locks, account, source=b"", guess=guess, now=NOW)
             except Throttled:
                 return
             print(number, ticket.paid, flush=True)
@@ -276,7 +278,7 @@ async def test_guesses_at_an_account_stay_for_ever_and_all_else_has_an_end(
     def has_an_end(millis: int) -> bool:
         return 0.9 * MONTH_MILLIS < millis <= MONTH_MILLIS
 
-    nobody = await locks.debit("name:nobody", source=NOWHERE, guess=guess(1), now=NOW)
+    nobody = await debit(locks, "name:nobody", source=NOWHERE, guess=guess(1), now=NOW)
     assert has_an_end(await ttl(nobody.account))
 
     wrong = await paid(locks, a_bid(1))
@@ -311,7 +313,7 @@ async def test_sources_that_are_no_longer_known_are_swept_beside_guesses_that_st
     await guess_wrong(locks, 3)
     for number in range(1200):
         account = f"name:{number}"
-        await locks.debit(account, source=NOWHERE, guess=guess(number), now=NOW)
+        await debit(locks, account, source=NOWHERE, guess=guess(number), now=NOW)
 
     assert await locks.sweep(before=NOW) == 0
     assert await locks.sweep(before=NOW + KNOWN_FOR) == 1202
@@ -333,7 +335,7 @@ async def test_what_is_settled_in_between_comes_before_what_is_asked_later(
 async def test_nothing_that_somebody_typed_is_readable(
     valkey_server: Valkey, valkey_url: str, locks: ValkeySoftLocks
 ) -> None:
-    await locks.debit("name:hunter2", source=HOME, guess=guess(1), now=NOW)
+    await debit(locks, "name:hunter2", source=HOME, guess=guess(1), now=NOW)
     await paid(locks, a_bid(1))
 
     keys = valkey_server.ask("KEYS", "*", database=int(valkey_url.rpartition("/")[2]))
@@ -391,6 +393,6 @@ async def test_a_known_source_does_not_wait_for_strangers(locks: ValkeySoftLocks
     for number in range(2, 5):
         await paid(locks, a_bid(number, days=0, source=ELSEWHERE))
     with pytest.raises(Throttled):
-        await locks.debit(ALICE, source=ELSEWHERE, guess=guess(5), now=NOW)
+        await debit(locks, ALICE, source=ELSEWHERE, guess=guess(5), now=NOW)
 
     assert (await paid(locks, a_bid(6, days=0, source=HOME))).lane == HOME
