@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -108,6 +108,7 @@ class Gate:
         self.delay = 0.0
         """Seconds before a request goes on to the service."""
         self._target_port = target_port
+        self._cuts = 0
         self._mode = Mode.OPEN
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gate", daemon=True)
@@ -148,6 +149,16 @@ class Gate:
     def mode(self, mode: Mode) -> None:
         """Change it, for the connections that are open as well: they are cut."""
         self._do(self._change(mode))
+
+    def cut_silently(self) -> None:
+        """Let nothing through on the connections that are open, and tell neither end.
+
+        As when a cable is cut or a machine loses its power: new connections are another matter.
+        """
+        self._do(self._cut())
+
+    async def _cut(self) -> None:
+        self._cuts += 1
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
@@ -242,10 +253,18 @@ class Gate:
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_service, to_service = await asyncio.open_connection(LOOPBACK, self._target_port)
-        there = asyncio.create_task(_pump(reader, to_service, self._noted, delay=self.delay))
-        back = asyncio.create_task(_pump(from_service, writer, lambda data: data))
+        before = self._cuts
+
+        async def uncut() -> None:
+            if self._cuts != before:
+                # until the connection is closed with all others
+                await self._loop.create_future()
+
+        there = asyncio.create_task(_pump(reader, to_service, self._noted, uncut, self.delay))
+        back = asyncio.create_task(_pump(from_service, writer, lambda data: data, uncut))
         try:
             await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+            await uncut()
         finally:
             there.cancel()
             back.cancel()
@@ -267,10 +286,12 @@ async def _pump(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter | None,
     change: Callable[[bytes], bytes],
-    *,
+    uncut: Callable[[], Awaitable[None]] | None = None,
     delay: float = 0.0,
 ) -> None:
     while data := await reader.read(_CHUNK):
+        if uncut is not None:
+            await uncut()
         changed = change(data)
         if writer is not None:
             await asyncio.sleep(delay)

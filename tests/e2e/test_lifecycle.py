@@ -105,6 +105,21 @@ def test_what_happened_during_an_outage_is_done_after_it(
     wait_for(homeserver, session, 200)
 
 
+def test_a_connection_that_dies_without_a_word_is_given_up(
+    homeserver: Homeserver, gate: Gate, service: Service
+) -> None:
+    """Nobody says that it is cut, so TCP would wait for a quarter of an hour."""
+    session = log_in(homeserver, "fay", PASSWORD)
+    gate.cut_silently()
+    service.run("user", "disable", "fay")
+
+    assert_locked(wait_for(homeserver, session, 401))
+
+    gate.cut_silently()
+    service.run("user", "enable", "fay")
+    wait_for(homeserver, session, 200)
+
+
 def test_signed_out_everywhere_is_done_once_and_spares_who_comes_after(
     homeserver: Homeserver, gate: Gate, service: Service
 ) -> None:

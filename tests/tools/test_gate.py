@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Authority, gate_tls
+from tests.e2e.waiting import until
 from tests.tools.echo import echo
 from tools import web
 from tools.gate import Gate, Mode
@@ -160,6 +161,24 @@ def test_it_opens_again_at_the_same_address(gate: Gate, mode: Mode) -> None:
 
     assert gate.url == url
     assert check(gate).status == 201
+
+
+def test_what_is_cut_silently_is_quiet_and_what_comes_after_it_is_not(gate: Gate) -> None:
+    with socket.create_connection((LOOPBACK, gate.port), timeout=5.0) as cut:
+        cut.sendall(f"POST {CHECK} HTTP/1.1\r\nContent-Length: 2\r\n\r\n".encode())
+        until(lambda: gate.checks == 1, what="the first half is through")
+
+        gate.cut_silently()
+        cut.sendall(b"{}")
+        cut.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            cut.recv(1 << 16)
+        assert check(gate).status == 201
+
+        gate.mode = Mode.SHUT
+        cut.settimeout(5.0)
+        with suppress(ConnectionResetError):
+            assert cut.recv(1 << 16) == b""
 
 
 def test_a_delay_holds_requests_up(gate: Gate) -> None:
