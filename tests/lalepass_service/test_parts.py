@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from lalepass_service import parts
 from lalepass_service.adapters.hashing import choice
+from lalepass_service.adapters.hashing.bindings import Sodium
 from lalepass_service.config import Audit, Check, Config, Database, Hashing
 from lalepass_service.core.audit import document
 from lalepass_service.core.editing import NewUser
@@ -186,6 +188,38 @@ async def test_a_copy_that_can_not_be_written_is_no_start(tmp_path: Path) -> Non
     with pytest.raises(ConfigFault, match=f"audit.copy_path: {copy}: {copy.parent} is no folder"):
         async with parts.open_service(config):
             pytest.fail("it has started")
+
+
+class Held(Sodium):
+    """Verifies when it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def verify(self, phc: bytes, octets: bytes) -> bool:
+        self.begun.set()
+        assert self.go.wait(timeout=60)
+        return super().verify(phc, octets)
+
+
+async def test_what_was_cut_off_is_in_the_trail_before_the_service_ends(tmp_path: Path) -> None:
+    config, held = configured(tmp_path), Held()
+    parts.migrate(config.database.path)
+    async with parts.open_directory(config, by=BY) as directory:
+        await directory.add(NewUser(localpart="alice"), Password(PASSWORD))
+
+    async with parts.open_service(config, binding=held) as service:
+        asked = asyncio.create_task(service.check.check(ALICE))
+        await until(held.begun.is_set)
+        asked.cancel()
+        await asyncio.wait((asked,))
+        asyncio.get_running_loop().call_soon(held.go.set)
+
+    async with parts.open_trail(config) as trail:
+        checks = [entry for _, entry in await trail.entries(conditions={"event": "check"})]
+    assert [(entry.outcome, dict(entry.details)) for entry in checks] == [
+        ("accepted", {"heard": False})
+    ]
 
 
 async def test_a_follower_that_asks_too_often_keeps_nobody_from_logging_in(

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
 
-from lalepass_service.core.audit import Entry, Event
+from lalepass_service.core.audit import Entry, Event, Fact
 from lalepass_service.core.check import (
     Accepted,
     CredentialCheck,
     Outcome,
     Refusal,
+    Refused,
     account_of,
 )
 from lalepass_service.core.digests import Digests, source_prefix
@@ -50,6 +51,8 @@ class _About:
     credentials: Credentials | None = None
     account: str = ""
     theirs: "asyncio.Future[Outcome] | None" = None
+    heard: bool = True
+    """Whether the one who asked still waits."""
 
 
 class GuardedCheck:
@@ -101,17 +104,25 @@ class GuardedCheck:
         self._throttle.hit(source=prefix, caller=attempt.caller)
         about = _About()
         try:
-            outcome = await self._share(attempt, prefix, about)
-        except Throttled:
-            self._record(attempt, about, "throttled")
+            return await self._share(attempt, prefix, about)
+        except asyncio.CancelledError:
+            about.heard = False
             raise
-        except BaseException as exc:
-            # Also when it was cancelled: what was begun should not go unseen.
-            self._record(attempt, about, f"no_answer_{type(exc).__name__}")
-            raise
-        from_cache = isinstance(outcome, Accepted) and outcome.from_cache
-        self._record(attempt, about, _name(outcome), from_cache=from_cache)
-        return outcome
+
+    async def finish(self, *, seconds: float) -> None:
+        """Wait for what goes on though nobody waits for it any more, and then stop it.
+
+        So that the trail, which is closed after this, has it all. What is stopped stays paid for:
+        nobody knows whether the guess was wrong.
+
+        Args:
+            seconds: to wait, at most; and as long again for what is stopped to notice.
+        """
+        for _ in range(2):
+            if self._tasks:
+                await asyncio.wait(tuple(self._tasks), timeout=seconds)
+            for task in self._tasks:
+                task.cancel()
 
     async def _share(self, attempt: Attempt, prefix: str | None, about: _About) -> Outcome:
         """Have the check done, or wait for the one who is at the same one.
@@ -134,17 +145,25 @@ class GuardedCheck:
         about: _About,
         mine: "asyncio.Future[Outcome]",
     ) -> None:
-        """Bring about an outcome, whatever it is."""
+        """Bring about an outcome, whatever it is, and write it down.
+
+        Here and not where it was asked for: who was cut off by a timeout would leave an entry that
+        says that nothing came of it, while the guess goes on, and is paid for or comes in.
+        """
         ended: Outcome | BaseException = NoAnswer()
         try:
             async with asyncio.timeout(_LONGEST_SECONDS):
                 ended = await self._decide(attempt, prefix, about, mine)
         except TimeoutError:
             _log.error("a check was given up that had not ended in %s seconds", _LONGEST_SECONDS)
+        except asyncio.CancelledError as exc:
+            ended = exc
+            raise
         except Exception as exc:  # noqa: BLE001 - all who wait for it get it
             ended = exc
         finally:
             self._joined.end(mine, ended)
+            self._record(attempt, about, ended)
 
     async def _decide(
         self,
@@ -208,22 +227,20 @@ class GuardedCheck:
             unlocked=credentials.user.unlocked_at,
         )
 
-    def _record(
-        self, attempt: Attempt, about: _About, outcome: str, *, from_cache: bool = False
-    ) -> None:
+    def _record(self, attempt: Attempt, about: _About, ended: Outcome | BaseException) -> None:
         user = about.credentials.user if about.credentials else None
         self._trail.record(
             Entry(
                 at=self._clock.now(),
                 event=Event.CHECK,
-                outcome=outcome,
+                outcome=_name(ended),
                 actor=attempt.caller,
                 user_id=user.id if user else None,
                 localpart=user.localpart if user else None,
                 source_ip=attempt.ip,
                 user_agent=attempt.user_agent,
                 request_id=attempt.request_id,
-                details={"from_cache": True} if from_cache else {},
+                details=_details(ended, heard=about.heard),
             )
         )
 
@@ -258,8 +275,24 @@ async def _outcome_of(work: "asyncio.Future[Outcome]") -> Outcome:
     return work.result()
 
 
-def _name(outcome: Outcome) -> str:
-    return "accepted" if isinstance(outcome, Accepted) else f"refused_{outcome.reason}"
+def _name(ended: Outcome | BaseException) -> str:
+    match ended:
+        case Accepted():
+            return "accepted"
+        case Refused():
+            return f"refused_{ended.reason}"
+        case Throttled():
+            return "throttled"
+    return f"no_answer_{type(ended).__name__}"
+
+
+def _details(ended: Outcome | BaseException, *, heard: bool) -> dict[str, Fact]:
+    from_cache = isinstance(ended, Accepted) and ended.from_cache
+    return {
+        **({"from_cache": True} if from_cache else {}),
+        # Cut off by a timeout, a hang-up or the end of the service: nobody was let in by this.
+        **({} if heard else {"heard": False}),
+    }
 
 
 def _right(outcome: Outcome) -> bool:

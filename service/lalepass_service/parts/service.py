@@ -46,6 +46,10 @@ _MIX_SECONDS: Final = 600.0
 _FORGET_SECONDS: Final = 1.0
 """How much longer than its time a right password may be remembered."""
 
+_FINISH_SECONDS: Final = 2.0
+"""For checks at the end whose callers are gone, and as long again for those that are stopped then
+to notice: with all the rest, less than the ten seconds after which containers are killed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
@@ -127,6 +131,8 @@ async def open_service(
                 )
             ),
             in_background(trail.run()),
+            # First of all: what these come to belongs in the trail.
+            _finishing(guard),
         ):
             yield Service(
                 check=guard,
@@ -179,6 +185,15 @@ def _guard(
         trail=trail,
         clock=SystemClock(),
     )
+
+
+@asynccontextmanager
+async def _finishing(guard: "GuardedCheck") -> AsyncIterator[None]:
+    """Let what was begun come to an end."""
+    try:
+        yield
+    finally:
+        await guard.finish(seconds=_FINISH_SECONDS)
 
 
 async def _mix(users: "Users", hasher: "PasswordHasher") -> None:

@@ -211,17 +211,6 @@ async def test_overload_makes_no_guess_free(world: World) -> None:
     assert await world.failures() == 1
 
 
-async def test_a_caller_who_leaves_does_not_leave_unseen(world: World) -> None:
-    world.hasher.pause = asyncio.Event()
-    leaving = asyncio.create_task(world.check(RIGHT))
-    await world.hashes(1)
-    leaving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
-
-    assert [entry.outcome for entry in world.trail.entries] == ["no_answer_CancelledError"]
-
-
 async def test_an_unreadable_record_is_no_free_guess(world: World) -> None:
     world.hasher.failure = UnreadableRecord("it is broken")
     for number in range(3):
