@@ -39,3 +39,29 @@ async def test_a_chore_that_fails_is_told_and_the_next_one_is_done(
 
     assert caplog.text.count("(trail)") == 1
     assert "(locks)" not in caplog.text
+
+
+async def test_a_chore_with_a_fault_is_told_without_its_words_and_the_next_one_is_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done = asyncio.Event()
+
+    async def fail(_: datetime) -> None:
+        raise RuntimeError("a secret")
+
+    async def succeed(_: datetime) -> None:
+        done.set()
+
+    turns = cast("Any", Always())
+    house = asyncio.create_task(keep_house(turns, {"trail": fail, "locks": succeed}))
+    async with asyncio.timeout(20):
+        await done.wait()
+    house.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await house
+
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "(trail): RuntimeError" in record.getMessage()
+    assert " fail" in record.getMessage()
+    assert "a secret" not in caplog.text

@@ -149,7 +149,7 @@ async def open_store(config: "Config") -> AsyncIterator["Store"]:
     watch = Watch(store)
     try:
         await watch.begin()
-        async with in_background(watch.run()):
+        async with in_background(watch.run):
             yield store
     finally:
         await watch.close()

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from lalepass_service.parts.background import tell_fault
+
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.turns import SqlTurns
 
@@ -35,4 +37,6 @@ async def keep_house(turns: "SqlTurns", chores: Mapping[str, Chore]) -> None:
                 # Tomorrow will do where today the database is busy. If it never does, what is to be
                 # forgotten stays, and the database grows.
                 _log.warning("what is old is not forgotten today (%s): %s", name, error)
+            except Exception as error:  # noqa: BLE001 - the others are to be done all the same
+                tell_fault(f"what is done once a day ({name})", error)
         await asyncio.sleep(_LOOK_SECONDS)

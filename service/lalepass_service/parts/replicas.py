@@ -49,7 +49,7 @@ async def open_lag(config: "Config", *, of: "Store") -> AsyncIterator["Lag | Non
     from lalepass_service.adapters.sql.lag import Lag
 
     lag = Lag(of=of, standbys=standbys)
-    async with in_background(lag.follow()):
+    async with in_background(lag.follow):
         yield lag
 
 

@@ -123,14 +123,16 @@ async def open_service(
             trail=trail,
         )
         async with (
-            in_background(_keep_mixing(users, hasher)),
-            in_background(_keep_forgetting(recent, config.check.cache_seconds)),
+            in_background(partial(_keep_mixing, users, hasher)),
+            in_background(partial(_keep_forgetting, recent, config.check.cache_seconds)),
             in_background(
-                keep_house(
-                    SqlTurns(hot), {**_chores(config, locks, trail, counters), **followers.chores()}
+                partial(
+                    keep_house,
+                    SqlTurns(hot),
+                    {**_chores(config, locks, trail, counters), **followers.chores()},
                 )
             ),
-            in_background(trail.run()),
+            in_background(trail.run),
             # First of all: what these come to belongs in the trail.
             _finishing(guard),
         ):

@@ -122,9 +122,9 @@ async def open_counters(
         alone = local_throttle(config, among=lambda: 1 if client.up else replicas)
         throttle = SharedThrottle(alone, client=client, digests=digests)
         async with (
-            in_background(client.watch()),
-            in_background(locks.reconcile()),
-            in_background(throttle.run()),
+            in_background(client.watch),
+            in_background(locks.reconcile),
+            in_background(throttle.run),
         ):
             yield Counters(client, locks, throttle)
         await lanes.close()
