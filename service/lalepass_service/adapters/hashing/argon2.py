@@ -161,9 +161,9 @@ class Argon2Hasher:
         load = self.load()
         return load.busy < load.slots
 
-    def close(self) -> None:
-        """Finish what runs, refuse what waits, and stop the threads."""
-        self._slots.close()
+    def close(self, *, seconds: float | None = None) -> None:
+        """Finish what runs, refuse what waits, and stop the threads: see `Slots.close`."""
+        self._slots.close(seconds=seconds)
 
     def _make(self, octets: bytes) -> bytes:
         costs = self._parameters

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 from lalepass_service.adapters.hashing.admission import HasherLoad
 from lalepass_service.adapters.hashing.argon2 import Argon2Hasher
@@ -11,6 +12,10 @@ from lalepass_service.adapters.hashing.legacy import LegacyProcesses
 from lalepass_service.adapters.hashing.octets import octets_of, shortened
 from lalepass_service.core.errors import UnreadableRecord
 from lalepass_service.core.model import NormalForm, Password, PasswordRecord
+
+_GRACE_SECONDS: Final = 1.0
+"""At the end, for foreign records that are being verified: enough for most. The dearest would hold
+the end up for as long as `LegacyProcesses` lets them, and containers are killed after ten."""
 
 
 class PasswordHasher:
@@ -114,9 +119,14 @@ class PasswordHasher:
         return self._own.has_room()
 
     def close(self) -> None:
-        """Finish what runs, refuse what waits, and stop threads and processes. Blocks meanwhile."""
-        self._own.close()
+        """Finish what runs, refuse what waits, and stop threads and processes. Blocks meanwhile.
+
+        What is foreign and takes long is no answer then, like all that could not be found out.
+        """
+        self._own.close(seconds=_GRACE_SECONDS)
+        # Threads that wait for one of these come to an end by it.
         self._legacy.close()
+        self._own.close()
 
     async def _verify_foreign(self, password: Password, form: NormalForm, known: Known) -> bool:
         """Verify in a process of its own, and take nothing with a NUL in it for right.

@@ -104,15 +104,22 @@ class Slots:
         """Return the figures of this moment."""
         return self._admission.load()
 
-    def close(self) -> None:
-        """Finish the work that runs, refuse all that waits, and stop the threads."""
-        self._closed = True
-        for job in self._admission.release():
-            self._hand_over(job)
-        for _ in self._threads:
-            self._hand_over(None)
+    def close(self, *, seconds: float | None = None) -> None:
+        """Finish the work that runs, refuse all that waits, and stop the threads.
+
+        Args:
+            seconds: how long to wait for work that runs, at most. It may be called again, to wait
+                for the rest.
+        """
+        if not self._closed:
+            self._closed = True
+            for job in self._admission.release():
+                self._hand_over(job)
+            for _ in self._threads:
+                self._hand_over(None)
+        end = None if seconds is None else perf_counter() + seconds
         for thread in self._threads:
-            thread.join()
+            thread.join(None if end is None else max(0.0, end - perf_counter()))
 
     def _hand_over(self, job: Job | None) -> None:
         """Queue a job, and wake the thread that worked last if any is idle.
@@ -151,6 +158,8 @@ class Slots:
         bell: SimpleQueue[None] = SimpleQueue()
         while (job := self._next(bell)) is not None:
             if not job.claim():
+                # Its caller has given up. Not kept either: see below.
+                del job
                 continue
             job.taken = perf_counter()
             result: object = None

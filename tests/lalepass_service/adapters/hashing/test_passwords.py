@@ -1,6 +1,11 @@
 """The hasher of the service: all formats, one admission, decoys for those who are not there."""
 
+import asyncio
+import os
+import signal
+import sys
 from collections.abc import Iterator
+from time import perf_counter
 
 import pytest
 
@@ -11,7 +16,7 @@ from lalepass_service.adapters.hashing import (
     PasswordHasher,
 )
 from lalepass_service.adapters.hashing.formats import foreign
-from lalepass_service.core.errors import UnreadableRecord
+from lalepass_service.core.errors import Overloaded, UnreadableRecord
 from lalepass_service.core.model import NormalForm, Password, PasswordRecord
 from tests.lalepass_service.adapters.hashing.golden import (
     GOLDEN,
@@ -28,9 +33,9 @@ RIGHT = Password(PASSWORD)
 BCRYPT = GOLDEN["mkpasswd, bcrypt"]
 
 
-def make(*, pepper: bytes = PEPPER) -> PasswordHasher:
+def make(*, pepper: bytes = PEPPER, legacy: LegacyProcesses | None = None) -> PasswordHasher:
     own = Argon2Hasher(parameters=Argon2Parameters(), threads=2, max_waiting=99, deadline=60)
-    legacy = LegacyProcesses(seconds=60)
+    legacy = legacy or LegacyProcesses(seconds=60)
     return PasswordHasher(own=own, legacy=legacy, decoy_key=b"key", pepper=pepper)
 
 
@@ -209,3 +214,39 @@ async def test_what_a_foreign_record_takes_is_no_estimate_of_our_hash() -> None:
 
     assert hasher.load().seconds == before
     hasher.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stops a process")
+async def test_the_end_does_not_wait_for_a_foreign_record_that_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lalepass_service.adapters.hashing.passwords._GRACE_SECONDS", 0.05)
+    legacy = LegacyProcesses(seconds=600)
+    hasher = make(legacy=legacy)
+    await verify(hasher, BCRYPT, PASSWORD)
+    (pid,) = legacy.pids()
+    os.kill(pid, signal.SIGSTOP)
+    checking = asyncio.create_task(verify(hasher, BCRYPT, PASSWORD))
+    await until(lambda: hasher.load().busy == 1)
+
+    started = perf_counter()
+    await asyncio.to_thread(hasher.close)
+
+    assert perf_counter() - started < 300
+    with pytest.raises(Overloaded):
+        await checking
+    assert not legacy.pids()
+
+
+async def test_the_end_waits_for_a_foreign_record_that_does_not_take_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lalepass_service.adapters.hashing.passwords._GRACE_SECONDS", 300)
+    legacy = LegacyProcesses(seconds=600)
+    hasher = make(legacy=legacy)
+    checking = asyncio.create_task(verify(hasher, BCRYPT, PASSWORD))
+    await until(lambda: bool(legacy.pids()))
+
+    await asyncio.to_thread(hasher.close)
+
+    assert await checking

@@ -1,7 +1,9 @@
 import asyncio
+import gc
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from random import Random
@@ -304,6 +306,50 @@ async def test_closing_finishes_what_runs_and_refuses_what_waits(gate: Gate) -> 
     with pytest.raises(Overloaded):
         await slots.run(lambda: None)
     assert slots.load().busy == 0
+
+
+async def test_closing_waits_no_longer_than_it_was_told(gate: Gate) -> None:
+    slots = make(count=1)
+    (running,) = await crowd(slots, gate, 1)
+
+    slots.close(seconds=0.01)
+    with pytest.raises(Overloaded):
+        await slots.run(lambda: None)
+    assert gate.inside == 1
+
+    gate.open()
+    slots.close()
+    assert await running == "0"
+
+
+class Secret:
+    """Work that holds a password."""
+
+    def __call__(self) -> None:
+        pass
+
+
+async def test_an_idle_thread_keeps_nothing_of_one_who_has_given_up(gate: Gate) -> None:
+    slots = make(count=1)
+    (running,) = await crowd(slots, gate, 1)
+    secret = Secret()
+    leaving = asyncio.create_task(slots.run(secret))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    kept = weakref.ref(secret)
+    del secret, leaving
+
+    gate.open()
+    await running
+
+    def forgotten() -> bool:
+        gc.collect()
+        return kept() is None
+
+    # No other work comes by which it would be forgotten.
+    await until(forgotten)
+    slots.close()
 
 
 async def test_who_would_wait_for_longer_than_the_deadline_is_told_so_at_once(gate: Gate) -> None:
