@@ -60,10 +60,10 @@ class PasswordTooLong(PasswordRejected):
 
 
 class PasswordUntypable(PasswordRejected):
-    """It has characters that no keyboard makes and no hash function takes."""
+    """It has characters that no keyboard makes, or none that can be seen."""
 
     def __init__(self) -> None:
-        super().__init__("a password is made of characters that can be typed")
+        super().__init__("a password is made of characters that can be typed and seen")
 
 
 class PasswordPersonal(PasswordRejected):

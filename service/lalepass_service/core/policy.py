@@ -21,6 +21,7 @@ from lalepass_service.core.errors import (
 )
 from lalepass_service.core.model import Password, User
 from lalepass_service.core.ports import Blocklist, BreachRange
+from lalepass_service.core.unseen import is_no_text, is_seen, without_unseen
 from lalepass_service.core.words import is_made_of, words_in
 
 OUR_WORDS: Final = ("lalepass", "matrix")
@@ -101,7 +102,8 @@ class PasswordPolicy:
             raise PasswordTooShort(self.min_length)
         if len(text) > self.max_length:
             raise PasswordTooLong(self.max_length)
-        if "\0" in text or any(unicodedata.category(c) == "Cs" for c in text):
+        # Not what is only not assigned yet: an older Python would refuse the newest emoji.
+        if any(map(is_no_text, text)) or not any(map(is_seen, text)):
             raise PasswordUntypable
 
     async def _examine_breaches(self, password: Password) -> None:
@@ -133,6 +135,9 @@ def normal_form(password: Password) -> Password:
 def is_on(lists: Sequence[Blocklist], password: Password) -> bool:
     """Say whether a list has the password as it is, or the same without capitals.
 
+    Or without what nobody sees: "password" with a soft hyphen in it is no better than without. The
+    hash is of all that was typed.
+
     Lists that people make hold small letters, for the most part; "Password1" is no better than
     "password1". The other way round nothing is folded: a list that holds "PassWord1" says nothing
     about "password1". Only the whole password counts, never a part of it.
@@ -141,5 +146,6 @@ def is_on(lists: Sequence[Blocklist], password: Password) -> bool:
         BlocklistUnavailable: a list can't be read any more.
     """
     text = normal_form(password).reveal()
-    forms = {text, unicodedata.normalize("NFC", text.casefold())}
-    return any(each.contains(form) for each in lists for form in forms)
+    seen = unicodedata.normalize("NFC", without_unseen(text))
+    forms = {text, seen, *(unicodedata.normalize("NFC", each.casefold()) for each in (text, seen))}
+    return any(each.contains(form) for each in lists for form in forms if form)

@@ -1,15 +1,17 @@
 """Is a password nothing but words that anybody would try for this account?
 
-Precisely: both sides are folded (NFKC, no capitals) and lose all signs and blanks. What is left of
-the password must be a sequence of words of the account, with digits before, between and behind
-them. So "Alice-2024!", "alice.alice" and "SmithAlice" are refused for Alice Smith; "malice2024" and
-"alice likes tea" are not, since something in them is no word of hers.
+Precisely: both sides are folded (NFKC, no capitals) and lose all signs, blanks and what is unseen.
+What is left of the password must be a sequence of words of the account, with digits before, between
+and behind them. So "Alice-2024!", "alice.alice" and "SmithAlice" are refused for Alice Smith;
+"malice2024" and "alice likes tea" are not, since something in them is no word of hers.
 """
 
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from typing import Final
+
+from lalepass_service.core.unseen import without_unseen
 
 _SHORTEST: Final = 3
 """Shorter words say nothing: with "a" and "n" as words, "banana" would lack only its b."""
@@ -65,4 +67,6 @@ def _folded(text: str) -> str:
 
 
 def _squeezed(folded: str) -> str:
-    return "".join(c for c in folded if not unicodedata.category(c).startswith(_SIGNS))
+    return "".join(
+        each for each in without_unseen(folded) if not unicodedata.category(each).startswith(_SIGNS)
+    )
