@@ -58,6 +58,8 @@ asyncio.run(main(*sys.argv[1:]))
 _GUESS = (
     _OPEN
     + """
+from tests.lalepass_service.paying import debit
+
 async def main(url, password, who, count):
     async with opened(server(url, password)) as at:
         locks = SqlSoftLocks(at.hot)
@@ -82,7 +84,6 @@ _CHANGE = (
     NOTES
     + _OPEN
     + """
-from tests.lalepass_service.paying import debit
 import random
 
 def work(url, password, path):

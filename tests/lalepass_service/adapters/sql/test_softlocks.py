@@ -19,6 +19,7 @@ from pathlib import Path
 from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.adapters.sql.softlocks import SqlSoftLocks
 from lalepass_service.core.errors import Throttled
+from tests.lalepass_service.paying import debit
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
