@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The trail: what was checked, and what operators have changed.")
 
-_PAGE: Final = 1000
+_MOST: Final = 1000
 
 _User = Annotated[str | None, typer.Option(metavar="NAME", help="Only about this account.")]
 _Outcome = Annotated[
@@ -48,7 +48,7 @@ def tail(  # noqa: PLR0913 - the options of the command line
     actor: _Actor = None,
     since: _Since = None,
     until: _Until = None,
-    limit: Annotated[int, typer.Option(min=1, max=_PAGE, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="At most so many.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show the newest entries, the newest last."""
@@ -86,11 +86,9 @@ def export(
     )
 
     async def write(trail: "SqlTrail") -> None:
-        after = 0
-        while found := await trail.entries(after=after, limit=_PAGE, conditions=conditions):
-            for number, entry in found:
+        async for page in trail.pages(conditions=conditions):
+            for _, entry in page:
                 sys.stdout.write(json.dumps(document(entry)) + "\n")
-                after = number
 
     operate.on_trail(session(context).load(), write)
 
@@ -125,9 +123,10 @@ def _time(text: str | None, *, option: str) -> str | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        # The first and the last hours that there are may be none in UTC.
         raise WrongUsage(f"{option} is a time such as 2026-03-01 or 2026-03-01T08:00") from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return moment.isoformat(timespec="microseconds")
 
 

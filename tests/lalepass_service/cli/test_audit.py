@@ -82,6 +82,9 @@ def test_everything_can_be_exported_line_by_line(operator: Operator) -> None:
     [
         ("--since", "yesterday"),
         ("--until", ""),
+        # times that there are, but not in UTC
+        ("--since", "0001-01-01T00:00+23:00"),
+        ("--until", "9999-12-31T23:59:59-23:00"),
         ("--outcome", "\udcff"),
         ("--actor", "\udcff"),
         ("--event", "nothing"),

@@ -4,19 +4,20 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from lalepass_service.adapters.sql.acts import Copy, no_copy
+from lalepass_service.adapters.sql.audit_reading import COLUMNS, STRETCH, Found, pages
 from lalepass_service.adapters.sql.hot import Hot
 from lalepass_service.adapters.sql.retention import delete_old
-from lalepass_service.adapters.sql.session import Session, instant, text_of
-from lalepass_service.core.audit import Entry, Event
+from lalepass_service.adapters.sql.session import Session, text_of
+from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import StoreUnavailable
-from lalepass_service.core.model import UserId
 
 _log = logging.getLogger(__name__)
 
@@ -28,13 +29,7 @@ _MAX_WAITING: Final = 20_000
 
 _BATCH: Final = 500
 
-_COLUMNS: Final = (
-    "at, event, outcome, actor, user_id, localpart, source_ip, user_agent, request_id, details"
-)
-INSERT: Final = f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant
-
-
-_EVENTS: Final[Mapping[str, Event]] = {event.value: event for event in Event}
+INSERT: Final = f"INSERT INTO audit ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant
 
 
 def row_of(entry: Entry) -> tuple[str | None, ...]:
@@ -56,15 +51,17 @@ def row_of(entry: Entry) -> tuple[str | None, ...]:
 class SqlTrail:
     """Implements `core.ports.Trail`, and reads what it has written."""
 
-    def __init__(self, hot: Hot, *, copy: Copy = no_copy) -> None:
+    def __init__(self, hot: Hot, *, copy: Copy = no_copy, stretch: int = STRETCH) -> None:
         """Make a trail.
 
         Args:
             hot: where it is written.
             copy: gets every entry at once, such as a log of JSON lines.
+            stretch: how many entries a statement may look at.
         """
         self._hot = hot
         self._copy = copy
+        self._stretch = stretch
         self._waiting: deque[Entry] = deque()
         self.lost = 0
         """Entries that could not be written, since the start."""
@@ -105,20 +102,58 @@ class SqlTrail:
             _log.exception("the trail can't be written")
 
     async def flush(self) -> None:
-        """Write all that waits.
+        """Write all that waits. What can't be written whatever the database does is left out.
 
         Raises:
             StoreUnavailable: it could not be written, and goes on waiting.
         """
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            rows = [row_of(entry) for entry in batch]
-            try:
-                await self._hot.write(partial(_insert, rows=rows))
-            except BaseException:
-                # Twice is better than not at all: it may have been written in spite of this.
-                self._waiting.extendleft(reversed(batch))
-                raise
+            await self._write([self._waiting.popleft() for _ in range(self._next_batch())])
+
+    def _next_batch(self) -> int:
+        return min(_BATCH, len(self._waiting))
+
+    async def _write(self, batch: list[Entry]) -> None:
+        """Write a batch, and halve it as often as it takes to find what it fails for."""
+        parts = deque([batch])
+        left_out: list[str] = []
+        try:
+            while parts:
+                part = parts[0]
+                fault = await self._fault_of(part)
+                parts.popleft()
+                if fault is None:
+                    continue
+                if len(part) == 1:
+                    left_out.append(type(fault).__name__)
+                else:
+                    half = len(part) // 2
+                    parts.extendleft((part[half:], part[:half]))
+        except BaseException:
+            # Twice is better than not at all: it may have been written in spite of this.
+            self._waiting.extendleft(reversed([entry for part in parts for entry in part]))
+            raise
+        finally:
+            if left_out:
+                self.lost += len(left_out)
+                # No text of the faults: it repeats what could not be written.
+                kinds = ", ".join(sorted(set(left_out)))
+                _log.error("the trail can't take %d of its entries (%s)", len(left_out), kinds)
+
+    async def _fault_of(self, part: list[Entry]) -> Exception | None:
+        """Write these. Returns what is wrong with one of them, if that is why it failed.
+
+        Raises:
+            StoreUnavailable: they could not be written, and may be later.
+        """
+        try:
+            rows = [row_of(entry) for entry in part]
+            await self._hot.write(partial(_insert, rows=rows))
+        except Exception as fault:
+            if _is_of_the_data(fault):
+                return fault
+            raise
+        return None
 
     async def entries(
         self,
@@ -127,7 +162,7 @@ class SqlTrail:
         limit: int = 1000,
         newest: bool = False,
         conditions: Mapping[str, str] = MappingProxyType({}),
-    ) -> list[tuple[int, Entry]]:
+    ) -> Found:
         """Read entries with their numbers, in the order in which they were written.
 
         Args:
@@ -136,9 +171,38 @@ class SqlTrail:
             newest: the last ones instead of the first ones.
             conditions: values of `localpart`, `event`, `outcome` or `actor`, and `since` and
                 `until` as times.
+
+        Raises:
+            StoreUnavailable: the database did not answer, or not in time.
         """
-        return await self._hot.read(
-            partial(_select, after=after, limit=limit, newest=newest, conditions=conditions)
+        found: Found = []
+        reading = self._pages(conditions, after=after, newest=newest)
+        async with aclosing(reading):
+            async for page in reading:
+                found += page
+                if len(found) >= limit:
+                    break
+        return found[:limit][::-1] if newest else found[:limit]
+
+    async def pages(self, *, conditions: Mapping[str, str]) -> AsyncGenerator[Found]:
+        """Go through all that is there now, the oldest first. For `conditions` see `entries`.
+
+        Raises:
+            StoreUnavailable: the database did not answer, or not in time.
+        """
+        async with aclosing(self._pages(conditions, after=0, newest=False)) as reading:
+            async for page in reading:
+                yield page
+
+    def _pages(
+        self, conditions: Mapping[str, str], *, after: int, newest: bool
+    ) -> AsyncGenerator[Found]:
+        return pages(
+            self._hot,
+            conditions=conditions,
+            after=after,
+            newest=newest,
+            stretch=self._stretch,
         )
 
     async def forget(self, *, before: datetime) -> int:
@@ -151,48 +215,16 @@ class SqlTrail:
         return await delete_old(self._hot, "audit", key="id", condition="at < ?", values=old)
 
 
-_CONDITIONS: Final[Mapping[str, str]] = {
-    "localpart": "localpart = ?",
-    "event": "event = ?",
-    "outcome": "outcome = ?",
-    "actor": "actor = ?",
-    "since": "at >= ?",
-    "until": "at < ?",
-}
-
-
 def _insert(session: Session, *, rows: Iterable[tuple[str | None, ...]]) -> None:
     session.run_many(INSERT, rows)
 
 
-def _select(
-    session: Session,
-    *,
-    after: int,
-    limit: int,
-    newest: bool,
-    conditions: Mapping[str, str],
-) -> list[tuple[int, Entry]]:
-    where = " AND ".join(["id > ?", *(_CONDITIONS[name] for name in conditions)])
-    order = "DESC" if newest else "ASC"
-    query = f"SELECT id, {_COLUMNS} FROM audit WHERE {where} ORDER BY id {order} LIMIT ?"  # noqa: S608 - of constants
-    found = session.run(query, (after, *conditions.values(), limit)).fetchall()
-    return [_entry(row) for row in (reversed(found) if newest else found)]
+def _is_of_the_data(fault: Exception) -> bool:
+    """Say whether something can't be written as it is, whoever tries and however often.
 
-
-def _entry(row: tuple[Any, ...]) -> tuple[int, Entry]:
-    number, at, event, outcome, actor, user_id, *rest = row
-    localpart, source_ip, user_agent, request_id, details = rest
-    entry = Entry(
-        at=instant(at),
-        event=_EVENTS.get(event, event),
-        outcome=outcome,
-        actor=actor,
-        user_id=None if user_id is None else UserId(user_id),
-        localpart=localpart,
-        source_ip=source_ip,
-        user_agent=user_agent,
-        request_id=request_id,
-        details=json.loads(details) if details else {},
-    )
-    return number, entry
+    Text that has no bytes, or a number that is too large: drivers say so by an error of Python's,
+    or by their DataError (PEP 249), which the way to the database hands on as a cause.
+    """
+    if isinstance(fault, StoreUnavailable):
+        return any(kind.__name__ == "DataError" for kind in type(fault.__cause__).__mro__)
+    return isinstance(fault, ValueError | TypeError | OverflowError)

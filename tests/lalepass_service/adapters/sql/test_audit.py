@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from lalepass_service.adapters.sql.audit import SqlTrail
+from lalepass_service.adapters.sql.hot import Hot
 from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import UserId
 from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.adapters.databases import fresh, opened
 
 COUNT = "SELECT count(*) FROM audit"
 
@@ -133,6 +135,85 @@ async def test_memory_is_bounded_and_what_is_lost_is_counted(hot: HotPath) -> No
         trail.record(ENTRY)
 
     assert trail.lost == 5
+
+
+BAD = "never to be seen \udcff"
+"""Text that has no bytes in UTF-8."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def either(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Hot]:
+    async with opened(fresh(request.param, request, tmp_path)) as at:
+        yield at.hot
+
+
+@pytest.mark.parametrize("bad", [{0}, {299}, {7, 8}, {3, 150, 298}, set(range(0, 300, 20))])
+async def test_an_entry_that_can_not_be_written_holds_back_no_other(
+    either: Hot, bad: set[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = SqlTrail(either)
+    for number in range(300):
+        agent = BAD if number in bad else "Element"
+        trail.record(replace(ENTRY, request_id=str(number), user_agent=agent))
+
+    await trail.flush()
+
+    written = [entry.request_id for _, entry in await trail.entries()]
+    assert written == [str(number) for number in range(300) if number not in bad]
+    assert (trail.waiting, trail.lost) == (0, len(bad))
+    said = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [record.getMessage() for record in said] == [
+        f"the trail can't take {len(bad)} of its entries (UnicodeEncodeError)"
+    ]
+    assert "never to be seen" not in caplog.text
+
+
+async def test_what_only_a_server_can_not_store_is_left_out_there(either: Hot) -> None:
+    """U+0000: a driver says so by an error that looks like one of the database."""
+    trail = SqlTrail(either)
+    for agent in ("Element", "a\0b", "Element"):
+        trail.record(replace(ENTRY, user_agent=agent))
+
+    await trail.flush()
+
+    assert len(await trail.entries()) + trail.lost == 3
+    assert trail.lost <= 1
+    assert trail.waiting == 0
+
+
+async def test_what_is_behind_a_bad_entry_waits_for_the_database(hot: HotPath, path: Path) -> None:
+    trail = SqlTrail(hot)
+    for number in range(5):
+        agent = BAD if number == 1 else "Element"
+        trail.record(replace(ENTRY, request_id=str(number), user_agent=agent))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable):
+            await trail.flush()
+        assert (trail.waiting, trail.lost) == (5, 0)
+        other.execute("ROLLBACK")
+    await trail.flush()
+
+    assert [entry.request_id for _, entry in await trail.entries()] == ["0", "2", "3", "4"]
+
+
+async def test_a_fault_of_the_program_loses_nothing(
+    hot: HotPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = SqlTrail(hot)
+    for _ in range(3):
+        trail.record(ENTRY)
+
+    async def write(_: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hot, "write", write)
+        with pytest.raises(RuntimeError):
+            await trail.flush()
+    assert (trail.waiting, trail.lost) == (3, 0)
+    await trail.flush()
+    assert len(await trail.entries()) == 3
 
 
 async def test_every_entry_is_copied_at_once(hot: HotPath) -> None:
