@@ -9,7 +9,7 @@ import typer
 from lalepass_service.cli import console, operate
 from lalepass_service.cli.session import session
 from lalepass_service.core.audit import Event
-from lalepass_service.core.errors import UnreadableRecord
+from lalepass_service.core.errors import Conflict, UnreadableRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,8 @@ def promote(context: typer.Context, key_id: _KeyId) -> None:
     config = session(context).load()
     directory = parts.key_directory(config)
     record = operate.acts_on_files(config)
+    if key_id in operate.retired_keys(config):
+        raise Conflict(f"the key {key_id} is retired: make another one with `lalepass keys add`")
     directory.promote(key_id)
     console.say(f"the key {key_id} is active")
     record(Event.KEY_PROMOTED, {"key_id": key_id})
@@ -112,6 +114,10 @@ def retire(
         operate.on_database(config, lambda database: remove(database, directory, key_id, act=act))
         copy(act)
     console.say(f"the key {key_id} is removed")
+    console.explain(
+        "Where other machines have a folder of their own, give the same command there. Nothing is "
+        "wrapped with it any more; one on which it is still active stores no passwords."
+    )
 
 
 @app.command()
@@ -125,6 +131,8 @@ def status(
         console.say_json(state.document())
         return
     console.say_table(("KEY", "STATE", "RECORDS"), state.rows())
+    if state.active in state.retired:
+        console.explain(f"lalepass: warning: {state.why_retired}")
     if state.unwrapped:
         console.explain(f"records that are not wrapped: {state.unwrapped}; lalepass keys rewrap")
 
@@ -135,6 +143,14 @@ class _State:
     active: str
     ids: "frozenset[str]"
     usage: "Mapping[str | None, int]"
+    retired: "frozenset[str]"
+    """Those that are there though they were retired, on another machine."""
+
+    @property
+    def why_retired(self) -> str:
+        from lalepass_service.adapters.sql.retired import retired_here  # noqa: PLC0415 - see above
+
+        return retired_here(self.active)
 
     @property
     def unwrapped(self) -> int:
@@ -149,7 +165,11 @@ class _State:
         def row(key_id: str, state: str) -> tuple[str, str, str]:
             return key_id, state, str(self.usage.get(key_id, 0))
 
-        there = [row(id_, "active" if id_ == self.active else "") for id_ in sorted(self.ids)]
+        def state(key_id: str) -> str:
+            facts = {"active": key_id == self.active, "RETIRED": key_id in self.retired}
+            return ", ".join(name for name, true in facts.items() if true)
+
+        there = [row(key_id, state(key_id)) for key_id in sorted(self.ids)]
         return there + [row(key_id, "MISSING") for key_id in self.missing]
 
     def document(self) -> dict[str, object]:
@@ -161,6 +181,7 @@ class _State:
             "active": self.active,
             "keys": [entry(key_id) for key_id in sorted(self.ids)],
             "missing": [entry(key_id) for key_id in self.missing],
+            "retired": sorted(self.retired),
             "unwrapped": self.unwrapped,
         }
 
@@ -172,7 +193,13 @@ def _state(config: "Config") -> _State:
     directory = parts.key_directory(config)
     ring = directory.load()
     usage = operate.on_database(config, key_usage)
-    return _State(directory=str(directory.path), active=ring.active, ids=ring.ids, usage=usage)
+    return _State(
+        directory=str(directory.path),
+        active=ring.active,
+        ids=ring.ids,
+        usage=usage,
+        retired=operate.retired_keys(config) & ring.ids,
+    )
 
 
 @dataclass(slots=True)

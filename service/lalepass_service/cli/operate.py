@@ -57,6 +57,20 @@ def check_keys(config: "Config") -> str:
     return f"in {config.keys.directory}" if config.keys.directory else "not set"
 
 
+def retired_keys(config: "Config") -> frozenset[str]:
+    """Return the keys that were retired, as the database knows them; none if there is no database.
+
+    Raises:
+        OutsideFault: the database did not answer, or not in time.
+    """
+    from lalepass_service import parts  # noqa: PLC0415
+    from lalepass_service.adapters.sql.retired import retired_keys  # noqa: PLC0415
+
+    if not parts.schema_of(parts.store_of(config)).usable:
+        return frozenset()
+    return on_database(config, retired_keys)
+
+
 def on_database(config: "Config", work: Callable[["Database"], Awaitable[_Result]]) -> _Result:
     """Do something with the database itself."""
     from lalepass_service.parts import open_database  # noqa: PLC0415

@@ -2,7 +2,8 @@
 
 # ruff: noqa: PLC0415 - see the package
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 from lalepass_service.faults import ConfigFault, OutsideFault
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.keys import KeyDirectory, KeyVault, Vault
     from lalepass_service.adapters.sql.engine import Database
     from lalepass_service.config import Config
+
+_log: Final = logging.getLogger(__name__)
 
 
 def key_directory(config: "Config") -> "KeyDirectory":
@@ -49,12 +52,13 @@ def vault(config: "Config") -> "Vault":
 
 
 async def require_keys(config: "Config", database: "Database") -> None:
-    """Refuse to work on records that can't be read.
+    """Refuse to work on records that can't be read, and say if none can be stored.
 
     Raises:
         ConfigFault: records are wrapped, and no folder for keys is set.
         OutsideFault: a key that a record needs is missing, or the keys are not as they have to be.
     """
+    from lalepass_service.adapters.sql.retired import retired_here, retired_keys
     from lalepass_service.adapters.sql.rewrap import needed_keys, records_of
 
     needed = set(await needed_keys(database))
@@ -64,7 +68,11 @@ async def require_keys(config: "Config", database: "Database") -> None:
                 f"stored passwords need the key {min(needed)}, and keys.directory is not set"
             )
         return
-    missing = sorted(needed - key_vault(config).ring.ids)
+    ring = key_vault(config).ring
+    if ring.active in await retired_keys(database):
+        # No reason not to start: nobody who logs in needs anything to be stored.
+        _log.error("%s", retired_here(ring.active))
+    missing = sorted(needed - ring.ids)
     if missing:
         count = await records_of(database, missing[0])
         raise OutsideFault(

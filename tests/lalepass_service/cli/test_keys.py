@@ -1,5 +1,6 @@
 """`lalepass keys ...`, on an installation that `lalepass init` has made."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -54,6 +55,7 @@ def test_a_new_installation_wraps_from_the_start(operator: Operator) -> None:
         "active": active,
         "keys": [{"id": active, "records": 1}],
         "missing": [],
+        "retired": [],
         "unwrapped": 0,
     }
 
@@ -80,6 +82,45 @@ def test_a_key_is_added_promoted_and_retired(operator: Operator) -> None:
     assert said.err == "1 of 1\n"
     assert operator("keys", "rewrap").done() == f"records moved to the key {new}: 0\n"
     assert operator("keys", "retire", old, "--yes").done() == f"the key {old} is removed\n"
+    assert _status(operator)["keys"] == [{"id": new, "records": 2}]
+
+
+def test_a_key_that_was_retired_on_another_machine_is_shown_and_stores_nothing(
+    operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """This folder is as it was before the rotation, which was done with a folder of another."""
+    operator.add("alice")
+    keys, others = operator.directory / "keys", operator.directory / "before"
+    old = _active(operator)
+    new = operator("keys", "add").done().strip()
+    shutil.copytree(keys, others)
+    operator("keys", "promote", new).done()
+    operator("keys", "rewrap").done()
+    said = operator("keys", "retire", old, "--yes")
+    said.done()
+    assert "other machines" in said.err
+    shutil.rmtree(keys)
+    others.rename(keys)
+
+    said = operator("keys", "status")
+    assert [line.split() for line in said.done().splitlines()[1:]] == sorted(
+        [[old, "active,", "RETIRED", "0"], [new, "1"]]
+    )
+    assert f"the key {old} is retired" in said.err
+    document = _status(operator)
+    assert (document["active"], document["retired"]) == (old, [old])
+    said = operator("user", "add", "bob", "--password-stdin", stdin=PASSWORD)
+    assert f"the key {old} is retired" in said.refused(ExitCode.OUTSIDE)
+    assert operator("keys", "promote", old).refused(ExitCode.REFUSED) == (
+        f"the key {old} is retired: make another one with `lalepass keys add`"
+    )
+    # What the service says at its start, too.
+    operator("config", "check").done()
+    assert f"the key {old} is retired" in caplog.text
+
+    operator("keys", "promote", new).done()
+    operator.add("bob")
+    operator("keys", "retire", old, "--yes").done()
     assert _status(operator)["keys"] == [{"id": new, "records": 2}]
 
 

@@ -17,6 +17,7 @@ from lalepass_service.adapters.keys import KeyDirectory, KeyVault
 from lalepass_service.adapters.keys.ring import head_of
 from lalepass_service.adapters.sql.acts import Copy, no_copy, note
 from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.retired import mark_retired, refuse_retired
 from lalepass_service.adapters.sql.tables import passwords
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import Conflict, UnreadableRecord
@@ -110,8 +111,8 @@ async def retire(database: Database, directory: KeyDirectory, key_id: str, *, ac
 
     In a transaction, which holds the write lock: whoever stores a record chooses the key inside
     one, too, and looks at the files then. So either the record is counted here, or it finds that
-    the key is gone. One's turn in the folder is waited for before that, so that nobody who stores
-    a password waits along.
+    the key is gone, or, with a folder of its own, that it is retired (see `retired`). One's turn in
+    the folder is waited for before that, so that nobody who stores a password waits along.
 
     If the commit fails the key comes back.
 
@@ -135,6 +136,7 @@ async def retire(database: Database, directory: KeyDirectory, key_id: str, *, ac
                 f"records that need the key {key_id}: {count}; "
                 "run `lalepass keys rewrap` first, with another key active"
             )
+        await mark_retired(connection, key_id, at=act.at)
         await note(connection, act)
         await asyncio.to_thread(remove)
 
@@ -197,7 +199,8 @@ class Rewrap:
         """Go through all records once, and report after each batch.
 
         Raises:
-            NoAnswer: the database did not answer, or not in time, or the active key is gone.
+            NoAnswer: the database did not answer, or not in time, or the active key is gone or
+                retired.
                 What was done stays done.
         """
         progress = Progress()
@@ -227,6 +230,8 @@ class Rewrap:
         """Wrap a batch anew, in one short transaction."""
         async with self._database.write() as connection:
             swaps = [swap for row in rows if (swap := self._swap_of(row)) is not None]
+            for key_id in {swap["key"] for swap in swaps}:
+                await refuse_retired(connection, key_id)
             moved = await _swap(connection, swaps)
             begun = self._act if moved else None
             if begun is not None:

@@ -229,6 +229,7 @@ facts = _table(
     "facts",
     # database_id: random, made with the database, so that a place in another one's feed is known
     # oldest_program: the lowest revision whose program may use these tables: see `migrate`
+    # retired_key:<id>: when nothing was to be wrapped with it any more: see `retired`
     Column("name", _TEXT, primary_key=True),
     Column("value", _TEXT, nullable=False),
 )

@@ -1,5 +1,6 @@
 """Accounts in the database. What is done inside the transactions is in `changes`."""
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -25,9 +26,10 @@ from lalepass_service.adapters.sql.changes import (
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.followers import mark_changed, order_sign_out
 from lalepass_service.adapters.sql.hot import Reads
+from lalepass_service.adapters.sql.retired import refuse_retired
 from lalepass_service.adapters.sql.tables import passwords, retired_names, users
 from lalepass_service.core.audit import Entry
-from lalepass_service.core.errors import UnreadableRecord
+from lalepass_service.core.errors import NoAnswer, UnreadableRecord
 from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.model import (
     Credentials,
@@ -41,6 +43,12 @@ from lalepass_service.core.model import (
 _SAMPLE: Final = 10_000
 """Accounts whose schemes stand for those of all. A scheme that one in two thousand has is missed
 once in a hundred and fifty times."""
+
+
+_MAX_SAID: Final = 100
+"""Each names a key, and nobody rotates so often."""
+
+_log: Final = logging.getLogger(__name__)
 
 
 class SqlUsers:
@@ -66,6 +74,7 @@ class SqlUsers:
         self._vault = vault or NullVault()
         self._reads = reads
         self._copy = copy
+        self._said: set[str] = set()
 
     async def add(
         self, user: User, record: PasswordRecord | None, *, reuse_name: bool, act: Entry
@@ -81,7 +90,8 @@ class SqlUsers:
                 known = await claim_name(connection, user.localpart, reuse=reuse_name)
                 await insert_account(connection, user)
                 if record is not None:
-                    await insert_password(connection, user, self._sealed(user.id, record))
+                    sealed = await self._sealed(connection, user.id, record)
+                    await insert_password(connection, user, sealed)
                 # Nobody follows an account that no homeserver knows yet. It knows a name that was
                 # another's, and may know one that comes to us as one that nobody may use.
                 if known or user.state is not UserState.ACTIVE:
@@ -159,7 +169,7 @@ class SqlUsers:
                 "changed_at": await later_than_before(connection, user_id, changed_at),
                 "must_change": must_change,
                 "expires_at": expires_at,
-                **self._sealed(user_id, record),
+                **await self._sealed(connection, user_id, record),
             }
             if not await put_password(connection, user_id, values):
                 return False
@@ -179,7 +189,12 @@ class SqlUsers:
         change = update(passwords).where(unchanged)
         async with self._database.write(beside=True) as connection:
             # Sealed inside the transaction, so that no key is retired meanwhile: see `vault`.
-            fresh = change.values(self._sealed(user_id, new))
+            try:
+                fresh = change.values(await self._sealed(connection, user_id, new))
+            except NoAnswer as error:
+                # Whoever logs in goes on without it and says nothing, so this has to be said here.
+                self._say_once(str(error))
+                raise
             return (await connection.execute(fresh)).rowcount > 0
 
     async def schemes(self) -> dict[str, int]:
@@ -274,9 +289,21 @@ class SqlUsers:
         form = NormalForm(row.normal_form)
         return PasswordRecord(text, form=form, stored=row.phc, scheme=row.scheme)
 
-    def _sealed(self, user_id: UserId, record: PasswordRecord) -> dict[str, str | None]:
-        """Return the columns that hold the record. Inside the transaction: see `Vault.seal`."""
+    def _say_once(self, why: str) -> None:
+        if why not in self._said and len(self._said) < _MAX_SAID:
+            self._said.add(why)
+            _log.error("%s", why)
+
+    async def _sealed(
+        self, connection: AsyncConnection, user_id: UserId, record: PasswordRecord
+    ) -> dict[str, str | None]:
+        """Return the columns that hold the record. Inside the transaction: see `Vault.seal`.
+
+        Raises:
+            NoAnswer: it can't be stored under the key that is active here.
+        """
         stored, key_id = self._vault.seal(record.phc, user_id=user_id)
+        await refuse_retired(connection, key_id)
         return {
             "phc": stored,
             "key_id": key_id,
