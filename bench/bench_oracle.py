@@ -44,6 +44,10 @@ from bench.load import (
 from lalepass_service.adapters.clock import SystemClock
 from lalepass_service.adapters.hashing.decoys import decoy
 from lalepass_service.adapters.keys import KeyDirectory, KeyVault
+from lalepass_service.core.check import account_of
+from lalepass_service.core.digests import Digests
+from lalepass_service.core.guard import payer_of
+from lalepass_service.core.identifiers import ByLocalpart
 
 _THROTTLED: Final = 429
 _WARM_UP: Final = 20
@@ -54,8 +58,10 @@ SORTS: Final = {
     "a disabled one": "disabled{}",
     "one without a password": "empty{}",
 }
-USED_UP: Final = {"nobody, used up": "gone{}", "a known one, used up": "closed{}"}
-HELD: Final = {"nobody, from somewhere": "strange{}", "a locked one, from its place": "held{}"}
+# Of the names that nobody has, each lies beside one that somebody has, as those do that a stranger
+# guesses: or all of them would be looked for in one warm page.
+USED_UP: Final = {"nobody, used up": "closed{}x", "a known one, used up": "closed{}"}
+HELD: Final = {"nobody, from somewhere": "held{}x", "a locked one, from its place": "held{}"}
 MIXED: Final = {"nobody, records mixed": "nobody{}", "anybody, records mixed": "any{}"}
 REMEMBERED: Final = {"nobody, with a cache": "nobody{}", "a remembered one": "u{}"}
 _FOREIGN: Final = "sha512-crypt,rounds=5000"
@@ -67,9 +73,14 @@ Times = dict[str, list[float]]
 
 
 def _shuffled(sorts: dict[str, str], samples: int, *, begin: int) -> Iterator[tuple[str, str]]:
-    """Yield each sort so many times, with another name each time."""
+    """Yield each sort so many times, each time with another name, in any order.
+
+    Accounts that were made one after the other lie together, and would keep one another warm.
+    """
     order = random.Random(begin)  # noqa: S311 - an order, and no secret
-    for number in range(begin, begin + samples):
+    numbers = list(range(begin, begin + samples))
+    order.shuffle(numbers)
+    for number in numbers:
         pairs = [(sort, name.format(number)) for sort, name in sorts.items()]
         order.shuffle(pairs)
         yield from pairs
@@ -212,12 +223,22 @@ def auc(first: list[float], second: list[float]) -> float:
     return wins / (len(first) * len(second))
 
 
-def use_up(database: Path, names: int) -> None:
+def use_up(home: Path, names: int) -> None:
     """Take all guesses from accounts, and from names that nobody has."""
-    with closing(sqlite3.connect(database)) as connection:
-        accounts = [f"name:{USED_UP['nobody, used up'].format(n)}" for n in range(names)]
+    digests = Digests(KeyVault(KeyDirectory(home / "keys")).derive("digests"))
+
+    def payer(name: str) -> str:
+        near = digests.near(account_of(ByLocalpart(name), None))
+        return payer_of(None, near=near)
+
+    nobody = USED_UP["nobody, used up"]
+    with closing(sqlite3.connect(home / "lalepass.db")) as connection:
         ids = connection.execute("SELECT id FROM users WHERE localpart LIKE 'closed%'")
-        _close(connection, accounts + [user_id for (user_id,) in ids])
+        accounts = [user_id for (user_id,) in ids]
+        accounts += [payer(nobody.format(number)) for number in range(names)]
+        # In any order, as they would have come: rows that were written together lie together.
+        random.Random(3).shuffle(accounts)  # noqa: S311 - an order, and no secret
+        _close(connection, accounts)
 
 
 def _close(connection: sqlite3.Connection, accounts: list[str]) -> None:
@@ -255,7 +276,7 @@ def of(installation: Installation, *, samples: int, seconds: float) -> list[Figu
         fill(home, names, prefix="empty", password=False)
         for prefix in ("closed", "held"):
             fill(home, names, prefix=prefix)
-        use_up(home / "lalepass.db", names)
+        use_up(home, names)
 
     with (
         tempfile.TemporaryDirectory() as directory,

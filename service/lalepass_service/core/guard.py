@@ -29,6 +29,10 @@ _LONGEST_SECONDS: Final = 300.0
 """For what goes on though nobody may wait for it any more. Each wait in it has an end of its own,
 and no request may take longer (`server.request_timeout`)."""
 
+_NOBODY: Final = ":nobody"
+_DIGITS: Final = 29
+"""Of a digest in hexadecimal digits: with the above it is as long as an account's id, a UUID."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -53,6 +57,18 @@ class _About:
     theirs: "asyncio.Future[Outcome] | None" = None
     heard: bool = True
     """Whether the one who asked still waits."""
+
+
+def payer_of(credentials: Credentials | None, *, near: str) -> str:
+    """Return whose guesses count: an account's id, or what stands for a name that nobody has.
+
+    That is as long as an id, and lies where `near` says: ids are random, so what is kept of both is
+    spread alike, and neither is read from warmer pages. A colon tells it from an id. It is not what
+    was typed, which may have been a password.
+    """
+    if credentials is not None:
+        return str(credentials.user.id)
+    return near[:_DIGITS] + _NOBODY
 
 
 class GuardedCheck:
@@ -186,10 +202,11 @@ class GuardedCheck:
         mine: "asyncio.Future[Outcome]",
     ) -> Ticket | None:
         try:
+            near = self._digests.near(account_of(attempt.identifier, None))
             return await self._entrance.enter(
                 attempt.identifier,
-                bid=partial(self._bid, attempt, prefix, about, mine),
-                near=self._digests.near(account_of(attempt.identifier, None)),
+                bid=partial(self._bid, attempt, prefix, about, mine, near),
+                near=near,
                 now=self._clock.now(),
             )
         finally:
@@ -201,6 +218,7 @@ class GuardedCheck:
         prefix: str | None,
         about: _About,
         mine: "asyncio.Future[Outcome]",
+        near: str,
         credentials: Credentials | None,
     ) -> Bid | None:
         """Say what is to be paid for; nothing if somebody is at the very same check already.
@@ -209,9 +227,9 @@ class GuardedCheck:
         letter, the source, and all that was read of the account. Who asks after a change must not
         get an answer from before it.
         """
-        account = account_of(attempt.identifier, credentials)
+        about.credentials, about.account = credentials, account_of(attempt.identifier, credentials)
+        account = payer_of(credentials, near=near)
         source = self._digests.source(account, prefix)
-        about.credentials, about.account = credentials, account
         name = self._digests.attempt(account, attempt.password, source=source)
         about.theirs = self._joined.claim(name, credentials, mine)
         guess = self._digests.guess(account, attempt.password)

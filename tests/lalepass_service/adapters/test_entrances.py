@@ -251,6 +251,30 @@ async def test_who_has_no_record_takes_the_time_to_open_one(
             await locks.forget(ALICE.id)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql, staged"])
+async def test_the_second_record_is_not_beside_the_account_that_is_read_instead(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Or it would be read from pages that are in memory already, where nobody has the name."""
+    name, _, staged = kind.partition(", ")
+    async with opened(fresh(name, request, tmp_path)) as at:
+        vault = Counting()
+        users = SqlUsers(at.database, vault, at.hot)
+        await _settle(users)
+        await users.add(a_user("carol"), RECORD, reuse_name=False, act=ACT)
+        locks, lookup = SqlSoftLocks(at.hot), SqlLookup(at.hot, users)
+        entrance = StagedEntrance(lookup, locks) if staged else SqlEntrance(at.hot, users)
+        house = House(entrance, users, locks)
+
+        # Bob's account, who has no password, and from behind not that of Carol, who comes next.
+        await house.enter(ByLocalpart("nobody"), near="id-b")
+        assert vault.opened == [ALICE.id]
+
+        vault.opened.clear()
+        await house.enter(ByLocalpart("bob"), near="b-di")
+        assert vault.opened == [a_user("carol").id]
+
+
 async def test_what_is_opened_for_the_time_alone_may_not_open(tmp_path: Path) -> None:
     path = tmp_path / "lalepass.db"
     upgrade(path)

@@ -200,6 +200,22 @@ async def test_a_name_that_nobody_has_is_held_up_alike(locks: SoftLocks) -> None
         await debit(locks, "name:nobody", source=HOME, guess=guess(3), now=NOW)
 
 
+@pytest.mark.parametrize("account", [ALICE.id[:-1], ALICE.id + "0", "0:nobody", "zzzz"])
+@pytest.mark.parametrize("source", [HOME, ELSEWHERE, NOWHERE, b"z" * 16])
+async def test_a_known_source_is_one_only_of_its_account(
+    locks: SoftLocks, account: str, source: bytes
+) -> None:
+    """Whose row comes first in the order of accounts and sources, or next."""
+    right = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
+    locks.settle(right, user_id=ALICE.id, now=NOW)
+
+    hers = await debit(locks, ALICE.id, source=source, guess=guess(2), now=NOW)
+    theirs = await debit(locks, account, source=source, guess=guess(2), now=NOW)
+
+    assert hers.lane == (HOME if source == HOME else NOWHERE)
+    assert theirs.lane == NOWHERE
+
+
 async def test_old_lanes_and_sources_are_swept(locks: SoftLocks) -> None:
     ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)

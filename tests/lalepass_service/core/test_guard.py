@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -18,7 +19,7 @@ from lalepass_service.core.errors import (
     Throttled,
     UnreadableRecord,
 )
-from lalepass_service.core.guard import Attempt
+from lalepass_service.core.guard import Attempt, payer_of
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart, ByPhone, Identifier
 from lalepass_service.core.model import Credentials, Password, PasswordRecord, UserId, UserState
 from lalepass_service.core.softlock import STOP_AT, Bid, Ticket
@@ -306,15 +307,38 @@ async def test_a_bid_at_a_name_that_nobody_has_is_like_any_other(
             await world.check(RIGHT, ByLocalpart(name), ip="192.0.2.7")
 
     assert near == [digests.near("name:alice"), digests.near("name:nobody")]
-    assert [bid and bid.account for bid in bids] == ["id-alice", "name:nobody"]
+    payers = ["id-alice", payer_of(None, near=near[1])]
+    assert [bid and bid.account for bid in bids] == payers
     assert [bid and bid.source for bid in bids] == [
-        digests.source("id-alice", "192.0.2.7"),
-        digests.source("name:nobody", "192.0.2.7"),
+        digests.source(payer, "192.0.2.7") for payer in payers
     ]
     assert [bid and bid.guess for bid in bids] == [
-        digests.guess("id-alice", Password(RIGHT)),
-        digests.guess("name:nobody", Password(RIGHT)),
+        digests.guess(payer, Password(RIGHT)) for payer in payers
     ]
+
+
+def test_who_pays_for_a_name_that_nobody_has_is_kept_like_an_account() -> None:
+    """As long as an id, spread like ids, taken for none, and nothing of what was typed."""
+    digests = Digests(b"k" * 32)
+    payers = [payer_of(None, near=digests.near(f"name:hunter{number}")) for number in range(512)]
+
+    assert {len(payer) for payer in payers} == {len(str(uuid4()))}
+    assert all(":" in payer and "hunter" not in payer for payer in payers)
+    assert len(set(payers)) == len(payers)
+    assert {payer[0] for payer in payers} == set("0123456789abcdef")
+    assert payer_of(None, near=digests.near("name:hunter2")) == payers[2]
+
+
+async def test_what_was_typed_where_nobody_is_does_not_stand_in_a_lane(world: World) -> None:
+    """People type their password into the field for the name."""
+    lanes = world.locks._lanes  # noqa: SLF001 - what a database would hold
+    for identifier in (ByLocalpart("hunter2"), ByEmail("hunter2@example.org"), ByPhone("4917022")):
+        await world.check("wrong", identifier, ip="192.0.2.7")
+
+    kept = repr(lanes)
+    assert kept.count(":nobody") == 3
+    assert "hunter2" not in kept
+    assert "4917022" not in kept
 
 
 async def test_a_bid_says_since_when_the_password_is_the_password_and_the_account_unlocked(

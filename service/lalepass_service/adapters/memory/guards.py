@@ -109,7 +109,7 @@ class MemorySoftLocks:
         lanes = [
             key
             for key, (_, changed_at) in self._lanes.items()
-            # A name that nobody has stands there with its kind: see `check.account_of`.
+            # A name that nobody has stands there with a colon: see `guard.payer_of`.
             if changed_at < before and (key[1] or ":" in key[0])
         ]
         sources = [key for key, seen_at in self._known.items() if seen_at < before]

@@ -2,9 +2,10 @@
 
 A name that nobody has must take the time of one that somebody has. So its look-up reads an account,
 too, which a keyed digest of the name chooses: the same tables, the same pages that may or may not
-be in memory. And every look-up reads a second record, chosen in the same way, which is unwrapped
-where there is no first one: for a name that nobody has, or an account without a password. Then that
-is forgotten. The price is one more row for everybody.
+be in memory. And every look-up reads a second record, chosen by the same digits from behind: it
+must not be that of the account that is read instead, whose pages are in memory by then. It is
+unwrapped where there is no first one: for a name that nobody has, or an account without a password.
+Then that is forgotten. The price is one more row for everybody.
 """
 
 from collections.abc import Callable
@@ -40,7 +41,7 @@ _spare = passwords.alias("spare")
 _kept = passwords.alias("kept")
 _SPARE: Final = func.coalesce(
     select(_kept.c.user_id)
-    .where(_kept.c.user_id >= bindparam("near"))
+    .where(_kept.c.user_id >= bindparam("elsewhere"))
     .order_by(_kept.c.user_id)
     .limit(1)
     .scalar_subquery(),
@@ -127,7 +128,7 @@ def _read(
 ) -> Credentials | None:
     """Read the account, or another one in its place, which is opened as well and forgotten."""
     statement, value = _matching(identifier)
-    row = statement.one_or_none(session, value=value, near=near)
+    row = statement.one_or_none(session, value=value, near=near, elsewhere=near[::-1])
     if row is None:
         return None
     read = users.credentials_in(row)

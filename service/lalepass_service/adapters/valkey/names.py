@@ -44,7 +44,7 @@ class Unreadable(StoreUnavailable):
 
 
 def is_name(account: str) -> bool:
-    """Say whether this is a name that nobody has: it has its kind in front (`check.account_of`)."""
+    """Say whether this is a name that nobody has: it has a colon (`guard.payer_of`)."""
     return ":" in account
 
 

@@ -3,11 +3,16 @@
 import sqlite3
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from lalepass_service.adapters.sql.session import Either, Rows, SqliteSession, text_of
+from lalepass_service.adapters.sql.softlocks import pay
+from lalepass_service.core.softlock import Bid, Ticket
 from tests.lalepass_service.adapters.killing import NOTES, Nursery, notes, rounds
 from tests.lalepass_service.adapters.sql.processes import go, start
 
@@ -91,6 +96,54 @@ def test_ten_thousand_parallel_guesses_get_three(path: Path, processes: int) -> 
 
     assert len(admitted) == 3
     assert failures(path, "id-alice") == 3
+
+
+class Noting(SqliteSession):
+    """Notes of every row that is read which cells are filled."""
+
+    filled: list[list[bool]]
+
+    def run(self, statement: str | Either, values: Sequence[object] = ()) -> Rows:
+        text = statement if isinstance(statement, str) else statement.sqlite
+        if not text.lstrip().startswith("SELECT"):
+            return super().run(statement, values)
+        rows = self.execute(text, values).fetchall()
+        self.filled += [[cell is not None for cell in row] for row in rows]
+        # The rows once more, for whoever asked.
+        places = ", ".join("?" * len(rows[0])) if rows else "NULL WHERE FALSE"
+        return self.execute(f"SELECT {places}", rows[0] if rows else ())
+
+
+def test_who_comes_from_where_a_locked_one_is_known_reads_as_much_as_where_nobody_is(
+    path: Path,
+) -> None:
+    """To read a row takes time, and all the more if nobody had to read it for long."""
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    home = b"h" * 16
+    with closing(sqlite3.connect(path, factory=Noting)) as session, session:
+        for user_id in ("1-id", "2-id", "3-id"):
+            session.execute(
+                "INSERT INTO users (id, localpart, state, admin, created_at)"
+                " VALUES (?, ?, 'active', 0, ?)",
+                (user_id, user_id, text_of(now)),
+            )
+            session.execute(
+                "INSERT INTO known_sources (user_id, source, seen_at) VALUES (?, ?, ?)",
+                (user_id, home, text_of(now)),
+            )
+            session.execute(
+                "INSERT INTO lanes (account, lane, failures, ring, changed_at)"
+                " VALUES (?, x'', 100, x'', ?)",
+                (user_id, text_of(now)),
+            )
+
+        def read(account: str) -> list[list[bool]]:
+            session.filled = []
+            paid = pay(session, Bid(account=account, guess=b"g" * 16, source=home), now)
+            assert isinstance(paid, Ticket)
+            return session.filled
+
+        assert read("2-id") == read("2:nobody")
 
 
 @pytest.mark.timeout(600)
