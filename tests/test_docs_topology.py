@@ -23,9 +23,9 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_its_example_loads(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    text, known = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     path = tmp_path / "topology.toml"
-    path.write_text(text)
+    path.write_text(f"{text}\n{known}")
     plan = load(path)
 
     assert set(plan.reached_from("synapse-main")) == {
@@ -33,6 +33,7 @@ def test_its_example_loads(tmp_path: Path) -> None:
     }
     assert set(plan.closed_to("clients")) == set(plan.listening) - {"proxy"}
     assert len(plan.routes) == 2
+    assert plan.known_open("lalepass-1", "synapse-main") is not None
 
 
 def test_it_has_every_kind_with_its_options() -> None:

@@ -21,10 +21,10 @@ app = typer.Typer(help="An installation of many parts: what reaches what.")
 _WIDEST: Final = 80
 _NARROWEST: Final = 40
 _INDENT: Final = " " * 6
-_ORDER: Final = ("ok", "warn", "fail")
+_ORDER: Final = ("ok", "note", "warn", "fail")
 """The worst last: that is where a terminal stops."""
-_LABELS: Final = {"ok": "ok", "warn": "WARN", "fail": "FAIL"}
-_CODES: Final = {"ok": 0, "warn": 1, "fail": 2}
+_LABELS: Final = {"ok": "ok", "note": "note", "warn": "WARN", "fail": "FAIL"}
+_CODES: Final = {"ok": 0, "note": 0, "warn": 1, "fail": 2}
 
 _File = Annotated[
     Path, typer.Argument(metavar="FILE", help="Lists the parts; see docs/scaling.md.")
@@ -117,7 +117,7 @@ def _document(findings: Sequence["Finding"], name: str | None) -> dict[str, Any]
             }
             for finding in findings
         ],
-        **{f"{severity}s": count[severity] for severity in ("fail", "warn")},  # type: ignore[index]
+        **{f"{severity}s": count[severity] for severity in ("fail", "warn", "note")},  # type: ignore[index]
     }
 
 
@@ -129,7 +129,8 @@ def _lines(findings: Sequence["Finding"]) -> Iterator[str]:
                 yield from _wrapped(finding, width)
     count = Counter(str(finding.severity) for finding in findings)
     yield ""
-    yield f"{count['fail']} wrong, {_warnings(count['warn'])}, {count['ok']} ok"
+    noted = f", {count['note']} to know" if count["note"] else ""
+    yield f"{count['fail']} wrong, {_warnings(count['warn'])}, {count['ok']} ok{noted}"
 
 
 def _wrapped(finding: "Finding", width: int) -> Iterator[str]:

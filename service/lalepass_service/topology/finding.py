@@ -8,6 +8,8 @@ class Severity(StrEnum):
     """How bad it is."""
 
     OK = "ok"
+    # it can't be otherwise, the file says why, and somebody should have read it once
+    NOTE = "note"
     # it works, and there is a danger that the operator should know
     WARN = "warn"
     # a part is away, or is not what it should be, or a door is open
@@ -39,6 +41,11 @@ class Amiss(Exception):
 def ok(part: str, about: str, says: str) -> Finding:
     """Return what is as it should be."""
     return Finding(part=part, about=about, severity=Severity.OK, says=says)
+
+
+def note(part: str, about: str, says: str) -> Finding:
+    """Return what is known, with its reason."""
+    return Finding(part=part, about=about, severity=Severity.NOTE, says=says)
 
 
 def warn(part: str, about: str, says: str, *, fix: str) -> Finding:

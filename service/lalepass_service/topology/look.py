@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from lalepass_service.topology import postgres, s3, valkey, web
-from lalepass_service.topology.finding import Amiss, Finding, fail, ok, warn
+from lalepass_service.topology.finding import Amiss, Finding, fail, note, ok, warn
 from lalepass_service.topology.judge import together
 from lalepass_service.topology.parts import S3, Address, Listening, Postgres, Proxy, Valkey
 from lalepass_service.topology.plan import Login, Plan, Route
@@ -76,7 +76,7 @@ def from_part(
         *_told(asked),
         *together(plan.listening, seen),
         *_followed(routes),
-        *_doors(closed),
+        *_doors(closed, plan, name),
     ]
 
 
@@ -203,6 +203,26 @@ def _route(question: _Question, route: Route, wanted: frozenset[str]) -> Iterato
         yield ok(question.part, "route", f"{what} leads to {who}")
 
 
+def _open_door(plan: Plan, name: str, part: str, says: str) -> Finding:
+    """Tell of one that nobody has said to be open: how bad it is depends on why it is."""
+    shared = ", ".join(plan.shared(name, part))
+    why = plan.meeting(name, part)
+    if shared and why:
+        return warn(
+            part,
+            "closed",
+            f"{says}, which nobody needs: they share {shared}, since {why}",
+            fix="close the firewall between them, or say in [[open]] why that can't be done",
+        )
+    because = f": they share {shared}, and neither has to reach the other" if shared else ""
+    return fail(
+        part,
+        "closed",
+        f"{says}, and must not be{because}",
+        fix="put them on networks that do not meet, or close the firewall between them",
+    )
+
+
 def _closed(name: str, place: Address) -> Seen:
     """Find out that nobody answers there.
 
@@ -211,23 +231,28 @@ def _closed(name: str, place: Address) -> Seen:
     """
     with suppress(OSError):
         connect(place, seconds=_CLOSED_SECONDS).close()
-        raise Amiss(
-            f"can be reached at {place}, and must not be",
-            fix="put them on networks that do not meet, or close the firewall between them",
-            about="closed",
-        )
+        raise Amiss(f"can be reached at {place}", fix="", about="closed")
     return Seen(part=name, findings=())
 
 
-def _doors(closed: Sequence[_Question]) -> Iterator[Finding]:
+def _doors(closed: Sequence[_Question], plan: Plan, name: str) -> Iterator[Finding]:
     """Tell of the doors that are open, and in one line of those that are not.
 
     What has not ended in time is neither: somebody may have been about to answer.
     """
-    opened = {each.part: each for each in closed if each.amiss is not None}
+    opened = {each.part: each.amiss for each in closed if each.amiss is not None}
     waiting = {each.part for each in closed if each.seen is None} - opened.keys()
     shut = dict.fromkeys(each.part for each in closed)
-    yield from _told(opened.values())
+    known: dict[str, list[str]] = {}
+    for part, amiss in opened.items():
+        if amiss.about != "closed":
+            yield fail(part, amiss.about, amiss.says, fix=amiss.fix)
+        elif because := plan.known_open(name, part):
+            known.setdefault(because, []).append(part)
+        else:
+            yield _open_door(plan, name, part, amiss.says)
+    for because, parts in known.items():
+        yield note("open", "open", f"{', '.join(parts)}, which nobody needs: {because}")
     for part in sorted(waiting):
         yield fail(
             part,

@@ -1,17 +1,15 @@
 """Reads the file that lists the parts, who reaches whom, and which path leads where."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError
 
 from lalepass_service.faults import ConfigFault
 from lalepass_service.topology.parts import (
-    KINDS,
     MAX_PARTS,
     Job,
     Listening,
@@ -20,6 +18,7 @@ from lalepass_service.topology.parts import (
     Proxy,
     Section,
 )
+from lalepass_service.topology.sentences import Tables, sentence
 
 _MAX_BYTES: Final = 256 * 1024
 _MAX_RULES: Final = 500
@@ -62,6 +61,18 @@ class _Reach(Login):
     )
 
 
+class _Open(Section):
+    """Who can reach whom without having to, and why that can't be helped."""
+
+    from_: _Patterns = Field(
+        alias="from", description="a list of names of parts, in which * stands for any characters"
+    )
+    to: _Patterns = Field(
+        description="a list of names of parts, in which * stands for any characters"
+    )
+    because: str = Field(min_length=1, max_length=300, description="a sentence: the reason")
+
+
 class Route(Section):
     """Which part answers a path, asked without a token."""
 
@@ -80,9 +91,19 @@ class _File(Section):
     reach: list[_Reach] = Field(
         [], max_length=_MAX_RULES, description="a table for each rule, [[reach]]"
     )
+    open: list[_Open] = Field(
+        [], max_length=_MAX_RULES, description="a table for each rule, [[open]]"
+    )
     route: list[Route] = Field(
         [], max_length=_MAX_RULES, description="a table for each path, [[route]]"
     )
+
+
+_TABLES: Final = Tables(
+    file=_File,
+    lists={"reach": _Reach, "open": _Open, "route": Route},
+    most={"parts": MAX_PARTS, **dict.fromkeys(("reach", "open", "route"), _MAX_RULES)},
+)
 
 
 class Plan:
@@ -99,6 +120,11 @@ class Plan:
         self._logins: dict[tuple[str, str], Login] = {}
         for number, rule in enumerate(read.reach):
             self._add(rule, f"reach[{number}]")
+        self._open: dict[tuple[str, str], str] = {}
+        for number, known in enumerate(read.open):
+            for source in self._matching(known.from_, f"open[{number}].from"):
+                for target in self._matching(known.to, f"open[{number}].to"):
+                    self._open.setdefault((source, target), known.because)
         self.routes: list[tuple[Route, frozenset[str]]] = [
             (route, self._wanted(route, f"route[{number}]"))
             for number, route in enumerate(read.route)
@@ -124,20 +150,42 @@ class Plan:
     def closed_to(self, name: str) -> dict[str, Listening]:
         """Return whom a part must not reach.
 
-        That is who shares no network with it, or, where either of them names none, who is not
-        among those that it has to reach. What is on the same host can't be kept apart.
+        That is who is not among those that it has to reach, whatever networks they share: a
+        network has no ports. What is on the same host can't be kept apart.
         """
-        own = self.parts[name]
-        host = None if isinstance(own, Job) else own.place.host
         reached = self.reached_from(name)
         return {
             other: part
             for other, part in self.listening.items()
-            if other not in reached
-            and other != name
-            and part.place.host != host
-            and not set(own.segments) & set(part.segments)
+            if other not in reached and self._host(other) != self._host(name)
         }
+
+    def shared(self, name: str, other: str) -> list[str]:
+        """Return the networks that both are on."""
+        return [each for each in self.parts[name].segments if each in self.parts[other].segments]
+
+    def known_open(self, name: str, other: str) -> str | None:
+        """Return why one can reach the other without having to, if the file says that it can.
+
+        It does not help those who are on networks that do not meet: then there is a hole.
+        """
+        both_named = self.parts[name].segments and self.parts[other].segments
+        if both_named and not self.shared(name, other):
+            return None
+        return self._open.get((name, other))
+
+    def meeting(self, name: str, other: str) -> str | None:
+        """Return why these two have to meet all the same, at another port or the other way."""
+        hosts = {self._host(name), self._host(other)}
+        for source, target in self._logins:
+            if {self._host(source), self._host(target)} == hosts:
+                return f"{source} has to reach {target}"
+        return None
+
+    def _host(self, name: str) -> str:
+        part = self.parts[name]
+        # Nobody else's: where it is does not matter.
+        return f"{name} itself" if isinstance(part, Job) else part.place.host
 
     def _add(self, rule: _Reach, where: str) -> None:
         sources = self._matching(rule.from_, f"{where}.from")
@@ -202,7 +250,7 @@ def load(file: Path) -> Plan:
     try:
         return Plan(_File.model_validate(table), folder=file.parent)
     except ValidationError as error:
-        said = _sentence(error.errors(include_input=False)[0], table)
+        said = sentence(error.errors(include_input=False)[0], table, _TABLES)
         raise ConfigFault(f"{file}: {said}") from None
     except ValueError as error:
         raise ConfigFault(f"{file}: {error}") from None
@@ -221,44 +269,3 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigFault(f"{file}: is not UTF-8 text") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigFault(f"{file}: is not valid TOML: {error}") from None
-
-
-def _sentence(error: ErrorDetails, table: Mapping[str, Any]) -> str:
-    steps = list(_steps(error))
-    where = ".".join(map(str, steps)).replace(".[", "[")
-    kind = error["type"]
-    if kind.startswith("union_tag"):
-        return f"{where}.kind: should be one of {', '.join(KINDS)}"
-    if kind == "missing":
-        return f"{where}: is missing"
-    if kind == "extra_forbidden":
-        return f"{where}: there is no such option"
-    if kind == "too_long" and where in {"parts", "reach", "route"}:
-        return f"{where}: has more than {MAX_PARTS if where == 'parts' else _MAX_RULES} entries"
-    if "[key]" in steps:
-        return "parts: the name of a part is made of letters, digits and . _ -, at most 64"
-    return f"{where}: should be {_description(steps, table)}"
-
-
-def _steps(error: ErrorDetails) -> Iterator[str]:
-    """Yield the path as the file has it: pydantic names the kind of a part in it, too."""
-    steps = error["loc"]
-    for place, step in enumerate(steps):
-        if isinstance(step, int):
-            yield f"[{step}]"
-        elif not (steps[0] == "parts" and place == 2 and step in KINDS):  # noqa: PLR2004 - the third
-            yield step
-
-
-def _description(steps: list[str], table: Mapping[str, Any]) -> str:
-    """Return what the option is, in the words of its model."""
-    names = [step for step in steps if not step.startswith("[")]
-    model: type[BaseModel] = _File
-    if names[0] == "parts" and len(names) > 2:  # noqa: PLR2004 - below a part
-        model = KINDS[table["parts"][names[1]]["kind"]]
-    elif len(names) > 1 and names[0] != "parts":
-        model = _Reach if names[0] == "reach" else Route
-    for name, field in model.model_fields.items():
-        if names[-1] in {name, field.alias}:
-            return str(field.description)
-    return "a table"

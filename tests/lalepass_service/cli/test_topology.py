@@ -106,7 +106,21 @@ def test_as_json(operator: Operator, tmp_path: Path) -> None:
         ],
         "fails": 1,
         "warns": 0,
+        "notes": 0,
     }
+
+
+def test_what_is_known_is_told_and_is_no_warning(operator: Operator, tmp_path: Path) -> None:
+    with web({"/": (200, {}, b"")}) as there, web({}) as other:
+        known = '[[open]]\nfrom = ["here"]\nto = ["closed"]\nbecause = "it is known"\n'
+        path = tmp_path / "topology.toml"
+        text = FILE.format(address=there.address).replace("127.0.0.1:1", other.address)
+        path.write_text(text + known)
+        said = operator.bare("topology", "check", str(path), "--from", "here")
+
+    assert said.code == 0
+    assert "note  open: closed, which nobody needs: it is known\n" in said.out
+    assert said.out.endswith("0 wrong, 0 warnings, 2 ok, 1 to know\n")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,68 @@ def test_who_is_to_be_reached_is_and_who_is_not_is_not(tmp_path: Path) -> None:
         ]
 
 
+SHARING = """
+[parts.a]
+kind = "lalepass"
+address = "a:8220"
+segments = ["one", "two"]
+[parts.needed]
+kind = "http"
+address = "127.0.0.1:{needed}"
+segments = ["one"]
+[parts.beside-it]
+kind = "http"
+address = "127.0.0.1:{beside}"
+segments = ["one"]
+[parts.of-others]
+kind = "http"
+address = "127.0.0.2:{others}"
+segments = ["two"]
+[parts.elsewhere]
+kind = "http"
+address = "127.0.0.3:{others}"
+segments = ["three"]
+[[reach]]
+from = ["a"]
+to = ["needed"]
+"""
+
+
+def test_a_door_that_nobody_needs_is_told_with_what_it_is_open_for(tmp_path: Path) -> None:
+    def seen(more: str) -> list[tuple[str, str, str]]:
+        path = tmp_path / "topology.toml"
+        path.write_text(text + more)
+        return told(look.from_part(load(path), "a", also={}))[2:]
+
+    # At all addresses of loopback: hosts are told apart by theirs.
+    with (
+        web({"/": (200, {}, b"")}) as needed,
+        web({}) as beside,
+        socket.create_server(("", 0)) as listening,
+    ):
+        others = listening.getsockname()[1]
+        text = SHARING.format(needed=needed.port, beside=beside.port, others=others)
+        both = f"can be reached at 127.0.0.2:{others}"
+        near = f"can be reached at 127.0.0.1:{beside.port}"
+        hole = f"can be reached at 127.0.0.3:{others}, and must not be"
+        why = "which nobody needs: they share one, since a has to reach needed"
+
+        assert seen("") == [
+            ("beside-it", "warn", f"{near}, {why}"),
+            (
+                *("of-others", "fail"),
+                f"{both}, and must not be: they share two, and neither has to reach the other",
+            ),
+            ("elsewhere", "fail", hole),
+        ]
+        # What is said to be open is told; what has no network in common is wrong all the same.
+        known = '[[open]]\nfrom = ["a"]\nto = ["*"]\nbecause = "it is known"'
+        assert seen(known) == [
+            ("elsewhere", "fail", hole),
+            ("open", "note", "beside-it, of-others, which nobody needs: it is known"),
+        ]
+
+
 def test_a_door_that_nobody_has_tried_to_the_end_is_not_called_shut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

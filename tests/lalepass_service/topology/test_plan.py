@@ -165,6 +165,20 @@ def test_what_is_not_right_is_said_in_one_sentence(
         ),
         ("reach = 3", "reach: should be a table for each rule, [[reach]]"),
         ("[reach]", "reach: should be a table for each rule, [[reach]]"),
+        ('[[open]]\nfrom = ["one"]\nto = ["db-1"]', "open[0].because: is missing"),
+        (
+            '[[open]]\nfrom = ["one"]\nto = ["db-1"]\nbecause = ""',
+            "open[0].because: should be a sentence: the reason",
+        ),
+        (
+            '[[open]]\nfrom = ["two"]\nto = ["db-1"]\nbecause = "x"',
+            "open[0].from: there is no part two",
+        ),
+        (
+            '[[open]]\nfrom = ["one"]\nto = ["two"]\nbecause = "x"',
+            "open[0].to: there is no part two",
+        ),
+        ("open = 3", "open: should be a table for each rule, [[open]]"),
         ('[[route]]\nto = ["worker"]', "route[0].path: is missing"),
         ('[[route]]\npath = "x"\nto = ["worker"]', "route[0].path: should be a path, such as"),
         (
@@ -210,13 +224,55 @@ def test_who_reaches_whom_is_with_what_is_shown(tmp_path: Path) -> None:
     assert plan.any_login()["one"] == []
 
 
-def test_who_shares_no_segment_must_not_be_reached(tmp_path: Path) -> None:
-    plan = read(tmp_path, PARTS)
+def test_who_need_not_be_reached_must_not_whatever_networks_they_share(tmp_path: Path) -> None:
+    plan = read(tmp_path, PARTS + '[[reach]]\nfrom = ["one"]\nto = ["db-1"]\n')
 
-    assert set(plan.closed_to("clients")) == {"one", "db-1", "db-2", "worker"}
-    assert set(plan.closed_to("one")) == {"proxy"}
-    assert set(plan.closed_to("db-1")) == {"worker", "proxy"}
-    assert set(plan.closed_to("worker")) == {"db-1", "db-2"}
+    everybody = {"one", "db-1", "db-2", "worker", "proxy"}
+    assert set(plan.closed_to("clients")) == everybody
+    assert set(plan.closed_to("one")) == everybody - {"one", "db-1"}
+    assert set(plan.closed_to("db-1")) == everybody - {"db-1"}
+    assert plan.shared("one", "db-2") == ["accounts"]
+    assert plan.shared("one", "proxy") == []
+    # A network goes both ways; and who else is on it has nothing to do there.
+    assert plan.meeting("db-1", "one") == "one has to reach db-1"
+    assert plan.meeting("db-1", "db-2") is None
+
+
+def test_two_doors_of_one_host_are_met_together(tmp_path: Path) -> None:
+    beside = """
+    [parts.beside]
+    kind = "http"
+    address = "db-1:9187"
+    segments = ["accounts"]
+    [[reach]]
+    from = ["one"]
+    to = ["db-1"]
+    """
+    plan = read(tmp_path, PARTS + beside)
+
+    assert plan.meeting("one", "beside") == "one has to reach db-1"
+    assert "beside" not in plan.closed_to("db-1")
+
+
+def test_what_is_known_to_be_open_has_a_reason_and_a_network(tmp_path: Path) -> None:
+    rules = """
+    [[open]]
+    from = ["db-*"]
+    to = ["*"]
+    because = "they ask it"
+    [[open]]
+    from = ["db-1", "worker"]
+    to = ["one"]
+    because = "another reason"
+    """
+    plan = read(tmp_path, PARTS + rules)
+
+    assert plan.known_open("db-1", "db-2") == "they ask it"
+    # The first that says so.
+    assert plan.known_open("db-1", "one") == "they ask it"
+    assert plan.known_open("one", "db-1") is None
+    # On networks that do not meet, nothing helps.
+    assert plan.known_open("db-1", "proxy") is None
 
 
 def test_without_segments_only_what_has_to_be_reached_may_be(tmp_path: Path) -> None:
