@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,15 @@ SERVICES = {
     # One-shots are gone before anybody looks.
     if "scale" in service.get("profiles", ()) and service.get("restart") != "no"
 }
-# Listeners of others, and who is no container.
-LISTENERS = {"main-replication": "synapse-main", "media-replication": "synapse-media"}
+# Further listeners of containers, and who is none.
+LISTENERS = {
+    **{f"{name}-replication": f"synapse-{name}" for name in ("main", "media")},
+    **{
+        f"{name}-metrics": f"synapse-{name}"
+        for name in ("main", "generic-1", "generic-2", "media", "sender", "background")
+    },
+    "proxy-metrics": "proxy",
+}
 OUTSIDE = {"clients"}
 
 
@@ -33,7 +41,7 @@ def test_the_topology_has_every_container() -> None:
 
 @pytest.mark.parametrize("part", PLAN.parts)
 def test_its_segments_are_the_networks_of_the_container(part: str) -> None:
-    service = SERVICES.get(LISTENERS.get(part, part), {"networks": ["outside"]})
+    service = SERVICES.get(LISTENERS.get(part, part), {"networks": ["front"]})
 
     assert PLAN.parts[part].segments == service.get("networks", [])
 
@@ -60,16 +68,49 @@ def test_prometheus_asks_everything_that_tells_figures() -> None:
         for job in yaml.safe_load(path.read_text())["scrape_configs"]
         for static in job["static_configs"]
     }
-    tell = {
-        name: f"{name}:{port}"
-        for name, part in PLAN.parts.items()
-        for kind, port in (("synapse", 9000), ("lalepass", 8220), ("proxy", 8405))
-        if part.kind == kind and name not in LISTENERS
+    told = {
+        LISTENERS.get(name, name): [str(PLAN.listening[name].place)]
+        for name in PLAN.reached_from("prometheus")
     }
 
-    assert targets == {name: [place] for name, place in tell.items()} | {
-        "prometheus": ["localhost:9090"]
+    assert targets == told | {"prometheus": ["localhost:9090"]}
+    assert len(targets) == 11
+
+
+def test_who_meets_without_having_to_is_written_down_with_the_reason() -> None:
+    meet = {
+        (name, other)
+        for name in PLAN.parts.keys() - LISTENERS.keys()
+        for other in PLAN.closed_to(name)
+        if PLAN.shared(name, other)
     }
+    known = {pair for pair in meet if PLAN.known_open(*pair)}
+
+    assert meet - known == set()
+    # Nobody is let in that nobody would miss: these are closed by networks of their own.
+    for name, other in (
+        ("media-cleaner", "synapse-main"),
+        ("media-cleaner", "main-metrics"),
+        ("synapse-media", "media-cleaner"),
+        ("proxy", "synapse-sender"),
+        ("proxy", "background-metrics"),
+        ("clients", "synapse-main"),
+        ("objects", "postgres-1"),
+        ("counters", "synapse-main"),
+    ):
+        assert other in PLAN.closed_to(name)
+        assert (name, other) not in meet
+
+
+def test_each_reason_is_of_use() -> None:
+    read = tomllib.loads((ROOT / "deploy" / "scale" / "topology.toml").read_text())
+    used = {
+        PLAN.known_open(name, other)
+        for name in PLAN.parts.keys() - LISTENERS.keys()
+        for other in PLAN.closed_to(name)
+    }
+
+    assert {rule["because"] for rule in read["open"]} <= used
 
 
 def test_paths_lead_where_the_proxy_is_tested_to_lead_them() -> None:
@@ -86,6 +127,8 @@ def test_paths_lead_where_the_proxy_is_tested_to_lead_them() -> None:
 
 SAID = """ok    one: is well,
       as it should be
+note  open: three, which nobody needs:
+      it is known
 WARN  two: is not
       -> mend it
 
@@ -145,11 +188,13 @@ def test_the_check_looks_from_every_container_with_its_rights(tmp_path: Path) ->
 
     looks = {line.partition("--from ")[2].split()[0]: line for line in calls.splitlines()}
     assert set(looks) == set(PLAN.parts) - LISTENERS.keys() - {"counters"}
-    assert "--network lalepass_outside " in looks["clients"]
+    assert "--network lalepass_front " in looks["clients"]
     look = looks["synapse-media"]
     for words in (
         *("--network container:id-of-synapse-media", "--volumes-from id-of-synapse-media:ro"),
         *("--user 991:991", "--group-add=8220", "--cap-drop ALL", "--read-only"),
+        # Each of its ports, wherever its name is not known.
+        *("--also main-replication=10.0.0.7", "--also proxy-metrics=10.0.0.7"),
         *("--also postgres-1=10.0.0.7", " sha256:of-lalepass topology check"),
     ):
         assert words in look

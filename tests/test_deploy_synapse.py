@@ -4,6 +4,7 @@ import fcntl
 import importlib.util
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ import yaml
 
 from tests.servers.fixtures import left_out_if_missing
 from tests.servers.objects import REGION, Objects, objects
+from tools.processes import free_port
+from tools.web import request
 
 DEPLOY = Path(__file__).parent.parent / "deploy" / "synapse"
 BUCKET = "files"
@@ -39,7 +42,6 @@ def prepare(
     (tmp_path / "password").write_text("s3cret")
     places = {
         "DATA": tmp_path,
-        "GENERATED": tmp_path / "generated.yaml",
         "PASSWORD": tmp_path / "password",
         "SCALE": DEPLOY / "scale.yaml",
         "REPLICATION_PASSWORD": tmp_path / "replication" / "password",
@@ -49,11 +51,12 @@ def prepare(
         monkeypatch.setattr(script, name, path)
     umask = os.umask(0o022)
 
-    def run(**environment: str) -> dict[str, Any]:
+    def run(*arguments: str, **environment: str) -> dict[str, Any]:
         for name in ("SYNAPSE_SERVER_NAME", "SYNAPSE_PUBLIC_BASEURL", "S3_BUCKET"):
             monkeypatch.setenv(name, environment.get(name, ""))
-        script.main()
-        generated = yaml.safe_load((tmp_path / "generated.yaml").read_text())
+        script.main(list(arguments))
+        keys = Path(arguments[0]) if arguments and len(arguments) == 1 else tmp_path
+        generated = yaml.safe_load((keys / "generated.yaml").read_text())
         assert isinstance(generated, dict)
         return generated
 
@@ -110,6 +113,125 @@ def test_a_homeserver_keeps_its_name(prepare: Callable[..., Any]) -> None:
         prepare(SYNAPSE_SERVER_NAME="y.org")
 
 
+KEYS = ("signing.key", "macaroon_secret", "worker_replication_secret", "pgpass")
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """Where the profile `scale` has them."""
+    folder = tmp_path / "synapse"
+    folder.mkdir()
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_keys_go_where_no_media_are_and_none_are_left_behind(
+    prepare: Callable[..., Any], tmp_path: Path, keys: Path
+) -> None:
+    small = prepare(SYNAPSE_SERVER_NAME="x.org")
+    put(tmp_path, "local_content/aa/bb/cc", b"a picture")
+    before = files(tmp_path)
+
+    assert prepare(str(keys), SYNAPSE_SERVER_NAME="x.org") == small
+
+    assert {name: before[name] for name in KEYS} == {name: files(keys)[name] for name in KEYS}
+    assert {path.stat().st_mode & 0o777 for path in keys.iterdir()} == {0o600}
+    assert set(files(tmp_path)) == {"generated.yaml", "password"}
+    assert (tmp_path / "media/local_content/aa/bb/cc").read_bytes() == b"a picture"
+    # Doing it again changes nothing.
+    after = files(keys)
+    prepare(str(keys), SYNAPSE_SERVER_NAME="x.org")
+    assert files(keys) == after
+
+
+@pytest.mark.parametrize("done", [0, 1, 3, 7])
+def test_a_move_of_keys_that_was_broken_off_goes_on(
+    prepare: Callable[..., Any],
+    tmp_path: Path,
+    keys: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    done: int,
+) -> None:
+    prepare(SYNAPSE_SERVER_NAME="x.org")
+    before = files(tmp_path)
+    steps = iter(range(done))
+    real = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if next(steps, None) is None:
+            raise OSError("the power is gone")
+        return real(path, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", replace)
+        with pytest.raises(OSError, match="power"):
+            prepare(str(keys), SYNAPSE_SERVER_NAME="x.org")
+    # Whatever has happened, they are all there, here or there.
+    assert {**files(keys), **files(tmp_path)}["signing.key"] == before["signing.key"]
+
+    prepare(str(keys), SYNAPSE_SERVER_NAME="x.org")
+
+    assert {name: before[name] for name in KEYS} == {name: files(keys)[name] for name in KEYS}
+    assert "signing.key" not in files(tmp_path)
+
+
+def test_nobody_makes_other_keys_where_they_have_been(
+    prepare: Callable[..., Any], tmp_path: Path, keys: Path
+) -> None:
+    prepare(str(keys), SYNAPSE_SERVER_NAME="x.org")
+    before = files(tmp_path)
+
+    with pytest.raises(SystemExit, match="nothing was made: the keys are the profile scale's"):
+        prepare(SYNAPSE_SERVER_NAME="x.org")
+
+    assert files(tmp_path) == before
+    for path in keys.iterdir():
+        path.unlink()
+    with pytest.raises(SystemExit, match=r"and that is empty\. Bring its backup back"):
+        prepare(str(keys), SYNAPSE_SERVER_NAME="x.org")
+    assert files(keys) == {}
+
+
+def test_keys_of_another_homeserver_are_not_taken_over(
+    prepare: Callable[..., Any], tmp_path: Path, keys: Path
+) -> None:
+    prepare(SYNAPSE_SERVER_NAME="x.org")
+    (keys / "signing.key").write_text("another one")
+    before = files(tmp_path)
+
+    with pytest.raises(SystemExit, match="are different, and one homeserver has one"):
+        prepare(str(keys), SYNAPSE_SERVER_NAME="x.org")
+
+    assert files(tmp_path) == before
+    assert files(keys)["signing.key"] == b"another one"
+
+
+def test_keys_come_back_to_the_profile_small(
+    prepare: Callable[..., Any], tmp_path: Path, keys: Path
+) -> None:
+    prepare(SYNAPSE_SERVER_NAME="x.org")
+    before = files(tmp_path)
+    prepare(str(keys), SYNAPSE_SERVER_NAME="x.org")
+
+    prepare(str(keys), "back")
+
+    prepare(SYNAPSE_SERVER_NAME="x.org")
+    assert files(tmp_path) == before
+    with pytest.raises(SystemExit, match="nothing to bring back"):
+        prepare(str(keys), "back")
+    prepare(str(keys), SYNAPSE_SERVER_NAME="x.org")
+    assert files(keys)["signing.key"] == before["signing.key"]
+
+
+@pytest.mark.parametrize("arguments", [["a", "b"], ["a", "back", "c"]])
+def test_it_does_what_it_knows_only(prepare: Callable[..., Any], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"Makes what Synapse needs"):
+        prepare(*arguments, SYNAPSE_SERVER_NAME="x.org")
+
+
 @pytest.fixture(scope="module")
 def store() -> Iterator[Objects]:
     with left_out_if_missing(), objects() as made:
@@ -136,6 +258,10 @@ def cleaner(store: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     script = module("media_cleaner")
     monkeypatch.setattr(script, "MEDIA", tmp_path / "media")
     monkeypatch.setattr(script, "LISTS", tmp_path)
+    monkeypatch.setattr(script, "SCALE", DEPLOY / "scale.yaml")
+    monkeypatch.setattr(script, "SECRETS", tmp_path / "of-media")
+    (tmp_path / "of-media").mkdir()
+    (tmp_path / "of-media" / "password").write_text("s3cret")
     return script
 
 
@@ -220,10 +346,15 @@ def test_each_list_is_a_fresh_one_and_a_failure_is_told(
     cleaner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[tuple[list[str], Path]] = []
+    shown: list[tuple[Path, dict[str, Any]]] = []
 
     def run(command: list[str], *, cwd: Path, check: bool) -> "subprocess.CompletedProcess[bytes]":
         assert not check
         assert list(cwd.iterdir()) == []
+        if "update" in command:
+            shown.append((Path(command[-1]), yaml.safe_load(Path(command[-1]).read_text())))
+            assert shown[0][0].stat().st_mode & 0o777 == 0o600
+            command = [*command[:-1], "FILE"]
         runs.append((command, cwd))
         return subprocess.CompletedProcess(command, 0 if "update" in command else 7)
 
@@ -233,11 +364,101 @@ def test_each_list_is_a_fresh_one_and_a_failure_is_told(
 
     media = str(tmp_path / "media")
     assert [command[2:] for command, _ in runs] == [
-        ["update", media, "60d", "--homeserver-config-path", "/config/scale.yaml"],
+        ["update", media, "60d", "--homeserver-config-path", "FILE"],
         ["upload", media, BUCKET, "--delete"],
     ]
     assert len({cwd for _, cwd in runs}) == 1
     assert not runs[0][1].exists()
+    # It is somebody else than Synapse there, and nothing of that is left.
+    ((file, content),) = shown
+    assert not file.exists()
+    database = content["database"]["args"]
+    shipped = yaml.safe_load((DEPLOY / "scale.yaml").read_text())["database"]["args"]
+    assert (database["user"], database["password"]) == ("media", "s3cret")
+    assert database["host"] == shipped["host"]
+    assert database["sslrootcert"] == str(tmp_path / "of-media" / "ca.crt")
+    assert not {"passfile", "cp_max"} & database.keys()
+
+
+def told(port: int) -> dict[str, float]:
+    """What the nightly one tells Prometheus."""
+    lines = request("GET", f"http://127.0.0.1:{port}/metrics").body.decode().splitlines()
+    figures = (line.split(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in figures}
+
+
+def test_it_tells_when_it_was_last_done_whatever_was_restarted(
+    cleaner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = iter([7, 0])
+    monkeypatch.setattr(cleaner, "delete", lambda _: next(failed))
+    port, done = free_port(), tmp_path / cleaner.DONE
+    before = time.time()
+
+    cleaner.tell(port)
+
+    # At the very first start nothing is late.
+    assert told(port)["media_cleaner_done_timestamp_seconds"] >= int(before)
+    os.utime(done, (0, 0))
+    again = free_port()
+    cleaner.tell(again)
+    assert told(again)["media_cleaner_done_timestamp_seconds"] == 0
+    assert cleaner.clean("60d") == 7
+    assert told(again)["media_cleaner_done_timestamp_seconds"] == 0
+    assert cleaner.clean("60d") == 0
+    assert told(again)["media_cleaner_done_timestamp_seconds"] >= int(before)
+    assert told(port)["media_store_up"] == 1
+
+
+def test_it_tells_of_a_store_that_comes_and_goes(
+    cleaner: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setattr(cleaner, "LOOK_EACH", 0.05)
+    there = threading.Event()
+    monkeypatch.setattr(cleaner, "store_answers", there.is_set)
+
+    cleaner.tell(port)
+
+    for now in (False, True, False):
+        (there.set if now else there.clear)()
+        deadline = time.monotonic() + 30
+        while told(port)["media_store_up"] != now:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)  # noqa: TID251 - with a deadline
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/nowhere"),
+        ("AWS_SECRET_ACCESS_KEY", "wrong"),
+    ],
+)
+def test_a_store_that_lets_nobody_in_is_none(
+    cleaner: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: str,
+) -> None:
+    assert cleaner.store_answers()
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setenv(name, value)
+    if "SECRET" in name:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "matrix:synapse")
+
+    assert not cleaner.store_answers()
+    assert "S3 does not answer: " in capsys.readouterr().err
+
+
+def test_a_store_without_the_bucket_is_none(
+    cleaner: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleaner, "BUCKET", "another")
+
+    assert not cleaner.store_answers()
 
 
 @pytest.mark.parametrize("hour", [0, 3, 23])

@@ -23,6 +23,7 @@
 #   /secrets/postgres    the servers' certificates, who may log in, and the passwords of the two
 #   /secrets/counters    the certificate of Lalepass's Valkey, and who may log in there
 #   /secrets/metrics     a certificate for Prometheus to show to Lalepass
+#   /secrets/media       the media-cleaner's password for Synapse's database
 # The authority that signs the certificates is in /authority.
 set -eu
 umask 027
@@ -51,6 +52,11 @@ certificates() {
     certificate postgres-2 /secrets/postgres
     certificate server /secrets/counters --host counters --host localhost
     certificate prometheus /secrets/metrics --client
+    # Shows none to anybody, and has to know the servers.
+    cmp -s /secrets/postgres/ca.crt /secrets/media/ca.crt || {
+        install -m 640 /secrets/postgres/ca.crt /secrets/media/ca.crt.new
+        mv /secrets/media/ca.crt.new /secrets/media/ca.crt
+    }
     unlock_authority
 }
 
@@ -76,6 +82,7 @@ secrets() {
     fi
     login synapse /secrets/database/password
     login lalepass /secrets/lalepass/database-password
+    login media /secrets/media/password
     login lookout /secrets/postgres/lookout.password
     login standby /secrets/postgres/standby.password
     passwords password /secrets/lalepass/counters-password

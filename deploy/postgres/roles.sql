@@ -8,11 +8,12 @@ SET log_min_error_statement = panic;
 SET client_min_messages = warning;
 \set synapse `cat /secrets/postgres/synapse.scram`
 \set lalepass `cat /secrets/postgres/lalepass.scram`
+\set media `cat /secrets/postgres/media.scram`
 \set lookout `cat /secrets/postgres/lookout.scram`
 \set standby `cat /secrets/postgres/standby.scram`
 
 SELECT format('CREATE ROLE %I', name)
-FROM unnest(ARRAY['synapse', 'lalepass', 'lookout', 'standby']) AS name
+FROM unnest(ARRAY['synapse', 'lalepass', 'media', 'lookout', 'standby']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 
 -- What is left of processes that were cut off must not take every connection there is: limits are
@@ -25,6 +26,9 @@ ALTER ROLE synapse LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSW
 ALTER ROLE synapse SET track_activities = off;
 ALTER ROLE lalepass LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'lalepass'
     CONNECTION LIMIT 60;
+-- What it may read, synapse/media_rights.py says when Synapse has made its tables.
+ALTER ROLE media LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'media'
+    CONNECTION LIMIT 5;
 ALTER ROLE lookout LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'lookout';
 ALTER ROLE standby LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE REPLICATION PASSWORD :'standby';
 -- What a standby follows, which Lalepass has to know before it reads from it.
@@ -39,3 +43,4 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = name) \gexec
 
 REVOKE ALL ON DATABASE synapse, lalepass, postgres, template1 FROM PUBLIC;
 GRANT CONNECT ON DATABASE postgres TO lookout;
+GRANT CONNECT ON DATABASE synapse TO media;

@@ -45,7 +45,7 @@ from_container() { # PART ID
 }
 
 from_outside() { # PART
-    look "$1" --network "${project}_outside"
+    look "$1" --network "${project}_front"
 }
 
 check() { # PART ID: leaves what is said, and the exit code
@@ -61,27 +61,37 @@ check() { # PART ID: leaves what is said, and the exit code
     echo "$code" > "$work/$1.code"
 }
 
-# What is at another address than its name is not a container: a second port of another part, an S3
-# outside.
-mapfile -t known < <(awk -F '"' '
-    function tell() { if (name != "" && (host == "" || host == name)) print name; name = host = "" }
+# Each part, and where it is, if it listens. What is at another address than its name is not a container: a
+# second port of another part, an S3 outside.
+mapfile -t listed < <(awk -F '"' '
+    function tell() { if (name != "") print name, host; name = host = "" }
     /^\[/ { tell() }
     /^\[parts\./ { name = $0; gsub(/^\[parts\.|\].*$/, "", name) }
     name != "" && /^address *=/ { host = $2; sub(/:[0-9]+$/, "", host) }
     END { tell() }' "$file")
+known=()
+for line in "${listed[@]}"; do
+    read -r part host <<< "$line"
+    [ "${host:-$part}" != "$part" ] || known+=("$part")
+done
 parts=("${@:-${known[@]}}")
 
 image= also=()
 declare -A ids
 for part in "${known[@]}"; do
     ids[$part]=$(container "$part")
-    [ -n "${ids[$part]}" ] || continue
     case $part in
-        lalepass-*) image=$(docker inspect --format '{{.Image}}' "${ids[$part]}") ;;
-        clients | media-cleaner | scale-renew) continue ;;
+        lalepass-*)
+            [ -z "${ids[$part]}" ] || image=$(docker inspect --format '{{.Image}}' "${ids[$part]}")
+            ;;
     esac
-    # A name is known only where its network is: so the address is tried as well.
-    for address in $(addresses "${ids[$part]}"); do also+=(--also "$part=$address"); done
+done
+for line in "${listed[@]}"; do
+    read -r part host <<< "$line"
+    id=${host:+${ids[$host]:-}}
+    [ -n "$id" ] || continue
+    # A name is known only where its network is: so the addresses are tried as well.
+    for address in $(addresses "$id"); do also+=(--also "$part=$address"); done
 done
 image=${LALEPASS_IMAGE:-${image:-lalepass:${LALEPASS_TAG:-local}}}
 docker image inspect "$image" > /dev/null 2>&1 || {
@@ -104,8 +114,8 @@ for part in "${parts[@]}"; do
         printf 'ok    from %s: %s\n' "$part" "$(tail -n 1 "$work/$part.said")"
     else
         printf '\nfrom %s:\n' "$part"
-        # What is ok, with the rest of its lines, is left out.
-        awk '/^[^ ]/ {shown = !/^ok /} shown' "$work/$part.said"
+        # What is ok, or known, is left out, with the rest of its lines.
+        awk '/^[^ ]/ {shown = !/^(ok|note) /} shown' "$work/$part.said"
     fi
 done
 exit "$worst"

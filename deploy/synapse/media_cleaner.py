@@ -9,7 +9,10 @@ half a file. Then `s3_media_upload`, of the storage provider, deletes what nobod
 MEDIA_KEEP. It believes that whatever has the right name is the right file.
 
 Reads S3_BUCKET and, as everything of Amazon's does, AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION and
-AWS_SHARED_CREDENTIALS_FILE.
+AWS_SHARED_CREDENTIALS_FILE. In the database it is a role of its own, which media_rights.py lets
+read two tables.
+
+Each night it tells Prometheus, on port 9000, whether S3 answers and when it was last done.
 """
 
 import contextlib
@@ -21,20 +24,30 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.config
 import botocore.exceptions
 import psycopg2
 import yaml
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 MEDIA = Path("/data/media")
 LISTS = Path("/data")
-DATABASE = Path("/config/scale.yaml")
-"""Where this and `s3_media_upload` read how to reach PostgreSQL."""
+DONE = "media-cleaner.done"
+"""In LISTS; as old as the last clean-up that was done, whoever has begun it."""
+METRICS = 9000
+"""A port, of the nightly one."""
+SCALE = Path("/config/scale.yaml")
+"""Where this reads how to reach PostgreSQL."""
+ROLE = "media"
+SECRETS = Path("/secrets/media")
+"""The role's password, and the authority that signs PostgreSQL's certificates."""
 FOLDERS = ("local_content", "local_thumbnails", "remote_content", "remote_thumbnail")
 LOOKED = Path("/tmp/looked")  # noqa: S108 - a tmpfs of this container; its health check reads it
 BUCKET = os.environ.get("S3_BUCKET") or "matrix-media"
@@ -43,6 +56,8 @@ SETTLED = 60.0
 """Seconds after which nobody writes to a file any more."""
 AGAIN_AFTER = 3600.0
 NOT_FOUND = "404"
+LOOK_EACH = 30.0
+"""Seconds between two looks at S3."""
 
 
 def main(arguments: list[str]) -> int:
@@ -65,6 +80,7 @@ def nightly() -> int:
     """Clean each night; after a failure, an hour later."""
     hour = int(os.environ.get("MEDIA_CLEAN_HOUR") or 3)
     LOOKED.touch()
+    tell(METRICS)
     wait = until(hour)
     while True:
         time.sleep(wait)
@@ -73,6 +89,44 @@ def nightly() -> int:
         if not failed:
             LOOKED.touch()
         wait = AGAIN_AFTER if failed else until(hour)
+
+
+def tell(port: int) -> None:
+    """Give figures to Prometheus for as long as this runs."""
+    done = LISTS / DONE
+    if not done.exists():
+        # Nothing is late yet; from here on, a restart does not make it any younger.
+        done.touch()
+    told = CollectorRegistry()
+    Gauge(
+        "media_cleaner_done_timestamp_seconds",
+        "When media were last brought to S3 and old ones deleted here, all of it",
+        registry=told,
+    ).set_function(lambda: done.stat().st_mtime)
+    up = Gauge("media_store_up", "1 while S3 answers and has the bucket", registry=told)
+    up.set(store_answers())
+    start_http_server(port, registry=told)
+
+    def watch() -> None:
+        while True:
+            time.sleep(LOOK_EACH)
+            up.set(store_answers())
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def store_answers() -> bool:
+    """Say whether S3 answers, lets this one in and has the bucket."""
+    soon = botocore.config.Config(
+        connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1}
+    )
+    try:
+        # A new one reads a key anew that was replaced.
+        boto3.client("s3", config=soon).head_bucket(Bucket=BUCKET)
+    except Exception as failed:  # noqa: BLE001 - whatever it is, nobody gets files there
+        print(f"media-cleaner: S3 does not answer: {failed}", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def until(hour: int) -> float:
@@ -97,7 +151,10 @@ def clean(age: str) -> int:
             return 1
         count = bring_up()
         print(f"media-cleaner: brought {count} files to S3", flush=True)
-        return delete(age)
+        failed = delete(age)
+        if not failed:
+            (LISTS / DONE).touch()
+        return failed
 
 
 def bring_up() -> int:
@@ -148,13 +205,33 @@ def length_of(key: str) -> int | None:
             named = (server, one + two + rest)
         case _:
             return None
-    database = yaml.safe_load(DATABASE.read_text())["database"]["args"]
-    # The rest is for Synapse's pool.
-    options = {name: database[name] for name in database if not name.startswith("cp_")}
-    with contextlib.closing(psycopg2.connect(**options)) as connection, connection.cursor() as rows:
+    connected = contextlib.closing(psycopg2.connect(**database()))
+    with connected as connection, connection.cursor() as rows:
         rows.execute(query, named)
         row = rows.fetchone()
     return None if row is None else row[0]
+
+
+def database() -> dict[str, Any]:
+    """Return how to reach PostgreSQL, as Synapse does but for who this is there."""
+    given = yaml.safe_load(SCALE.read_text())["database"]["args"]
+    # Of the rest, some is for Synapse's pool, and some is how Synapse gets in.
+    options = {
+        name: given[name] for name in given if not name.startswith("cp_") and name != "passfile"
+    }
+    if "sslrootcert" in options:
+        options["sslrootcert"] = str(SECRETS / "ca.crt")
+    return options | {"user": ROLE, "password": (SECRETS / "password").read_text()}
+
+
+@contextlib.contextmanager
+def configuration() -> Iterator[Path]:
+    """Make the file in which `s3_media_upload` reads the same; it is in memory, and then gone."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "database-of-synapse.yaml"
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump({"database": {"name": "psycopg2", "args": database()}}))
+        yield path
 
 
 def files() -> Iterator[tuple[Path, int]]:
@@ -188,14 +265,15 @@ def delete(age: str) -> int:
     folder = Path(tempfile.mkdtemp(prefix="media-list-", dir=LISTS))
     media = str(MEDIA)
     try:
-        for arguments in (
-            ["update", media, age, "--homeserver-config-path", str(DATABASE)],
-            ["upload", media, BUCKET, "--delete"],
-        ):
-            command = ["s3_media_upload", "--no-progress", *arguments]
-            failed = subprocess.run(command, cwd=folder, check=False).returncode
-            if failed:
-                return failed
+        with configuration() as file:
+            for arguments in (
+                ["update", media, age, "--homeserver-config-path", str(file)],
+                ["upload", media, BUCKET, "--delete"],
+            ):
+                command = ["s3_media_upload", "--no-progress", *arguments]
+                failed = subprocess.run(command, cwd=folder, check=False).returncode
+                if failed:
+                    return failed
     finally:
         shutil.rmtree(folder)
     return 0

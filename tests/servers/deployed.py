@@ -22,7 +22,7 @@ from tools.processes import LOOPBACK, free_port
 ROOT: Final = Path(__file__).parent.parent.parent
 _SCRIPTS: Final = ROOT / "deploy" / "postgres"
 _PASSWORDS: Final = ROOT / "deploy" / "lalepass" / "passwords.py"
-_ROLES: Final = ("synapse", "lalepass", "lookout", "standby")
+_ROLES: Final = ("synapse", "lalepass", "media", "lookout", "standby")
 _TIMEOUT: Final = 100.0
 _SLOW: Final = """#!/usr/bin/env bash
 # As slow as the file beside it says.

@@ -13,6 +13,8 @@ from tests.servers.deployed import ROOT, Deployed, deployed
 from tests.servers.fixtures import left_out_if_missing
 from tests.servers.psql import Refused, installed, run_as_account
 from tests.servers.server import program
+from tests.test_deploy_synapse import module
+from tools.processes import LOOPBACK
 
 Both = tuple[Deployed, Deployed]
 
@@ -185,6 +187,65 @@ def test_what_synapse_does_is_shown_to_nobody(both: Both) -> None:
         assert first.sql(may, user="lalepass", database="lalepass") == "t"
 
 
+_MEDIA = """
+CREATE TABLE local_media_repository (media_id text, media_length int, created_ts bigint,
+    last_access_ts bigint, url_cache text, upload_name text, user_id text);
+CREATE TABLE remote_media_cache (media_origin text, media_id text, filesystem_id text,
+    media_length int, created_ts bigint, last_access_ts bigint, upload_name text);
+CREATE TABLE access_tokens (token text);
+"""
+
+
+def test_who_brings_media_to_s3_sees_nothing_else_of_synapses(
+    both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = both
+    rights = module("media_rights")
+    monkeypatch.setattr(rights, "SCALE", tmp_path / "scale.yaml")
+
+    def look(statement: str, database: str = "synapse") -> str:
+        return first.sql(statement, user="media", database=database)
+
+    with first:
+        reached = {
+            "host": LOOPBACK,
+            "port": first.port,
+            "dbname": "synapse",
+            "user": "synapse",
+            "password": (first.directory / "synapse.password").read_text(),
+            "sslmode": "require",
+            "cp_max": 5,
+        }
+        (tmp_path / "scale.yaml").write_text(yaml.safe_dump({"database": {"args": reached}}))
+        first.sql(_MEDIA, user="synapse", database="synapse")
+        with pytest.raises(Refused, match="permission denied"):
+            look("SELECT media_id FROM local_media_repository")
+
+        rights.main()
+        rights.main()
+
+        for table, columns in rights.SEEN.items():
+            assert look(f"SELECT {', '.join(columns)} FROM {table}") == ""
+            for statement in (
+                f"SELECT upload_name FROM {table}",
+                f"DELETE FROM {table}",
+            ):
+                with pytest.raises(Refused, match="permission denied"):
+                    look(statement)
+        for statement in (
+            "TABLE access_tokens",
+            "CREATE TABLE mine ()",
+            "CREATE TEMP TABLE mine ()",
+        ):
+            with pytest.raises(Refused, match="permission denied"):
+                look(statement)
+        with pytest.raises(Refused, match=r"no pg_hba\.conf entry"):
+            look("SELECT 1", "lalepass")
+        first.sql("DROP OWNED BY media; DROP ROLE media", database="synapse")
+        with pytest.raises(SystemExit, match="no role media: restart the primary"):
+            rights.main()
+
+
 def test_no_role_can_take_every_connection(both: Both) -> None:
     first, _ = both
     homeserver = yaml.safe_load((ROOT / "deploy" / "synapse" / "scale.yaml").read_text())
@@ -199,7 +260,7 @@ def test_no_role_can_take_every_connection(both: Both) -> None:
         )
         most = int(first.sql("SHOW max_connections"))
 
-    assert limits.keys() == {"synapse", "lalepass"}
+    assert limits.keys() == {"synapse", "lalepass", "media"}
     assert int(limits["synapse"]) >= 2 * processes * homeserver["database"]["args"]["cp_max"]
     assert int(limits["lalepass"]) >= 2 * 2 * 9
     # For superusers, and for the other server.

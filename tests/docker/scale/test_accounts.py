@@ -91,5 +91,5 @@ def test_a_secret_of_the_database_is_kept_as_what_nobody_can_log_in_with(scale: 
         "SELECT rolname || ' ' || left(rolpassword, 14) FROM pg_authid WHERE rolpassword <> ''",
     )
 
-    names = ("lalepass", "lookout", "standby", "synapse")
+    names = ("lalepass", "lookout", "media", "standby", "synapse")
     assert sorted(kept.splitlines()) == [f"{name} SCRAM-SHA-256$" for name in names]

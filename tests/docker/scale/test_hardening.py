@@ -7,18 +7,18 @@ import pytest
 
 from tests.docker.stack import CommandFailed, Stack, docker
 
-_ALL = {"outside", "homeserver", "replication", "database", "authentication"}
+_ALL = {"outside", "replication", "database", "authentication"}
 NETWORKS = {
-    "synapse-main": _ALL,
-    "synapse-generic-1": _ALL,
-    "synapse-generic-2": _ALL,
-    "synapse-media": {*_ALL, "objects"},
+    "synapse-main": {*_ALL, "homeserver"},
+    "synapse-generic-1": {*_ALL, "homeserver"},
+    "synapse-generic-2": {*_ALL, "homeserver"},
+    "synapse-media": {*_ALL, "homeserver", "objects"},
     "synapse-sender": _ALL,
     "synapse-background": _ALL,
     "replication": {"replication"},
-    "objects": {"objects"},
-    "media-cleaner": {"outside", "database", "objects"},
-    "proxy": {"outside", "homeserver"},
+    "objects": {"objects", "bucket"},
+    "media-cleaner": {"upload", "bucket", "files", "cleaner"},
+    "proxy": {"front", "homeserver"},
 }
 # Prometheus is wherever it asks, or they are where it is.
 _ASKED = {"metrics"}
@@ -66,8 +66,36 @@ def test_nobody_hears_replication_without_the_password(scale: Stack) -> None:
 
 
 def test_workers_can_not_change_what_is_the_homeservers(scale: Stack) -> None:
-    with pytest.raises(CommandFailed, match="Read-only file system"):
-        scale.compose("exec", "-T", "synapse-generic-1", "touch", "/data/here")
+    for path in ("/data/here", "/secrets/synapse/here"):
+        with pytest.raises(CommandFailed, match="Read-only file system"):
+            scale.compose("exec", "-T", "synapse-generic-1", "touch", path)
+
+
+def test_who_cleans_up_media_has_no_key_of_synapses(scale: Stack) -> None:
+    mounts = {each["Destination"]: each for each in scale.inspect("media-cleaner")["Mounts"]}
+    assert set(mounts) == {"/config", "/data", "/secrets/media", "/secrets/objects"}
+    assert [path for path, each in mounts.items() if each["RW"]] == ["/data"]
+
+    # Whatever is in there and is not a file of somebody's, or the notes of its own work.
+    found = ("find", "/data", "-path", "/data/media", "-prune", "-o", "-type", "f", "-print")
+    there = scale.compose("exec", "-T", "media-cleaner", *found).split()
+    assert set(there) <= {
+        "/data/generated.yaml",
+        *(f"/data/media-cleaner.{end}" for end in ("done", "lock")),
+    }
+    said = scale.compose("exec", "-T", "media-cleaner", "cat", "/data/generated.yaml")
+    assert "the keys are the profile scale's" in said
+    listed = scale.compose("exec", "-T", "media-cleaner", "ls", "/secrets/media", "/secrets")
+    assert set(listed.split()) >= {"ca.crt", "password", "media", "objects"}
+    # The image has folders for all, and nothing is in those of others.
+    for other in ("synapse", "replication"):
+        assert scale.compose("exec", "-T", "media-cleaner", "ls", f"/secrets/{other}") == ""
+
+
+def test_who_has_nothing_to_do_with_media_has_none(scale: Stack) -> None:
+    for service in ("synapse-main", "synapse-generic-1", "synapse-sender", "synapse-background"):
+        mounts = {each["Destination"] for each in scale.inspect(service)["Mounts"]}
+        assert "/data" not in mounts, service
 
 
 def test_no_secret_stands_in_the_environment_the_arguments_or_the_log(scale: Stack) -> None:
@@ -78,9 +106,10 @@ def test_no_secret_stands_in_the_environment_the_arguments_or_the_log(scale: Sta
     secrets = [
         credentials.rpartition(" = ")[2],
         read("replication", "/secrets/replication/password"),
-        read("synapse-main", "/data/worker_replication_secret"),
+        read("synapse-main", "/secrets/synapse/worker_replication_secret"),
         read("synapse-main", "/secrets/homeserver/token"),
-        read("synapse-main", "/data/pgpass").rpartition(":")[2],
+        read("synapse-main", "/secrets/synapse/pgpass").rpartition(":")[2],
+        read("media-cleaner", "/secrets/media/password"),
     ]
     assert all(len(secret) >= 32 for secret in secrets)
 
@@ -94,7 +123,10 @@ def test_no_secret_stands_in_the_environment_the_arguments_or_the_log(scale: Sta
 
 def test_secrets_are_for_their_owner_and_the_group_only(scale: Stack) -> None:
     files = {
-        "synapse-main": {"/secrets/replication/password": "640", "/data/signing.key": "600"},
+        "synapse-main": {
+            "/secrets/replication/password": "640",
+            "/secrets/synapse/signing.key": "600",
+        },
         "objects": {"/secrets/objects/credentials": "640"},
     }
 

@@ -24,6 +24,14 @@ SELECT string_agg(DISTINCT pg_get_userbyid(owner), ',') FROM (
 """
 
 
+# As Synapse has it.
+_A_FILE = """
+mkdir -p /data/media/local_content/AA/BB
+echo a picture > /data/media/local_content/AA/BB/CC
+"""
+_KEYS = ("signing.key", "macaroon_secret", "form_secret", "registration_shared_secret")
+
+
 @pytest.fixture
 def small(scale: Stack) -> Iterator[Stack]:
     """The accounts and the database of a small installation, which is stopped."""
@@ -36,6 +44,9 @@ def small(scale: Stack) -> Iterator[Stack]:
         stack.compose(*lalepass, "user", "add", "eve", "--password-stdin", stdin="pass-of-eve-1")
         psql = ("psql", "-q", "-X", "--username=synapse", "--set=ON_ERROR_STOP=1")
         stack.compose("exec", "-T", "postgres", *psql, stdin=_SYNAPSES)
+        stack.compose("run", "--rm", "-T", "synapse-prepare")
+        shell = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "synapse")
+        stack.compose(*shell, "-euc", _A_FILE)
         stack.compose("down", "--timeout", "30")
         yield moved
     finally:
@@ -71,3 +82,36 @@ def test_accounts_and_the_homeservers_database_come_along(small: Stack) -> None:
     small.compose("restart", "postgres-1")
     until(lambda: health(small, "postgres-1") == "healthy", seconds=120)
     assert sql(small, "postgres-1", _OWNERS, database="synapse") == "synapse"
+
+
+def test_keys_go_where_no_media_are_and_media_stay_where_they_are(small: Stack) -> None:
+    def sh(service: str, line: str, profile: str = "scale") -> str:
+        stack = replace(small, profile=profile)
+        run = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", service)
+        return stack.compose(*run, "-euc", line)
+
+    def prepare(service: str, *arguments: str, profile: str = "scale") -> str:
+        stack = replace(small, profile=profile)
+        return stack.compose("run", "--rm", "-T", "--no-deps", service, *arguments)
+
+    sums = f"sha256sum {' '.join(_KEYS)}"
+    before = sh("synapse-prepare", f"cd /data; {sums}", "small")
+    picture = "cat /data/media/local_content/AA/BB/CC"
+
+    prepare("scale-homeserver")
+
+    assert sh("synapse-main", f"cd /secrets/synapse; {sums}") == before
+    for service in ("media-cleaner", "synapse-media"):
+        assert sh(service, picture) == "a picture\n"
+    # All that the cleaner finds beside the media says only where the keys are.
+    assert sh("media-cleaner", "ls -A /data").split() == ["generated.yaml", "media"]
+    assert sh("media-cleaner", "ls -A /secrets/synapse") == ""
+    # Whoever starts the other profile again by mistake gets no other keys.
+    with pytest.raises(CommandFailed, match="the keys are the profile scale's"):
+        prepare("synapse-prepare", profile="small")
+
+    prepare("scale-homeserver", "back")
+
+    prepare("synapse-prepare", profile="small")
+    assert sh("synapse-prepare", f"cd /data; {sums}", "small") == before
+    assert sh("synapse", picture, "small") == "a picture\n"

@@ -11,8 +11,8 @@ from tests.docker.stack import CommandFailed, Stack, docker
 NETWORKS = {
     "lalepass-1": {"authentication", "accounts", "counters"},
     "lalepass-2": {"authentication", "accounts", "counters"},
-    "postgres-1": {"database", "accounts", "standby"},
-    "postgres-2": {"database", "accounts", "standby"},
+    "postgres-1": {"database", "accounts", "standby", "files"},
+    "postgres-2": {"database", "accounts", "standby", "files"},
     "counters": {"counters"},
     "scale-renew": {"none"},
 }
@@ -41,13 +41,13 @@ def test_it_is_on_its_own_networks_only(scale: Stack, service: str) -> None:
     }
 
 
-def test_no_network_but_two_leads_outside(scale: Stack) -> None:
+def test_no_network_but_four_leads_outside(scale: Stack) -> None:
     listed = docker("network", "ls", "--format", "{{.Name}}", "--filter", f"name={scale.project}_")
     networks = json.loads(docker("network", "inspect", *listed.split()))
 
     open_ones = {network["Name"] for network in networks if not network["Internal"]}
-    # To other servers and clients; and from this machine to Prometheus.
-    assert open_ones <= {scale.network("outside"), scale.network("metrics")}
+    # To other servers; to clients; to an S3; and from this machine to Prometheus.
+    assert open_ones <= {scale.network(name) for name in ("outside", "front", "upload", "metrics")}
     assert len(networks) >= 5
 
 
@@ -104,6 +104,7 @@ def _log_in(scale: Stack, role: str, database: str, mode: str = "verify-full") -
     volume, file, network = {
         "synapse": ("database-secrets", "password", "database"),
         "lalepass": ("lalepass-secrets", "database-password", "accounts"),
+        "media": ("media-secrets", "password", "files"),
         "lookout": ("postgres-secrets", "lookout.password", "standby"),
         "standby": ("postgres-secrets", "standby.password", "standby"),
     }[role]
@@ -129,6 +130,8 @@ def test_each_role_gets_into_its_own_database_without_being_much_there(
         ("synapse", "synapse", "disable"),
         ("lalepass", "synapse", "verify-full"),
         ("lalepass", "lalepass", "disable"),
+        ("media", "lalepass", "verify-full"),
+        ("media", "synapse", "disable"),
         ("lookout", "synapse", "verify-full"),
         ("standby", "lalepass", "verify-full"),
     ],

@@ -143,7 +143,7 @@ def test_a_primary_that_was_cut_off_ends_when_it_sees_its_successor(
 ) -> None:
     primary, standby = pair
     container = scale.container(primary)
-    networks = [scale.network(name) for name in ("database", "accounts", "standby")]
+    networks = [scale.network(name) for name in ("database", "accounts", "standby", "files")]
     password = _new_password(scale)
     until(lambda: _caught_up(scale, primary), seconds=30)
     for network in networks:

@@ -11,7 +11,11 @@ from lalepass_service.topology.plan import load
 from tests.docker.stack import ROOT, Stack, docker
 
 SCALE = ROOT / "deploy" / "scale"
-PARTS = [name for name in load(SCALE / "topology.toml").parts if not name.endswith("-replication")]
+PARTS = [
+    name
+    for name in load(SCALE / "topology.toml").parts
+    if not name.endswith(("-replication", "-metrics"))
+]
 
 
 def look(stack: Stack, *parts: str) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from tools.files import write_private
 from tools.processes import LOOPBACK, free_port
 
 DEPLOY: Final = Path(__file__).parent.parent.parent.parent / "deploy"
+KEYS: Final = "/secrets/synapse"
 MAIN: Final = "main"
 WORKERS: Final = ("generic-1", "generic-2", "media", "sender", "background")
 
@@ -57,13 +58,13 @@ class Deployed:
 
     def prepare(self, environment: Mapping[str, str]) -> None:
         """Make keys and secrets as the stack does: with deploy/synapse/prepare.py."""
-        for folder in ("/data", "/secrets", "/config"):
+        for folder in ("/data", KEYS, "/config"):
             self.place(folder).mkdir(parents=True, exist_ok=True)
         for name in ("log.yaml", "scale.yaml"):
             text = self._text(MAIN, DEPLOY / "synapse" / name)
             self.place(f"/config/{name}").write_text(text, encoding="utf-8")
         subprocess.run(
-            [sys.executable, "-c", self.program("prepare.py")],
+            [sys.executable, "-c", self.program("prepare.py"), str(self.place(KEYS))],
             check=True,
             env=os.environ | dict(environment),
             timeout=60,
@@ -84,7 +85,7 @@ class Deployed:
             path = own / Path(name).name
             write_private(path, self._text(process, DEPLOY / "synapse" / name))
             found.append(path)
-        found.insert(2, self.place("/data/generated.yaml"))
+        found.insert(2, self.place(f"{KEYS}/generated.yaml"))
         write_private(own / "of-the-tests.yaml", yaml.safe_dump(options))
         return [*found, own / "of-the-tests.yaml"]
 

@@ -1,6 +1,8 @@
 """All at once: PostgreSQL and Lalepass twice, six processes of Synapse, Redis, S3, a proxy."""
 
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -111,6 +113,7 @@ def chat(people: Mapping[str, str]) -> Iterator[Chat]:
         store.wait_until_ready()
         store.client().create_bucket(Bucket=BUCKET)
         synapse[MAIN].wait_until_ready(_START_SECONDS)
+        _run(deployed, "media_rights.py")
         workers = [synapse[name] for name in WORKERS]
         _start(stack, *workers)
         for worker in workers:
@@ -152,19 +155,27 @@ def _valkey(stack: ExitStack, directory: Path, name: str) -> Valkey:
 
 def _prepare(deployed: Deployed, servers: Pair, redis_password: str, token: str) -> None:
     """Make Synapse's database, and the files that it finds before its first start."""
-    password = secrets.token_urlsafe(24)
+    password, of_media = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     servers.primary.sql(
         f"CREATE ROLE {_DATABASE} LOGIN PASSWORD {quoted(password)};\n"
+        f"CREATE ROLE media LOGIN PASSWORD {quoted(of_media)};\n"
         f"CREATE DATABASE {_DATABASE} OWNER {_DATABASE};"
     )
     for path, text in (
         ("/secrets/database/password", password),
+        ("/secrets/media/password", of_media),
         ("/secrets/replication/password", redis_password),
         ("/secrets/homeserver/token", token),
     ):
         deployed.place(path).parent.mkdir(parents=True, exist_ok=True)
         write_private(deployed.place(path), text)
     deployed.prepare({"SYNAPSE_SERVER_NAME": SERVER_NAME})
+
+
+def _run(deployed: Deployed, program: str) -> None:
+    """Run a program of deploy/synapse, as a container that does nothing else."""
+    command = [sys.executable, "-c", deployed.program(program)]
+    subprocess.run(command, check=True, timeout=60)
 
 
 def _for_s3(directory: Path, store: Objects) -> Mapping[str, str]:
