@@ -69,6 +69,10 @@ def test_every_figure_of_ours_that_is_asked_for_is_told() -> None:
 
     assert len(parts) > 15
     assert [name for name in sorted(parts) if not is_told(name)] == []
+    cleaner = (ROOT / "deploy" / "synapse" / "media_cleaner.py").read_text()
+    media = {name for query in queries() for name in re.findall(r"\bmedia_\w+", query)}
+    assert len(media) == 2
+    assert [name for name in sorted(media) if f'"{name}"' not in cleaner] == []
 
 
 def test_dashboards_show_what_is_told_to_be_watched() -> None:

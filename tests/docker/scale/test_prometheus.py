@@ -58,7 +58,7 @@ def test_it_gets_the_figures_of_all_parts(used: Stack) -> None:
             break
         time.sleep(5)  # noqa: TID251 - the fact is in another container
     assert down == {}
-    assert len(targets) == 10
+    assert len(targets) == 11
 
 
 @pytest.mark.parametrize("query", PAGES)
