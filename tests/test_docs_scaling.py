@@ -1,5 +1,6 @@
 """What docs/scaling.md tells to type, and where it points to."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -7,8 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import boto3  # type: ignore[import-untyped]  # it makes its methods as it is started
 import pytest
+import s3_storage_provider  # type: ignore[import-untyped]  # it has no types
 import yaml
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # the same
+from botocore.stub import Stubber  # type: ignore[import-untyped]  # the same
+from twisted.internet.defer import Deferred
 from typer.main import get_command
 
 from lalepass_service.cli import main
@@ -101,3 +107,79 @@ def test_what_people_notice_is_what_the_containers_are_tested_for() -> None:
     )
 
     assert there == table()
+
+
+# What a call of boto3's takes, from Amazon's reference of S3.
+RIGHTS = {
+    "head_bucket": {"s3:ListBucket"},
+    "head_object": {"s3:GetObject"},
+    "get_object": {"s3:GetObject"},
+    # In parts if it is long: those are given up if one can't be sent.
+    "upload_file": {"s3:PutObject", "s3:AbortMultipartUpload"},
+}
+# What turns 403 into 404 for what is not there.
+TO_KNOW_WHAT_IS_NOT = {"s3:ListBucket"}
+UPLOAD = Path(sys.executable).parent / "s3_media_upload"
+
+
+def called() -> set[str]:
+    """The calls of S3 in all programs that have the key."""
+    text = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (
+            Path(s3_storage_provider.__file__),
+            UPLOAD,
+            ROOT / "deploy" / "synapse" / "media_cleaner.py",
+        )
+    )
+    verbs = "head|get|put|delete|list|copy|create|upload|download|complete|abort"
+    return set(re.findall(rf"\.((?:{verbs})_(?:object|bucket|file|multipart|part)\w*)\b", text))
+
+
+def test_the_policy_of_amazons_is_what_the_programs_need_and_no_more() -> None:
+    (text,) = blocks("json")
+    policy = json.loads(text)
+    given = {each["Resource"]: set(each["Action"]) for each in policy["Statement"]}
+
+    assert called() == RIGHTS.keys()
+    of_objects = set().union(*RIGHTS.values()) - {"s3:ListBucket"}
+    # Ours puts, sees, reads and deletes one of its own.
+    assert given == {
+        "arn:aws:s3:::matrix-media": TO_KNOW_WHAT_IS_NOT,
+        "arn:aws:s3:::matrix-media/*": of_objects,
+        "arn:aws:s3:::matrix-media/lalepass-topology-*": {"s3:DeleteObject"},
+    }
+    assert {each["Effect"] for each in policy["Statement"]} == {"Allow"}
+    ours = (ROOT / "service/lalepass_service/topology/s3.py").read_text(encoding="utf-8")
+    assert "/lalepass-topology-{" in ours
+    assert set(re.findall(r'"(GET|PUT|HEAD|DELETE|POST)"', ours)) == {
+        *("PUT", "HEAD", "GET", "DELETE"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "found"), [(404, "NoSuchKey", "nothing"), (403, "AccessDenied", "failure")]
+)
+def test_what_the_provider_makes_of_a_file_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: str, found: str
+) -> None:
+    client = boto3.client(
+        "s3",
+        region_name="eu-central-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+    )
+    ended: list[str] = []
+    answer = Deferred[object]()
+    answer.addCallbacks(
+        lambda there: ended.append("nothing" if there is None else "a file"),
+        lambda failed: ended.append("failure" if failed.check(ClientError) else "another"),
+    )
+    monkeypatch.setattr(
+        s3_storage_provider.reactor, "callFromThread", lambda does, *args: does(*args)
+    )
+    with Stubber(client) as stub:
+        stub.add_client_error("get_object", code, http_status_code=status)
+        s3_storage_provider.s3_download_task(client, "matrix-media", "a/b", {}, answer)
+
+    assert ended == [found]
