@@ -85,6 +85,7 @@ def settings(proposal: "Proposal") -> dict[str, int | float]:
 
 def _expectation(proposal: "Proposal", logins_per_second: float) -> list[str]:
     memory = f"hashes take up to {proposal.memory_kib / 1024:.0f} MiB of memory"
+    more = f"up to {proposal.foreign_memory_kib / 1024:.0f} MiB more"
     rate = f"{proposal.rate:.0f} a second"
     if proposal.enough:
         wait = proposal.wait_seconds * 1000
@@ -92,6 +93,7 @@ def _expectation(proposal: "Proposal", logins_per_second: float) -> list[str]:
         return [
             f"a login takes {latency:.0f} ms on the average, {wait:.0f} of them in the queue",
             f"the machine can do {rate}; {memory}",
+            f"records of other programs may take {more} while they are verified",
         ]
     impossible = "NOT POSSIBLE on this machine:"
     if not proposal.machines:
@@ -168,6 +170,7 @@ def _document(
             "hash_seconds": proposal.hash_seconds,
             "wait_seconds": proposal.wait_seconds,
             "memory_kib": proposal.memory_kib,
+            "foreign_memory_kib": proposal.foreign_memory_kib,
         },
         "hashing": settings(proposal),
     }

@@ -47,6 +47,16 @@ class Load(Protocol):
         ...
 
     @property
+    def held(self) -> int:
+        """Of those that wait, how many wait for others like them to end."""
+        ...
+
+    @property
+    def extra_kib(self) -> int:
+        """Memory that foreign records may take now, above what ours would."""
+        ...
+
+    @property
     def waiting(self) -> int:
         """Hashes that wait for a slot."""
         ...
@@ -216,6 +226,12 @@ class _HasherCollector(Collector):
             ("slots", "Hashes that can run at a time", load.slots),
             ("busy", "Hashes that run", load.busy),
             ("waiting", "Hashes that wait for a slot", load.waiting),
+            ("held", "Of these, foreign ones that wait for others like them to end", load.held),
+            (
+                "extra_bytes",
+                "Memory that foreign hashes may take now above what ours would",
+                1024 * load.extra_kib,
+            ),
             ("seconds", "What a hash takes, averaged over about the last twenty", load.seconds),
         ):
             yield GaugeMetricFamily(f"lalepass_hasher_{name}", what, value=value)

@@ -107,6 +107,10 @@ async def open_hasher(
         LegacyProcesses,
         PasswordHasher,
     )
+    from lalepass_service.adapters.hashing.available import (
+        available_memory_kib,
+        foreign_memory_kib,
+    )
 
     check_hashing(config)
     if binding is None:
@@ -120,6 +124,7 @@ async def open_hasher(
         max_waiting=config.hashing.max_waiting,
         deadline=config.hashing.deadline_seconds,
         binding=binding,
+        extra_kib=foreign_memory_kib(available_memory_kib()),
     )
     hasher = PasswordHasher(
         own=own,

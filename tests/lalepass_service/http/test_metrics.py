@@ -61,6 +61,8 @@ async def test_the_load_of_the_hasher_is_shown_as_it_is_now(
     assert figures["lalepass_hasher_slots"] == 2
     assert figures["lalepass_hasher_busy"] == 1
     assert figures["lalepass_hasher_waiting"] == 3
+    assert figures["lalepass_hasher_held"] == 2
+    assert figures["lalepass_hasher_extra_bytes"] == 6 * 1024
     assert figures["lalepass_hasher_shed_total"] == 4
     assert figures["lalepass_hasher_completed_total"] == 5
     assert figures["lalepass_hasher_seconds"] == 0.5

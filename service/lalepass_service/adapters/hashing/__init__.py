@@ -1,10 +1,11 @@
 """The slow hash: Argon2id on threads of its own, with exact admission.
 
 `argon2` hashes, by the one of the `bindings` that `choice` chooses (`compiled` is one of them).
-`admission` decides who may, by what work of its kind takes (`durations`), `slots` are the threads,
-`cores` says how many the machine can do at once. For what others have
-made, `formats` says what it is and bounds what it costs, `legacy` keeps the processes that verify
-it (`worker`, `verifiers`), `decoys` hides who has it. `passwords` puts all together.
+`admission` decides who may, by what work of its kind takes (`durations`) and by its memory
+(`available`), `slots` are the threads that do the `jobs`, `cores` says how many the machine can do
+at once. For what others have made, `formats` says what it is and bounds what it costs, `legacy`
+keeps the processes that verify it (`worker`, `verifiers`), `decoys` hides who has it. `passwords`
+puts all together.
 """
 
 from lalepass_service.adapters.hashing.admission import HasherLoad

@@ -4,6 +4,7 @@ New records have one lane (p=1), which is what one core can do; those of others 
 """
 
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,6 @@ from typing import Final
 
 from lalepass_service.adapters.hashing.admission import HasherLoad
 from lalepass_service.adapters.hashing.bindings import Binding, Sodium
-from lalepass_service.adapters.hashing.durations import OWN
 from lalepass_service.adapters.hashing.formats import Known, identify
 from lalepass_service.adapters.hashing.kinds import (
     MAX_ARGON2_ITERATIONS,
@@ -70,7 +70,20 @@ class Argon2Hasher:
         max_waiting: int,
         deadline: float,
         binding: Binding | None = None,
+        extra_kib: int = MAX_MEMORY_KIB,
     ) -> None:
+        """Make a hash, and the threads for others.
+
+        Args:
+            parameters: of new records.
+            threads: how many hash at a time.
+            max_waiting: how many may wait for one of those.
+            deadline: how many seconds each may wait.
+            binding: what hashes, if not libsodium.
+            extra_kib: how much memory records of other parameters may take together, above what
+                ours would take in their place. A record that takes more by itself is verified
+                alone.
+        """
         self._parameters = parameters
         self._binding = binding or Sodium()
         started = perf_counter()
@@ -86,6 +99,7 @@ class Argon2Hasher:
             max_waiting=max_waiting,
             deadline=deadline,
             expected_duration=perf_counter() - started,
+            extra_kib=extra_kib,
         )
 
     async def hash(self, password: Password) -> PasswordRecord:
@@ -128,9 +142,20 @@ class Argon2Hasher:
         phc, octets = known.text.encode("ascii"), octets_of(password, form)
         # What can't be anybody's password must not be told from a wrong one by its time.
         work = partial(self._binding.verify, phc, octets or b"")
-        kind = OWN if known.scheme == self.scheme else known.scheme
-        matches = await self._slots.run(work, kind=kind)
+        matches = await self.run(work, known)
         return matches and octets is not None
+
+    async def run(self, work: Callable[[], bool], known: Known) -> bool:
+        """Verify a record on a thread, as what it costs allows.
+
+        Raises:
+            Overloaded: more hashes wait than can be done in time.
+        """
+        scheme = known.scheme
+        if scheme == self.scheme:
+            return await self._slots.run(work)
+        extra_kib = max(0, known.memory_kib - self._parameters.memory_kib)
+        return await self._slots.run(work, kind=scheme, extra_kib=extra_kib)
 
     def outdated(self, record: PasswordRecord) -> bool:
         """Say whether the record is not as this hasher would make it now."""

@@ -2,8 +2,25 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from lalepass_service.adapters.hashing.groups import text, upwards
+from lalepass_service.adapters.hashing.kinds import MAX_ARGON2_MEMORY_KIB
+
+_FOREIGN_SHARE: Final = 4
+"""A quarter: half is what `calibration` gives to hashes of ours."""
+
+
+def foreign_memory_kib(available_kib: int | None) -> int:
+    """Return what records of others may take together above what ours would in their place, in KiB.
+
+    Never less than the dearest of them takes: one at a time is always verified, or people who are
+    moved here from elsewhere could never come in.
+
+    Args:
+        available_kib: what there is, if anybody knows.
+    """
+    return max(MAX_ARGON2_MEMORY_KIB, (available_kib or 0) // _FOREIGN_SHARE)
 
 
 def available_memory_kib(*, root: Path = Path("/")) -> int | None:

@@ -18,6 +18,7 @@ from lalepass_service.adapters.hashing.argon2 import (
     MIN_MEMORY_KIB,
     Argon2Parameters,
 )
+from lalepass_service.adapters.hashing.available import foreign_memory_kib
 from lalepass_service.adapters.hashing.bindings import Binding
 
 LADDER: Final = tuple(
@@ -42,8 +43,8 @@ _USE: Final = 0.7
 check, other work on the machine and a peak within the peak need something, too."""
 
 _MEMORY_USE: Final = 0.5
-"""Of the memory that is left that hashes may take: the rest is for the database's pages and for
-what else grows."""
+"""Of the memory that is left that hashes may take: the rest is for records of others that take more
+than ours (`available.foreign_memory_kib`), for the database's pages and for what else grows."""
 
 _LONGEST_HASH: Final = 0.5
 """Seconds. Above that people feel the login itself, and one guess more costs an attacker little."""
@@ -89,6 +90,9 @@ class Proposal:
     wait_seconds: float
     """On the average at the wanted peak, or the deadline if the peak is too high."""
     memory_kib: int
+    """What hashes of ours take at most."""
+    foreign_memory_kib: int
+    """What records of others may take on top of that, as long as there are any."""
     machines: int
     """Of this kind that the peak takes; 1 if this one is enough. 0: no number of them, since not
     even one hash fits into the memory."""
@@ -117,7 +121,11 @@ def propose(
         and each.rate * _USE >= logins_per_second
         and each.seconds <= _LONGEST_HASH
     ]
-    return _proposal(good[-1] if good else floor, logins_per_second)
+    return _proposal(
+        good[-1] if good else floor,
+        logins_per_second,
+        foreign_memory_kib=foreign_memory_kib(machine.memory_kib),
+    )
 
 
 def threads_that_fit(parameters: Argon2Parameters, machine: Machine) -> int:
@@ -173,7 +181,7 @@ def _fitted(measured: Measured, machine: Machine) -> Measured:
     )
 
 
-def _proposal(chosen: Measured, wanted: float) -> Proposal:
+def _proposal(chosen: Measured, wanted: float, *, foreign_memory_kib: int) -> Proposal:
     capacity = chosen.rate * _USE
     machines = math.ceil(wanted / capacity) if capacity else 0
     threads = max(1, chosen.threads)
@@ -187,6 +195,7 @@ def _proposal(chosen: Measured, wanted: float) -> Proposal:
         hash_seconds=chosen.seconds,
         wait_seconds=_mean_wait(chosen, wanted) if machines == 1 else _DEADLINE,
         memory_kib=threads * chosen.parameters.memory_kib,
+        foreign_memory_kib=foreign_memory_kib,
         machines=machines,
     )
 

@@ -1,7 +1,8 @@
 """Which hash a stored record is of, and what it costs to verify, found out without running it.
 
 Everything here is text: nothing is hashed, so a hostile record costs no more than a look. What
-passes is within bounds that let one check take a few seconds and 256 MiB at the very most.
+passes is within bounds that let one check take a few seconds and 256 MiB at the very most. What
+several take together is for `admission` to bound.
 
 A record's scheme is its hash with the cost, such as `bcrypt,cost=12`. Two records of one scheme
 take the same time, which is what decoys need.
@@ -65,6 +66,11 @@ class Known:
         """The hash with its cost."""
         name = f"synapse-{self.format.name}" if self.synapse else self.format.name
         return ",".join([name, *(f"{key}={value}" for key, value in self.costs.items())])
+
+    @property
+    def memory_kib(self) -> int:
+        """How much memory it takes to verify it."""
+        return self.format.memory_kib(self.costs)
 
 
 def identify(text: str) -> Known:

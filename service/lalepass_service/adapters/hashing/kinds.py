@@ -13,9 +13,10 @@ MAX_ARGON2_MEMORY_KIB: Final = 256 * 1024
 MAX_ARGON2_ITERATIONS: Final = 16
 MAX_ARGON2_LANES: Final = 16
 """What one check may cost, whoever made the record: enough for both recommendations of RFC 9106
-but the 2 GiB one, and a bound for what an import of hostile records can do to the machine."""
+but the 2 GiB one, and a bound for what an import of hostile records can do to the machine. What
+several checks may take at a time is `available.foreign_memory_kib`."""
 
-_MAX_SCRYPT_MEMORY: Final = 256 * 1024 * 1024
+_MAX_SCRYPT_MEMORY: Final = MAX_ARGON2_MEMORY_KIB * 1024
 _MAX_SCRYPT_WORK: Final = 1 << 22
 """N times r times p. Four times OWASP's strongest: about a second and a half."""
 
@@ -32,6 +33,10 @@ Costs = Mapping[str, int]
 
 def _always(_: Costs) -> bool:
     return True
+
+
+def _hardly_any(_: Costs) -> int:
+    return 0
 
 
 def _numbers(parts: Mapping[str, str]) -> dict[str, int]:
@@ -55,6 +60,8 @@ class Format:
     costs: Callable[[Mapping[str, str]], Costs] = _numbers
     affordable: Callable[[Costs], bool] = _always
     """What the bounds can't say because it takes two costs together."""
+    memory_kib: Callable[[Costs], int] = _hardly_any
+    """How much it takes while it is verified."""
     longest: int | None = None
     """How many octets of a password are hashed, where each round takes time with the length."""
 
@@ -82,6 +89,7 @@ def argon2(kind: str, version: str) -> Format:
             "p": (1, MAX_ARGON2_LANES),
         },
         affordable=lambda costs: costs["m"] >= 8 * costs["p"],
+        memory_kib=lambda costs: costs["m"],
         sample=lambda costs: (
             f"$argon2{kind}$v=19$m={costs['m']},t={costs['t']},p={costs['p']}${_SALT}${'A' * 43}"
         ),
@@ -122,8 +130,11 @@ def _scrypt(
     bounds: Mapping[str, tuple[int, int]],
     costs: Callable[[Mapping[str, str]], Costs] = _numbers,
 ) -> Format:
+    def table(costs: Costs) -> int:
+        return costs["n"] if "n" in costs else 1 << costs["ln"]
+
     def affordable(costs: Costs) -> bool:
-        n = costs["n"] if "n" in costs else 1 << costs["ln"]
+        n = table(costs)
         # OpenSSL, too, wants a power of two.
         power = n & (n - 1) == 0
         memory, work = 128 * n * costs["r"], n * costs["r"] * costs["p"]
@@ -141,6 +152,7 @@ def _scrypt(
         sample=sample,
         costs=costs,
         affordable=affordable,
+        memory_kib=lambda costs: 128 * table(costs) * costs["r"] // 1024,
     )
 
 

@@ -141,5 +141,5 @@ class PasswordHasher:
         # What can't be a password must not be told from a wrong one by its time.
         peppered = hashed + (self._pepper if known.synapse else b"")
         work = partial(self._legacy.verify, known.text, peppered)
-        matches = await self._own.slots.run(work, kind=known.scheme)
+        matches = await self._own.run(work, known)
         return matches and possible

@@ -15,9 +15,9 @@ from lalepass_service.adapters.hashing.admission import (
     MIN_RETRY_SECONDS,
     Admission,
     HasherLoad,
-    Job,
 )
 from lalepass_service.adapters.hashing.durations import OWN
+from lalepass_service.adapters.hashing.jobs import Job
 from lalepass_service.core.errors import Overloaded
 
 T = TypeVar("T")
@@ -38,8 +38,24 @@ class Slots:
     """
 
     def __init__(
-        self, *, count: int, max_waiting: int, deadline: float, expected_duration: float
+        self,
+        *,
+        count: int,
+        max_waiting: int,
+        deadline: float,
+        expected_duration: float,
+        extra_kib: int,
     ) -> None:
+        """Make a pool, whose threads are started when they are needed.
+
+        Args:
+            count: of threads.
+            max_waiting: how many may wait for one.
+            deadline: how many seconds each of those may wait.
+            expected_duration: what a hash of ours takes, in seconds.
+            extra_kib: how much memory all other work together may take above what hashes of ours
+                would take in its place.
+        """
         self._count = count
         self._deadline = deadline
         self._admission = Admission(
@@ -47,6 +63,7 @@ class Slots:
             max_waiting=max_waiting,
             deadline=deadline,
             expected_duration=expected_duration,
+            extra_kib=extra_kib,
         )
         self._queue: deque[Job | None] = deque()
         # The bells of threads that have nothing to do, the one that worked last at the end. These
@@ -55,12 +72,13 @@ class Slots:
         self._threads: list[threading.Thread] = []
         self._closed = False
 
-    async def run(self, work: Callable[[], T], *, kind: str = OWN) -> T:
+    async def run(self, work: Callable[[], T], *, kind: str = OWN, extra_kib: int = 0) -> T:
         """Run the work on a thread, once it is this caller's turn.
 
         Args:
             work: what is to be done.
             kind: names work that takes about the same time.
+            extra_kib: how much more memory it takes than a hash of ours.
 
         Raises:
             Overloaded: too many wait already, this caller would wait or has waited too long, or
@@ -68,7 +86,7 @@ class Slots:
         """
         self.admit()
         loop, admission = asyncio.get_running_loop(), self._admission
-        job = admission.job(work, loop.create_future(), kind)
+        job = admission.job(work, loop.create_future(), kind, extra_kib=extra_kib)
         if not admission.full and len(self._threads) < self._count:
             self._start_thread()
         late = None
@@ -202,8 +220,7 @@ class Slots:
                 job.done.set_exception(self._admission.overloaded())
 
     def _leave(self, job: Job, *, seconds: float | None = None) -> None:
-        waiting = self._admission.leave(job, seconds=seconds)
-        if waiting is not None:
+        for waiting in self._admission.leave(job, seconds=seconds):
             self._hand_over(waiting)
 
 

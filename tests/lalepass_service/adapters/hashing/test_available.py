@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from lalepass_service.adapters.hashing.available import available_memory_kib
+from lalepass_service.adapters.hashing.available import (
+    available_memory_kib,
+    foreign_memory_kib,
+)
 
 MACHINE = {"proc/meminfo": "MemTotal: 16000000 kB\nMemAvailable:    8000000 kB\n"}
 V2 = MACHINE | {"proc/self/cgroup": "0::/system.slice/lalepass.service\n"}
@@ -61,3 +64,13 @@ def test_the_limits_of_the_container_count(
         file.write_text(text)
 
     assert available_memory_kib(root=tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [(None, 262_144), (0, 262_144), (1_048_576, 262_144), (1_048_584, 262_146), (8 << 20, 2 << 20)],
+)
+def test_records_of_others_may_take_a_quarter_and_one_can_always_be_verified(
+    available: int | None, expected: int
+) -> None:
+    assert foreign_memory_kib(available) == expected

@@ -172,7 +172,7 @@ def test_a_process_has_no_more_memory_than_the_dearest_record_needs(
 async def test_it_counts_as_work_and_no_more_is_done_than_there_are_slots(
     processes: LegacyProcesses,
 ) -> None:
-    slots = Slots(count=2, max_waiting=20, deadline=60, expected_duration=0.1)
+    slots = Slots(count=2, max_waiting=20, deadline=60, expected_duration=0.1, extra_kib=0)
     work = partial(processes.verify, GOLDEN["mkpasswd, bcrypt"], RIGHT)
     tasks = [asyncio.create_task(slots.run(work)) for _ in range(20)]
     await asyncio.sleep(0)

@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
 from functools import partial
 from random import Random
 
@@ -12,41 +11,10 @@ import pytest
 
 from lalepass_service.adapters.hashing.slots import Slots
 from lalepass_service.core.errors import Overloaded
+from tests.lalepass_service.adapters.hashing.gates import Gate, make
 from tests.lalepass_service.waiting import until
 
 pytestmark = pytest.mark.anyio
-
-
-class Gate:
-    """Work that lasts until the gate is opened."""
-
-    def __init__(self) -> None:
-        self._open = threading.Event()
-        self._lock = threading.Lock()
-        self.inside = 0
-        self.most = 0
-        self.order: list[str] = []
-
-    def open(self) -> None:
-        self._open.set()
-
-    def work(self, name: str = "") -> str:
-        with self._lock:
-            self.order.append(name)
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-        assert self._open.wait(timeout=60)
-        with self._lock:
-            self.inside -= 1
-        return name
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    gate = Gate()
-    yield gate
-    # whatever failed, no thread may be left behind that waits
-    gate.open()
 
 
 async def long_crowd(slots: Slots, gate: Gate, size: int) -> list[asyncio.Task[str]]:
@@ -57,14 +25,6 @@ async def long_crowd(slots: Slots, gate: Gate, size: int) -> list[asyncio.Task[s
         tasks.append(asyncio.create_task(slots.run(work, kind="never measured")))
         await asyncio.sleep(0)
     return tasks
-
-
-def make(
-    *, count: int = 2, max_waiting: int = 3, deadline: float = 60, expected: float = 0.01
-) -> Slots:
-    return Slots(
-        count=count, max_waiting=max_waiting, deadline=deadline, expected_duration=expected
-    )
 
 
 async def crowd(slots: Slots, gate: Gate, size: int) -> list[asyncio.Task[str]]:
