@@ -4,10 +4,11 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
+from time import monotonic
 from types import MappingProxyType
 from typing import Final
 
@@ -18,6 +19,7 @@ from lalepass_service.adapters.sql.retention import delete_old
 from lalepass_service.adapters.sql.session import Session, text_of
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.errors import StoreUnavailable
+from lalepass_service.core.turned_away import TurnedAway
 
 _log = logging.getLogger(__name__)
 
@@ -51,17 +53,26 @@ def row_of(entry: Entry) -> tuple[str | None, ...]:
 class SqlTrail:
     """Implements `core.ports.Trail`, and reads what it has written."""
 
-    def __init__(self, hot: Hot, *, copy: Copy = no_copy, stretch: int = STRETCH) -> None:
+    def __init__(
+        self,
+        hot: Hot,
+        *,
+        copy: Copy = no_copy,
+        stretch: int = STRETCH,
+        seconds: Callable[[], float] = monotonic,
+    ) -> None:
         """Make a trail.
 
         Args:
             hot: where it is written.
             copy: gets every entry at once, such as a log of JSON lines.
             stretch: how many entries a statement may look at.
+            seconds: the time, for what is counted by the minute.
         """
         self._hot = hot
         self._copy = copy
         self._stretch = stretch
+        self._turned_away = TurnedAway(seconds=seconds)
         self._waiting: deque[Entry] = deque()
         self.lost = 0
         """Entries that could not be written, since the start."""
@@ -72,7 +83,14 @@ class SqlTrail:
         return len(self._waiting)
 
     def record(self, entry: Entry) -> None:
-        """Take an entry. It is written within half a second; nobody waits for it."""
+        """Take an entry. It is written within half a second; nobody waits for it.
+
+        Of guesses that were turned away some are counted, and written together within a minute.
+        """
+        if self._turned_away.take(entry):
+            self._put(entry)
+
+    def _put(self, entry: Entry) -> None:
         self._copy(entry)
         if len(self._waiting) >= _MAX_WAITING:
             self._waiting.popleft()
@@ -88,6 +106,8 @@ class SqlTrail:
                 await asyncio.sleep(FLUSH_SECONDS)
                 await self._try_to_flush()
         finally:
+            for entry in self._turned_away.rest():
+                self._put(entry)
             await self._try_to_flush()
             if self._waiting:
                 self.lost += len(self._waiting)
@@ -107,6 +127,8 @@ class SqlTrail:
         Raises:
             StoreUnavailable: it could not be written, and goes on waiting.
         """
+        for entry in self._turned_away.due():
+            self._put(entry)
         while self._waiting:
             await self._write([self._waiting.popleft() for _ in range(self._next_batch())])
 

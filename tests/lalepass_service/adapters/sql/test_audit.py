@@ -216,6 +216,37 @@ async def test_a_fault_of_the_program_loses_nothing(
     assert len(await trail.entries()) == 3
 
 
+async def test_who_was_turned_away_a_thousand_times_has_a_few_entries_that_say_so(
+    hot: HotPath,
+) -> None:
+    seconds, copies = [0.0], list[Entry]()
+    trail = SqlTrail(hot, copy=copies.append, seconds=lambda: seconds[0])
+    running = asyncio.create_task(trail.run())
+    await asyncio.sleep(0)
+    turned_away = replace(ENTRY, outcome="throttled", details={})
+    for _ in range(1000):
+        trail.record(turned_away)
+    await trail.flush()
+    assert await trail.entries() == [(number, turned_away) for number in (1, 2, 3)]
+
+    seconds[0] += 60
+    await trail.flush()
+    ((_, entry),) = await trail.entries(after=3)
+    assert entry.details["count"] == 997
+    for _ in range(10):
+        trail.record(turned_away)
+    # The end of the service waits for no minute.
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    entries = [entry for _, entry in await trail.entries()]
+    assert [entry.details.get("count") for entry in entries] == [None] * 3 + [997] + [None] * 3 + [
+        7
+    ]
+    assert entries == copies
+
+
 async def test_every_entry_is_copied_at_once(hot: HotPath) -> None:
     copies: list[Entry] = []
     SqlTrail(hot, copy=copies.append).record(ENTRY)
