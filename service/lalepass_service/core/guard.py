@@ -21,7 +21,7 @@ from lalepass_service.core.identifiers import Identifier
 from lalepass_service.core.joining import Joined
 from lalepass_service.core.model import Credentials, Password
 from lalepass_service.core.ports import Clock, Entrance, SoftLocks, Throttle, Trail
-from lalepass_service.core.softlock import Bid, Ticket
+from lalepass_service.core.softlock import NOBODY, Bid, Ticket
 
 _log: Final = logging.getLogger(__name__)
 
@@ -29,9 +29,8 @@ _LONGEST_SECONDS: Final = 300.0
 """For what goes on though nobody may wait for it any more. Each wait in it has an end of its own,
 and no request may take longer (`server.request_timeout`)."""
 
-_NOBODY: Final = ":nobody"
 _DIGITS: Final = 29
-"""Of a digest in hexadecimal digits: with the above it is as long as an account's id, a UUID."""
+"""Of a digest in hexadecimal digits: with `NOBODY` it is as long as an account's id, a UUID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ def payer_of(credentials: Credentials | None, *, near: str) -> str:
     """
     if credentials is not None:
         return str(credentials.user.id)
-    return near[:_DIGITS] + _NOBODY
+    return near[:_DIGITS] + NOBODY
 
 
 class GuardedCheck:

@@ -30,6 +30,14 @@ KNOWN_FOR: Final = timedelta(days=30)
 SEEN_AGAIN: Final = timedelta(days=1)
 """A source is written down anew at most this often: most logins come from where the last came."""
 
+NAMES_KEPT: Final = 1_000_000
+"""Names that nobody has and that nobody has guessed at for `KNOWN_FOR`, of which the lanes are kept
+all the same, as those of accounts are: or a month would tell which is which. That many, since they
+cost nothing to make up; one source alone may leave five times as many in that month."""
+
+NOBODY: Final = ":nobody"
+"""Behind the digest of a name that nobody has, where else there is an account's id."""
+
 GUESS_BYTES: Final = 16
 """The length of a remembered guess: a keyed digest, which says nothing without its key."""
 

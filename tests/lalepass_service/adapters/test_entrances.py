@@ -62,7 +62,7 @@ class House:
 
         def bid(credentials: Credentials | None) -> Bid | None:
             read.append(credentials)
-            account = credentials.user.id if credentials else "name:nobody"
+            account = credentials.user.id if credentials else "0:nobody"
             bid = Bid(account=account, guess=guess.to_bytes(16), source=b"")
             return bid if pay else None
 
@@ -119,7 +119,7 @@ async def test_a_name_that_nobody_has_is_nobody_whoever_is_looked_at_instead(
 ) -> None:
     assert await house.enter(identifier, near=near) == (None, True)
 
-    assert len(await house.locks.lanes("name:nobody")) == 1
+    assert len(await house.locks.lanes("0:nobody")) == 1
     assert await house.locks.lanes(ALICE.id) == ()
     assert await house.locks.lanes(BOB.id) == ()
 
@@ -247,7 +247,7 @@ async def test_who_has_no_record_takes_the_time_to_open_one(
             read, _ = await house.enter(identifier, near=near)
             assert vault.opened == [ALICE.id], identifier
             assert (read is None or read.record is None) == (identifier not in EVERY_NAME)
-            await locks.forget("name:nobody")
+            await locks.forget("0:nobody")
             await locks.forget(ALICE.id)
 
 

@@ -30,21 +30,25 @@ pytestmark = pytest.mark.anyio
 
 ALICE = a_user("alice")
 HOME, ELSEWHERE, NOWHERE = b"h" * 16, b"e" * 16, b""
+NAMES = 3
+"""How many are kept that nobody has."""
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql", "valkey", "valkey, shared"])
 async def locks(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SoftLocks]:
     if request.param == "memory":
-        yield MemorySoftLocks()
+        yield MemorySoftLocks(names_kept=NAMES)
         return
     if "valkey" in request.param:
         url = request.getfixturevalue("valkey_url")
-        async with (in_shared_valkey if "shared" in request.param else in_valkey)(url) as kept:
+        async with (in_shared_valkey if "shared" in request.param else in_valkey)(
+            url, names_kept=NAMES
+        ) as kept:
             yield kept
         return
     async with opened(fresh(request.param, request, tmp_path)) as at:
         await SqlUsers(at.database).add(ALICE, None, reuse_name=False, act=ACT)
-        yield SqlSoftLocks(at.hot)
+        yield SqlSoftLocks(at.hot, names_kept=NAMES)
 
 
 def guess(number: int) -> bytes:
@@ -189,15 +193,15 @@ async def test_a_repeated_guess_is_charged_once_its_debit_is_gone(locks: SoftLoc
 async def test_accounts_do_not_share_a_budget(locks: SoftLocks) -> None:
     await guess_wrong(locks, 50)
 
-    await debit(locks, "name:nobody", source=NOWHERE, guess=guess(1), now=NOW)
+    await debit(locks, "0:nobody", source=NOWHERE, guess=guess(1), now=NOW)
 
 
 async def test_a_name_that_nobody_has_is_held_up_alike(locks: SoftLocks) -> None:
     for number in range(3):
-        await debit(locks, "name:nobody", source=HOME, guess=guess(number), now=NOW)
+        await debit(locks, "0:nobody", source=HOME, guess=guess(number), now=NOW)
 
     with pytest.raises(Throttled):
-        await debit(locks, "name:nobody", source=HOME, guess=guess(3), now=NOW)
+        await debit(locks, "0:nobody", source=HOME, guess=guess(3), now=NOW)
 
 
 @pytest.mark.parametrize("account", [ALICE.id[:-1], ALICE.id + "0", "0:nobody", "zzzz"])
@@ -220,18 +224,48 @@ async def test_old_lanes_and_sources_are_swept(locks: SoftLocks) -> None:
     ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
     assert await locks.lanes(ALICE.id) == ()
-    await guess_wrong(locks, 5, account="name:nobody")
+    await debit(locks, ALICE.id, source=HOME, guess=guess(2), now=NOW)
 
     assert await locks.sweep(before=NOW + timedelta(days=365)) == 2
 
-    assert await locks.lanes("name:nobody") == ()
+    assert await locks.lanes(ALICE.id) == ()
+
+
+@pytest.mark.parametrize("times", [6, STOP_AT])
+async def test_a_month_does_not_tell_a_name_that_nobody_has_from_one_that_somebody_has(
+    locks: SoftLocks, times: int
+) -> None:
+    for account in ("0:nobody", ALICE.id):
+        await guess_wrong(locks, times, account=account)
+
+    await locks.sweep(before=NOW + timedelta(days=3650))
+
+    assert await locks.lanes("0:nobody") == await locks.lanes(ALICE.id) != ()
+
+
+async def test_of_names_that_nobody_has_the_newest_are_kept(locks: SoftLocks) -> None:
+    for hour in range(NAMES + 4):
+        at = NOW + timedelta(hours=hour)
+        await debit(locks, f"{hour}:nobody", source=NOWHERE, guess=guess(1), now=at)
+    await debit(locks, ALICE.id, source=NOWHERE, guess=guess(1), now=NOW)
+
+    # Those that were used since are kept as well.
+    assert await locks.sweep(before=NOW) == 0
+    assert await locks.sweep(before=NOW + timedelta(hours=NAMES)) == 0
+    assert await locks.sweep(before=NOW + timedelta(hours=NAMES + 1)) == 1
+    assert await locks.sweep(before=NOW + timedelta(days=365)) == 3
+
+    kept = [hour for hour in range(NAMES + 4) if await locks.lanes(f"{hour}:nobody")]
+    assert kept == [4, 5, 6]
+    assert len(await locks.lanes(ALICE.id)) == 1
+    assert await locks.sweep(before=NOW + timedelta(days=365)) == 0
 
 
 async def test_what_was_used_at_the_very_moment_is_not_swept(locks: SoftLocks) -> None:
     ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
     assert await locks.lanes(ALICE.id) == ()
-    await debit(locks, "name:nobody", source=HOME, guess=guess(1), now=NOW)
+    await debit(locks, ALICE.id, source=HOME, guess=guess(2), now=NOW)
 
     assert await locks.sweep(before=NOW) == 0
     assert await locks.sweep(before=NOW + timedelta(microseconds=1)) == 2
@@ -283,13 +317,13 @@ async def test_an_account_with_another_password_has_neither_lanes_nor_sources(
     ticket = await debit(locks, ALICE.id, source=HOME, guess=guess(1), now=NOW)
     locks.settle(ticket, user_id=ALICE.id, now=NOW)
     await guess_wrong(locks, 5)
-    await guess_wrong(locks, 2, account="name:nobody")
+    await guess_wrong(locks, 2, account="0:nobody")
 
     await locks.forget(ALICE.id)
     await locks.forget(ALICE.id)
 
     assert await locks.lanes(ALICE.id) == ()
-    assert len(await locks.lanes("name:nobody")) == 1
+    assert len(await locks.lanes("0:nobody")) == 1
     stranger = await debit(locks, ALICE.id, source=HOME, guess=guess(2), now=NOW)
     assert stranger.lane == NOWHERE
 

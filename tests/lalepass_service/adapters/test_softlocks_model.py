@@ -31,11 +31,12 @@ from tests.lalepass_service.paying import debit
 T = TypeVar("T")
 
 ALICE = a_user("alice")
-NOBODY = "name:nobody"
+NOBODY, NO_OTHER = "0:nobody", "1:nobody"
+NAMES_KEPT = 1
 HOME, ELSEWHERE, UNKNOWN = b"h" * 16, b"e" * 16, b""
 EVERYBODY = b""
 
-accounts = st.sampled_from([ALICE.id, NOBODY])
+accounts = st.sampled_from([ALICE.id, NOBODY, NO_OTHER])
 sources = st.sampled_from([HOME, ELSEWHERE, UNKNOWN])
 
 
@@ -105,7 +106,7 @@ class SoftLocks(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.one = self.other = MemorySoftLocks()
+        self.one = self.other = MemorySoftLocks(names_kept=NAMES_KEPT)
 
     def restarted(self) -> None:
         """What is in memory does not outlive it."""
@@ -272,17 +273,23 @@ class SoftLocks(RuleBasedStateMachine):
 
     @rule(which=st.integers(-3, -1), later=st.booleans())
     def sweep(self, which: int, later: bool) -> None:  # noqa: FBT001 - Hypothesis passes it by name
-        """Whatever was not used since goes, but the lane that all share at an account.
+        """Of what was not used since, all goes but the lane that all share.
+
+        That of an account stays, and of one name that nobody has: the one that was used last.
 
         Since a moment at which something was used, or just after it.
         """
         used = [lane.changed for lane in self.lanes.values() if lane.stored]
         used = [NOW, NOW, NOW, *sorted([*used, *self.seen.values()])]
         before = used[which] + timedelta(microseconds=later)
-        lanes = {
+        old = {
             key: lane
             for key, lane in self.lanes.items()
             if lane.stored and lane.changed < before and key != (ALICE.id, EVERYBODY)
+        }
+        last = max((lane.changed for key, lane in old.items() if key[0] != ALICE.id), default=NOW)
+        lanes = {
+            key: lane for key, lane in old.items() if key[0] == ALICE.id or lane.changed < last
         }
         sources = {source for source, seen in self.seen.items() if seen < before}
 
@@ -306,7 +313,7 @@ class SoftLocks(RuleBasedStateMachine):
 
     @invariant()
     def it_remembers_what_it_should(self) -> None:
-        for account in (ALICE.id, NOBODY):
+        for account in (ALICE.id, NOBODY, NO_OTHER):
             for name, lane in self.stored(account).items():
                 expected = self.lanes[account, name]
                 assert (lane.failures, lane.ring) == (expected.failures, expected.ring)
@@ -327,7 +334,7 @@ class SqlSoftLocksOverTwoPaths(SoftLocks):
 
     def connect(self) -> None:
         self.paths = [HotPath.open(self.path) for _ in range(2)]
-        self.one, self.other = (SqlSoftLocks(path) for path in self.paths)
+        self.one, self.other = (SqlSoftLocks(path, names_kept=NAMES_KEPT) for path in self.paths)
 
     def disconnect(self) -> None:
         for path in self.paths:

@@ -8,6 +8,8 @@ from lalepass_service.core.model import UserId
 from lalepass_service.core.softlock import (
     FRESH,
     KNOWN_FOR,
+    NAMES_KEPT,
+    NOBODY,
     SEEN_AGAIN,
     Bid,
     Debited,
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 class MemorySoftLocks:
     """Lanes in a dictionary. Implements `core.ports.SoftLocks`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, names_kept: int = NAMES_KEPT) -> None:
+        self._names_kept = names_kept
         self._lanes: dict[tuple[str, bytes], tuple[Lane, datetime]] = {}
         self._known: dict[tuple[str, bytes], datetime] = {}
         self.acts: list[Entry] = []
@@ -104,13 +107,15 @@ class MemorySoftLocks:
                 del kept[key]
 
     async def sweep(self, *, before: datetime) -> int:
-        """Forget sources and their lanes, and names that nobody has, unless used since."""
+        """Forget sources and their lanes, unless used since, and names that are too many."""
         self._answer()
+        old = {key: at for key, (_, at) in self._lanes.items() if at < before}
+        names = sorted((at for key, at in old.items() if key[0].endswith(NOBODY)), reverse=True)
+        names_from = [before, *names][min(self._names_kept, len(names))]
         lanes = [
             key
-            for key, (_, changed_at) in self._lanes.items()
-            # A name that nobody has stands there with a colon: see `guard.payer_of`.
-            if changed_at < before and (key[1] or ":" in key[0])
+            for key, at in old.items()
+            if key[1] or (key[0].endswith(NOBODY) and at < names_from)
         ]
         sources = [key for key, seen_at in self._known.items() if seen_at < before]
         for key in lanes:

@@ -11,6 +11,7 @@ from typing import Final
 
 from lalepass_service.adapters.sql.acts import Copy, no_copy
 from lalepass_service.adapters.sql.audit import INSERT, row_of
+from lalepass_service.adapters.sql.forgetting import forget_lanes
 from lalepass_service.adapters.sql.hot import Hot
 from lalepass_service.adapters.sql.retention import delete_old
 from lalepass_service.adapters.sql.session import Either, Session, instant, text_of
@@ -21,6 +22,7 @@ from lalepass_service.core.softlock import (
     FRESH,
     GUESS_BYTES,
     KNOWN_FOR,
+    NAMES_KEPT,
     SEEN_AGAIN,
     Bid,
     Debited,
@@ -89,17 +91,15 @@ _UNLOCK: Final = "UPDATE users SET unlocked_at = ? WHERE id = ?"
 _FORGET: Final = "DELETE FROM lanes WHERE account = ? AND lane = ?"
 _FORGET_ALL: Final = "DELETE FROM lanes WHERE account = ?"
 _FORGET_SOURCES: Final = "DELETE FROM known_sources WHERE user_id = ?"
-_OF_NO_USE: Final = """
-    changed_at < ? AND (lane != ? OR NOT EXISTS (SELECT 1 FROM users WHERE id = lanes.account))
-"""
 
 
 class SqlSoftLocks:
     """Implements `core.ports.SoftLocks`."""
 
-    def __init__(self, hot: Hot, *, copy: Copy = no_copy) -> None:
+    def __init__(self, hot: Hot, *, copy: Copy = no_copy, names_kept: int = NAMES_KEPT) -> None:
         self._hot = hot
         self._copy = copy
+        self._names_kept = names_kept
 
     async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
         """Pay for a guess before it is made, if it may be made.
@@ -224,21 +224,14 @@ class SqlSoftLocks:
         await self._hot.write(work)
 
     async def sweep(self, *, before: datetime) -> int:
-        """Forget sources and their lanes, and names that nobody has, unless used since."""
-        old = text_of(before)
-        lanes = await delete_old(
-            self._hot,
-            "lanes",
-            key="account, lane",
-            condition=_OF_NO_USE,
-            values=(old, _EVERYBODY),
-        )
+        """Forget sources and their lanes, unless used since, and names that are too many."""
+        lanes = await forget_lanes(self._hot, before=before, names_kept=self._names_kept)
         return lanes + await delete_old(
             self._hot,
             "known_sources",
             key="user_id, source",
             condition="seen_at < ?",
-            values=(old,),
+            values=(text_of(before),),
         )
 
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from lalepass_service.core.digests import Digests
 from lalepass_service.core.errors import LalepassError, StoreUnavailable
-from lalepass_service.core.softlock import GUESS_BYTES, Lane
+from lalepass_service.core.softlock import GUESS_BYTES, NOBODY, Lane
 
 PASSWORD_SET: Final = b"p"
 UNLOCKED: Final = b"u"
@@ -44,8 +44,8 @@ class Unreadable(StoreUnavailable):
 
 
 def is_name(account: str) -> bool:
-    """Say whether this is a name that nobody has: it has a colon (`guard.payer_of`)."""
-    return ":" in account
+    """Say whether this is a name that nobody has."""
+    return account.endswith(NOBODY)
 
 
 def key_of(account: str, *, prefix: str, digests: Digests) -> str:

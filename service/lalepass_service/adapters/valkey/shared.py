@@ -108,7 +108,7 @@ class SharedSoftLocks:
         await self._valkey.forget(account)
 
     async def sweep(self, *, before: datetime) -> int:
-        """Forget sources with their lanes, and names that nobody has, unless used since."""
+        """Forget sources with their lanes, unless used since, and names that are too many."""
         return await self._valkey.sweep(before=before)
 
     async def reconcile(self) -> None:

@@ -9,9 +9,10 @@ most: each time, one of them has won.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from lalepass_service.adapters.valkey import names, scripts
@@ -25,6 +26,7 @@ from lalepass_service.core.errors import StoreUnavailable
 from lalepass_service.core.model import UserId
 from lalepass_service.core.softlock import (
     KNOWN_FOR,
+    NAMES_KEPT,
     SEEN_AGAIN,
     Bid,
     Debited,
@@ -42,9 +44,10 @@ _log: Final = logging.getLogger(__name__)
 _TRIES: Final = 64
 _KEEP: Final = KNOWN_FOR + timedelta(days=1)
 """How long an account's key stays that nobody touches: longer than anything in it is good for.
-One that holds guesses of everybody at an account stays for ever: see `ports.SoftLocks.sweep`."""
+One that holds guesses of everybody stays until it is swept: see `ports.SoftLocks.sweep`."""
 _KEEP_MILLIS: Final = _KEEP // timedelta(milliseconds=1)
 _FOREVER: Final = 0
+_BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
 _MAX_POSTED: Final = 10_000
 
 
@@ -76,6 +79,7 @@ class ValkeySoftLocks:
         *,
         unlocks: Unlocks | None = None,
         memory: Memory | None = None,
+        names_kept: int = NAMES_KEPT,
     ) -> None:
         """Keep lanes.
 
@@ -84,11 +88,13 @@ class ValkeySoftLocks:
             digests: what accounts are named with.
             unlocks: where an unlock is written down; without it, it is a fact in Valkey only.
             memory: what this process knows.
+            names_kept: of how many names that nobody has the guesses stay.
         """
         self._client = client
         self._digests = digests
         self._unlocks = unlocks
         self._memory = NoMemory() if memory is None else memory
+        self._names_kept = names_kept
         self._turns = Turns()
         self._posted: dict[str, list[Callable[[], Awaitable[None]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,7 +117,7 @@ class ValkeySoftLocks:
                 there = as_by_the_rule(merged, now=now)
                 decision = debit(there, guess=bid.guess, now=now)
                 wanted = decision.lane if isinstance(decision, Debited) else there
-                if not await self._put(bid.account, lane, wanted, state, now):
+                if not await self._put(lane, wanted, state, now):
                     continue
                 self._memory.saw(bid.account, lane, wanted, view)
                 if isinstance(decision, Wait):
@@ -204,14 +210,15 @@ class ValkeySoftLocks:
             await self._client.ask(("DEL", self._key(account)))
 
     async def sweep(self, *, before: datetime) -> int:
-        """Forget sources with their lanes, and names that nobody has, unless used since.
+        """Forget sources with their lanes, unless used since, and names that are too many.
 
         What lies in keys that nobody touches ends by itself; this is for the keys that stay.
         """
         swept = 0
+        names_from = await self._names_from(before)
         async for keys in account_keys(self._client):
             for key in keys:
-                swept += await self._sweep(key, before)
+                swept += await self._sweep(key, before, names_from)
         return swept
 
     async def close(self) -> None:
@@ -227,7 +234,7 @@ class ValkeySoftLocks:
                 there = self._memory.merged(account, lane, state.lane(lane), view)
                 # What is about an older password changes nothing any more.
                 wanted = there if state.ahead else change(there)
-                if await self._put(account, lane, wanted, state, now):
+                if await self._put(lane, wanted, state, now):
                     self._memory.saw(account, lane, wanted, view)
                     return
         raise StoreUnavailable
@@ -251,14 +258,12 @@ class ValkeySoftLocks:
         }
         return State(key, fields, of.since, of.unlocked)
 
-    async def _put(
-        self, account: str, lane: bytes, wanted: Lane, state: State, now: datetime
-    ) -> bool:
+    async def _put(self, lane: bytes, wanted: Lane, state: State, now: datetime) -> bool:
         """Store a lane in the place of what was read. Returns False if that has changed."""
         if wanted == state.lane(lane):
             return True
         field = names.lane_field(lane)
-        stays = not lane and wanted.failures > 0 and not names.is_name(account)
+        stays = not lane and wanted.failures > 0
         swapped = await self._client.run(
             scripts.SWAP,
             state.key,
@@ -302,18 +307,38 @@ class ValkeySoftLocks:
                 await work()
             yield
 
-    async def _sweep(self, key: bytes, before: datetime) -> int:
+    async def _names_from(self, before: datetime) -> datetime:
+        """Return since when names are kept that nobody was at since `before`.
+
+        By the hour, so that no replica has to remember a million of them; some more are kept.
+        """
+        by_hour: Counter[datetime] = Counter()
+        async for keys in account_keys(self._client):
+            commands = [("HMGET", key, names.lane_field(b"")) for key in keys if self._is_name(key)]
+            for (value,) in await self._client.ask(*commands) if commands else ():
+                if value is not None and (used_at := names.unpack(value)[1]) < before:
+                    by_hour[used_at.replace(minute=0, second=0, microsecond=0)] += 1
+        kept, since = 0, before
+        for hour, number in sorted(by_hour.items(), reverse=True):
+            if kept >= self._names_kept:
+                return since
+            kept, since = kept + number, hour
+        return _BEFORE_ALL
+
+    async def _sweep(self, key: bytes, before: datetime, names_from: datetime) -> int:
         swept = 0
         fields = await self._fields(key.decode())
         for name, value in fields.items():
-            lane = names.lane_of(name)
+            lane, since = names.lane_of(name), before
             if names.is_known_field(name):
                 used_at = names.digits(value)
-            elif lane or (lane is not None and self._is_name(key)):
+            elif lane:
                 used_at = names.unpack(value)[1]
+            elif lane is not None and self._is_name(key):
+                used_at, since = names.unpack(value)[1], names_from
             else:
                 continue
-            if used_at is not None and used_at < before:
+            if used_at is not None and used_at < since:
                 swept += await self._client.run(scripts.DROP, key.decode(), name, value)
         return swept
 

@@ -162,8 +162,8 @@ class SoftLocks(Protocol):
     """Where guesses are paid for: `softlock`'s lanes, each change atomic across processes.
 
     Every method but `settle` may raise StoreUnavailable, and what was acknowledged by returning is
-    durable: a counter is never lower than was said. An account is a user's id, or the canonical
-    name that was typed if nobody has it: then it is throttled like one that somebody has.
+    durable: a counter is never lower than was said. An account is a user's id, or a digest
+    of the name and `NOBODY` if nobody has it: then it is throttled like one that somebody has.
     """
 
     async def pay(self, bid: Bid, *, now: datetime) -> Ticket | Wait:
@@ -226,10 +226,12 @@ class SoftLocks(Protocol):
         ...
 
     async def sweep(self, *, before: datetime) -> int:
-        """Forget sources with their lanes, and names that nobody has, unless used since.
+        """Forget sources with their lanes, unless used since, and names that are too many.
 
         The lane that everybody shares at an account stays, closed or not: who could empty it by
-        waiting would have its guesses again and again. Returns how many were forgotten.
+        waiting would have its guesses again and again. So does that of a name that nobody has, or
+        waiting would tell the two apart; but of those that were not used since, only the newest
+        (`NAMES_KEPT`, or some more). Returns how many were forgotten.
         """
         ...
 

@@ -14,6 +14,7 @@ from lalepass_service.adapters.valkey.shared import SharedSoftLocks
 from lalepass_service.adapters.valkey.softlocks import ValkeySoftLocks
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.digests import Digests
+from lalepass_service.core.softlock import NAMES_KEPT
 from tests.lalepass_service.accounts import NOW
 
 PREFIX = "test"
@@ -59,10 +60,12 @@ def target(url: str) -> Target:
 
 
 @asynccontextmanager
-async def a_replica(url: str, *, of: int = 1, patience: float = PATIENT) -> AsyncIterator[Replica]:
+async def a_replica(
+    url: str, *, of: int = 1, patience: float = PATIENT, names_kept: int = NAMES_KEPT
+) -> AsyncIterator[Replica]:
     client = Client(target(url), prefix=PREFIX, timeout=patience)
     local, unlocks = LocalLanes(shares=of), NotedUnlocks()
-    valkey = ValkeySoftLocks(client, DIGESTS, unlocks=unlocks, memory=local)
+    valkey = ValkeySoftLocks(client, DIGESTS, unlocks=unlocks, memory=local, names_kept=names_kept)
     shared = SharedSoftLocks(client=client, valkey=valkey, local=local, clock=FixedClock(NOW))
     try:
         yield Replica(client, valkey, local, shared, unlocks)
@@ -85,9 +88,11 @@ class Raced(Client):
 
 
 @asynccontextmanager
-async def in_valkey(url: str, client: Client | None = None) -> AsyncIterator[ValkeySoftLocks]:
+async def in_valkey(
+    url: str, client: Client | None = None, *, names_kept: int = NAMES_KEPT
+) -> AsyncIterator[ValkeySoftLocks]:
     client = client or Client(target(url), prefix=PREFIX, timeout=PATIENT)
-    locks = ValkeySoftLocks(client, DIGESTS)
+    locks = ValkeySoftLocks(client, DIGESTS, names_kept=names_kept)
     try:
         yield locks
     finally:
@@ -96,6 +101,8 @@ async def in_valkey(url: str, client: Client | None = None) -> AsyncIterator[Val
 
 
 @asynccontextmanager
-async def in_shared_valkey(url: str) -> AsyncIterator[SharedSoftLocks]:
-    async with a_replica(url) as replica:
+async def in_shared_valkey(
+    url: str, *, names_kept: int = NAMES_KEPT
+) -> AsyncIterator[SharedSoftLocks]:
+    async with a_replica(url, names_kept=names_kept) as replica:
         yield replica.shared

@@ -26,7 +26,7 @@ from tests.servers.valkey import Valkey
 
 pytestmark = pytest.mark.anyio
 
-ALICE, NOBODY = "00000000-0000-4000-8000-000000000001", "name:nobody"
+ALICE, NOBODY = "00000000-0000-4000-8000-000000000001", "0:nobody"
 HOME, NOWHERE = b"h" * 16, b""
 
 

@@ -42,7 +42,7 @@ from tests.lalepass_service.paying import debit
 
 async def main(url, account, who, count, together):
     async with in_valkey(url) as locks:
-        await locks.lanes("name:warm")
+        await locks.lanes("warm:nobody")
         sys.stdin.readline()
 
         async def one(number):
@@ -278,7 +278,9 @@ async def test_guesses_at_an_account_stay_for_ever_and_all_else_has_an_end(
     def has_an_end(millis: int) -> bool:
         return 0.9 * MONTH_MILLIS < millis <= MONTH_MILLIS
 
-    nobody = await debit(locks, "name:nobody", source=NOWHERE, guess=guess(1), now=NOW)
+    nobody = await debit(locks, "0:nobody", source=NOWHERE, guess=guess(1), now=NOW)
+    assert await ttl(nobody.account) == -1
+    await locks.give_back(nobody, now=NOW)
     assert has_an_end(await ttl(nobody.account))
 
     wrong = await paid(locks, a_bid(1))
@@ -305,18 +307,27 @@ async def test_guesses_at_an_account_stay_for_ever_and_all_else_has_an_end(
 
 
 async def test_sources_that_are_no_longer_known_are_swept_beside_guesses_that_stay(
-    locks: ValkeySoftLocks,
+    valkey_url: str,
 ) -> None:
+    async with in_valkey(valkey_url, names_kept=301) as locks:
+        await sweep_beside_guesses_that_stay(locks)
+
+
+async def sweep_beside_guesses_that_stay(locks: ValkeySoftLocks) -> None:
     ticket = await paid(locks, a_bid(1, source=HOME))
     locks.settle(ticket, user_id=ticket.account, now=NOW)  # type: ignore[arg-type]
     await paid(locks, a_bid(2, source=HOME))
     await guess_wrong(locks, 3)
     for number in range(1200):
-        account = f"name:{number}"
-        await debit(locks, account, source=NOWHERE, guess=guess(number), now=NOW)
+        # Over three hours, the last of which has 300.
+        at = NOW + timedelta(hours=number // 450)
+        await debit(locks, f"{number}:nobody", source=NOWHERE, guess=guess(number), now=at)
 
     assert await locks.sweep(before=NOW) == 0
-    assert await locks.sweep(before=NOW + KNOWN_FOR) == 1202
+    assert await locks.sweep(before=NOW + KNOWN_FOR) == 2 + 450
+    assert await locks.sweep(before=NOW + KNOWN_FOR) == 0
+    assert not await locks.lanes("0:nobody")
+    assert await locks.lanes("450:nobody")
 
     (lane,) = await locks.lanes(ALICE)
     assert lane.failures == 3
@@ -335,7 +346,7 @@ async def test_what_is_settled_in_between_comes_before_what_is_asked_later(
 async def test_nothing_that_somebody_typed_is_readable(
     valkey_server: Valkey, valkey_url: str, locks: ValkeySoftLocks
 ) -> None:
-    await debit(locks, "name:hunter2", source=HOME, guess=guess(1), now=NOW)
+    await debit(locks, "hunter2:nobody", source=HOME, guess=guess(1), now=NOW)
     await paid(locks, a_bid(1))
 
     keys = valkey_server.ask("KEYS", "*", database=int(valkey_url.rpartition("/")[2]))
