@@ -42,7 +42,7 @@ def verifiers(phc: bytes, folder: Path) -> Mapping[str, Callable[[], object]]:
             print(f"left out: {why}", file=sys.stderr)
 
     def one(binding: Binding) -> Callable[[], object]:
-        return lambda: binding.verify(phc, _PASSWORD)
+        return lambda: binding.verify(_PASSWORD, phc=phc)
 
     wheel = {WHEEL: lambda: verify_secret(phc, _PASSWORD, Type.ID)}
     return {**wheel, **{binding.name: one(binding) for binding in bindings}}

@@ -29,7 +29,7 @@ class Sleeping:
         """Make a record."""
         return self._real.make(octets, memory_kib=memory_kib, iterations=iterations)
 
-    def verify(self, phc: bytes, octets: bytes) -> bool:
+    def verify(self, octets: bytes, *, phc: bytes) -> bool:
         """Wait as long as a hash takes, and use no core meanwhile."""
         del phc
         time.sleep(self._seconds)  # noqa: TID251 - what it is for

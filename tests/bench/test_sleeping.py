@@ -22,13 +22,13 @@ def test_it_takes_its_time_and_accepts_one_password() -> None:
     phc = Sodium().make(b"another", **COSTS)
     began = time.perf_counter()
 
-    assert sleeping.verify(phc, PASSWORD.encode())
+    assert sleeping.verify(PASSWORD.encode(), phc=phc)
     assert time.perf_counter() - began >= 0.05
-    assert not sleeping.verify(phc, b"another")
+    assert not sleeping.verify(b"another", phc=phc)
 
 
 def test_its_records_are_real() -> None:
-    assert Sodium().verify(Sleeping(0).make(b"a password", **COSTS), b"a password")
+    assert Sodium().verify(b"a password", phc=Sleeping(0).make(b"a password", **COSTS))
 
 
 def test_no_setting_leads_to_it() -> None:

@@ -18,8 +18,8 @@ binding = choose(name, memory_kib=19456)
 print(json.dumps({
     "name": binding.name,
     "made": binding.make(b"correct horse", memory_kib=19456, iterations=2).decode(),
-    "right": [binding.verify(each.encode(), b"correct horse") for each in records],
-    "wrong": [binding.verify(each.encode(), b"correct house") for each in records],
+    "right": [binding.verify(b"correct horse", phc=each.encode()) for each in records],
+    "wrong": [binding.verify(b"correct house", phc=each.encode()) for each in records],
 }))
 """
 

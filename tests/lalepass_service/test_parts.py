@@ -196,10 +196,10 @@ class Held(Sodium):
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def verify(self, phc: bytes, octets: bytes) -> bool:
+    def verify(self, octets: bytes, *, phc: bytes) -> bool:
         self.begun.set()
         assert self.go.wait(timeout=60)
-        return super().verify(phc, octets)
+        return super().verify(octets, phc=phc)
 
 
 async def test_what_was_cut_off_is_in_the_trail_before_the_service_ends(tmp_path: Path) -> None:

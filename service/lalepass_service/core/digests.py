@@ -55,7 +55,7 @@ class Digests:
         """Return where a name would be among the accounts, in hexadecimal digits."""
         return self._digest(b"near", name.encode()).hex()
 
-    def name(self, kind: str, text: str) -> str:
+    def name(self, text: str, *, kind: str) -> str:
         """Return what stands for a thing of this kind outside, in hexadecimal digits."""
         return self._digest(b"name", kind.encode(), text.encode()).hex()
 

@@ -282,7 +282,7 @@ class Directory:
         return new.canonical(user_id=UserId(self._new_id()), created_at=self._clock.now())
 
     def _is_there(self, there: Credentials, wanted: User, record: PasswordRecord | None) -> bool:
-        if not is_same(there.user, wanted):
+        if not is_same(there=there.user, wanted=wanted):
             return False
         if there.record is None or record is None:
             return there.record is record

@@ -109,7 +109,7 @@ def _bounded(what: str, values: Iterable[str]) -> tuple[str, ...]:
     return once
 
 
-def is_same(there: User, wanted: User) -> bool:
+def is_same(*, there: User, wanted: User) -> bool:
     """Say whether an account that is there is the one that is to be brought along."""
     return wanted == replace(
         there,

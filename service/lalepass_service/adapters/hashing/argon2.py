@@ -141,7 +141,7 @@ class Argon2Hasher:
         """
         phc, octets = known.text.encode("ascii"), octets_of(password, form)
         # What can't be anybody's password must not be told from a wrong one by its time.
-        work = partial(self._binding.verify, phc, octets or b"")
+        work = partial(self._binding.verify, octets or b"", phc=phc)
         matches = await self.run(work, known)
         return matches and octets is not None
 

@@ -34,7 +34,7 @@ class Binding(Protocol):
         """
         ...
 
-    def verify(self, phc: bytes, octets: bytes) -> bool:
+    def verify(self, octets: bytes, *, phc: bytes) -> bool:
         """Say whether an argon2id record was made of these octets.
 
         Raises:
@@ -62,7 +62,7 @@ class Sodium:
             # The parameters are valid, so all that can be missing is memory.
             raise _no_memory() from exc
 
-    def verify(self, phc: bytes, octets: bytes) -> bool:
+    def verify(self, octets: bytes, *, phc: bytes) -> bool:
         """Say whether an argon2id record was made of these octets.
 
         libsodium has one return value for a wrong password, a record that it can't read and a lack
@@ -102,21 +102,21 @@ class Compiled:
         """
         salt = secrets.token_bytes(_SALT_OCTETS)
         code, record = self._library.hash(
-            octets, salt, memory_kib=memory_kib, iterations=iterations
+            octets, salt=salt, memory_kib=memory_kib, iterations=iterations
         )
         if code != compiled.OK:
             # As above.
             raise _no_memory()
         return record
 
-    def verify(self, phc: bytes, octets: bytes) -> bool:
+    def verify(self, octets: bytes, *, phc: bytes) -> bool:
         """Say whether an argon2id record was made of these octets.
 
         Raises:
             Overloaded: there is no memory for it.
             UnreadableRecord: it can't be read.
         """
-        code = self._library.verify(phc, octets)
+        code = self._library.verify(octets, phc=phc)
         if code == compiled.NO_MEMORY:
             raise _no_memory()
         if code not in {compiled.OK, compiled.MISMATCH}:

@@ -75,13 +75,13 @@ class Library:
         """Say how much memory a thread may keep from one hash to the next, wiped in between."""
         self._keep.value = memory_kib * 1024
 
-    def verify(self, phc: bytes, octets: bytes) -> int:
+    def verify(self, octets: bytes, *, phc: bytes) -> int:
         """Return OK, MISMATCH, NO_MEMORY, or another code if the record can't be read."""
         code: int = self._verify(phc, octets, len(octets))
         return code
 
     def hash(
-        self, octets: bytes, salt: bytes, *, memory_kib: int, iterations: int
+        self, octets: bytes, *, salt: bytes, memory_kib: int, iterations: int
     ) -> tuple[int, bytes]:
         """Return a code, and a record if that is OK."""
         record = ctypes.create_string_buffer(_RECORD_OCTETS)
@@ -94,10 +94,10 @@ class Library:
 
 def computes(library: Library) -> bool:
     """Say whether known records are made and verified, and wrong passwords are refused."""
-    made = library.hash(_PASSWORD, _SALT, memory_kib=19456, iterations=2)
+    made = library.hash(_PASSWORD, salt=_SALT, memory_kib=19456, iterations=2)
     return made == (OK, _RECORDS[0]) and all(
-        library.verify(record, _PASSWORD) == OK
-        and library.verify(record, _PASSWORD + b"\0") == MISMATCH
+        library.verify(_PASSWORD, phc=record) == OK
+        and library.verify(_PASSWORD + b"\0", phc=record) == MISMATCH
         for record in _RECORDS
     )
 

@@ -74,7 +74,7 @@ _DJANGO_SALT: Final = r"(?P<salt>[A-Za-z0-9+/=._-]{1,128})"
 _NUMBER: Final = r"[1-9][0-9]{0,9}"
 
 
-def argon2(kind: str, version: str) -> Format:
+def argon2(kind: str, *, version: str) -> Format:
     """Argon2's own way. `version` is a pattern; libsodium reads 127 characters."""
     return Format(
         name=f"argon2{kind}",
@@ -104,12 +104,18 @@ def scrypt() -> tuple[Format, ...]:
     crypt = rf"\$7\$(?P<ln>{_H64})(?P<r>{_H64}{{5}})(?P<p>{_H64}{{5}})(?P<salt>{_H64}{{0,86}})"
     digest = rf"\$(?P<hash>{_B64}{{22,86}}"
     return (
-        _scrypt("passlib-scrypt", rf"{passlib}{salt}{digest})", {"ln": (1, 20), **lanes}),
-        _scrypt("django-scrypt", rf"{django}{digest}={{0,2}})", {"n": (2, 1 << 20), **lanes}),
+        _scrypt(
+            "passlib-scrypt", pattern=rf"{passlib}{salt}{digest})", bounds={"ln": (1, 20), **lanes}
+        ),
+        _scrypt(
+            "django-scrypt",
+            pattern=rf"{django}{digest}={{0,2}})",
+            bounds={"n": (2, 1 << 20), **lanes},
+        ),
         _scrypt(
             "crypt-scrypt",
-            rf"{crypt}\$(?P<hash>{_H64}{{43}})",
-            {"ln": (1, 20), **lanes},
+            pattern=rf"{crypt}\$(?P<hash>{_H64}{{43}})",
+            bounds={"ln": (1, 20), **lanes},
             costs=_crypt_numbers,
         ),
     )
@@ -126,6 +132,7 @@ def crypt_number(text: str) -> int:
 
 def _scrypt(
     maker: str,
+    *,
     pattern: str,
     bounds: Mapping[str, tuple[int, int]],
     costs: Callable[[Mapping[str, str]], Costs] = _numbers,
@@ -156,7 +163,7 @@ def _scrypt(
     )
 
 
-def pbkdf2(digest: str, spelling: str, tags: str, length: int) -> tuple[Format, ...]:
+def pbkdf2(digest: str, *, spelling: str, tags: str, length: int) -> tuple[Format, ...]:
     """Passlib's way to write it, Django's, and OpenLDAP's. The hash is as long as the digest.
 
     A longer one would cost a multiple of its rounds.
@@ -181,7 +188,7 @@ def pbkdf2(digest: str, spelling: str, tags: str, length: int) -> tuple[Format, 
     )
 
 
-def sha_crypt(name: str, number: int, length: int) -> Format:
+def sha_crypt(name: str, *, number: int, length: int) -> Format:
     """crypt(3) with SHA-2. `length` is that of the hash as it is written."""
     return Format(
         name=name,
@@ -196,7 +203,7 @@ def sha_crypt(name: str, number: int, length: int) -> Format:
     )
 
 
-def ldap(digest: str, tags: str, length: int) -> Format:
+def ldap(digest: str, *, tags: str, length: int) -> Format:
     """One round: the digest, then a salt of any length up to 64 bytes, both in one base64."""
     least, most = -(-length * 8 // 6), -(-(length + 64) * 8 // 6)
     return Format(
@@ -219,19 +226,21 @@ def bcrypt() -> tuple[Format, ...]:
     sample = "$2b${cost:02}$" + "." * 53
     of_digest = "bcrypt_sha256$" + sample
     return (
-        _bcrypt("bcrypt", "bcrypt", inner, sample),
+        _bcrypt("bcrypt", maker="bcrypt", pattern=inner, sample=sample),
         _bcrypt(
             "bcrypt-sha256",
-            "django-bcrypt-sha256",
-            rf"bcrypt_sha256\$(?P<inner>{inner})",
-            of_digest,
+            maker="django-bcrypt-sha256",
+            pattern=rf"bcrypt_sha256\$(?P<inner>{inner})",
+            sample=of_digest,
         ),
-        _bcrypt("bcrypt-sha256", "passlib-bcrypt-sha256-v1", first, of_digest),
-        _bcrypt("bcrypt-sha256", "passlib-bcrypt-sha256-v2", second, of_digest),
+        _bcrypt("bcrypt-sha256", maker="passlib-bcrypt-sha256-v1", pattern=first, sample=of_digest),
+        _bcrypt(
+            "bcrypt-sha256", maker="passlib-bcrypt-sha256-v2", pattern=second, sample=of_digest
+        ),
     )
 
 
-def _bcrypt(name: str, maker: str, pattern: str, sample: str) -> Format:
+def _bcrypt(name: str, *, maker: str, pattern: str, sample: str) -> Format:
     return Format(
         name=name,
         maker=maker,
@@ -241,7 +250,7 @@ def _bcrypt(name: str, maker: str, pattern: str, sample: str) -> Format:
     )
 
 
-def md5_crypt(name: str, tag: str) -> Format:
+def md5_crypt(name: str, *, tag: str) -> Format:
     """A thousand rounds, always. `tag` is `1` for crypt(3), `apr1` for htpasswd."""
     return Format(
         name=name,

@@ -93,10 +93,10 @@ class KeyDirectory:
             if self.has(key_id):
                 raise FileExistsError(f"{self._file_of(key_id)} is there already")
             if not (self.path / _DIGEST).exists():
-                self._write(folder, _DIGEST, _new_secret())
-            self._write(folder, key_id + _SUFFIX, _new_secret())
+                self._write(folder, name=_DIGEST, text=_new_secret())
+            self._write(folder, name=key_id + _SUFFIX, text=_new_secret())
             if not (self.path / _ACTIVE).exists():
-                self._write(folder, _ACTIVE, f"{key_id}\n")
+                self._write(folder, name=_ACTIVE, text=f"{key_id}\n")
         return key_id
 
     def ensure(self) -> None:
@@ -120,7 +120,7 @@ class KeyDirectory:
             self.require(key_id)
             # Read before it is trusted with every new record.
             _secret(self._file_of(key_id))
-            self._write(folder, _ACTIVE, f"{key_id}\n")
+            self._write(folder, name=_ACTIVE, text=f"{key_id}\n")
 
     @contextmanager
     def retiring(self, key_id: str) -> Iterator[Callable[[], None]]:
@@ -214,7 +214,7 @@ class KeyDirectory:
         if failures:
             raise failures[0]
 
-    def _write(self, folder: int, name: str, text: str) -> None:
+    def _write(self, folder: int, *, name: str, text: str) -> None:
         """Make a file, or replace it, in one step. To be called with the lock."""
         unfinished = self.path / _UNFINISHED
         # left by somebody who was killed

@@ -51,7 +51,7 @@ def is_name(account: str) -> bool:
 def key_of(account: str, *, prefix: str, digests: Digests) -> str:
     """Return the key of an account."""
     kind = "n" if is_name(account) else "u"
-    return f"{prefix}:1:{kind}:{{{digests.name('account', account)}}}"
+    return f"{prefix}:1:{kind}:{{{digests.name(account, kind='account')}}}"
 
 
 def is_key_of_name(key: bytes, *, prefix: str) -> bool:

@@ -99,7 +99,7 @@ class SharedThrottle:
 
     def _call(self, key: tuple[str, str], count: int) -> Sequence[Word]:
         kind, name = key
-        named = f"{self._client.prefix}:1:t:{{{self._digests.name(kind, name)}}}"
+        named = f"{self._client.prefix}:1:t:{{{self._digests.name(name, kind=kind)}}}"
         cost = round(count * self._buckets(key).interval * _SECOND)
         return named, cost
 

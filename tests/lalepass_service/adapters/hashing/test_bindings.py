@@ -30,9 +30,9 @@ def test_a_record_of_one_is_right_for_every_other(binding: Binding, other: str) 
 
     assert phc.startswith(b"$argon2id$v=19$m=19456,t=2,p=1$")
     assert [len(part) for part in phc.split(b"$")[-2:]] == [22, 43]
-    assert binding_of(other).verify(phc, OCTETS)
-    assert not binding_of(other).verify(phc, OCTETS[:-1])
-    assert not binding_of(other).verify(phc, OCTETS + b"\0")
+    assert binding_of(other).verify(OCTETS, phc=phc)
+    assert not binding_of(other).verify(OCTETS[:-1], phc=phc)
+    assert not binding_of(other).verify(OCTETS + b"\0", phc=phc)
 
 
 def test_what_the_reference_makes_is_verified_whatever_its_costs(binding: Binding) -> None:
@@ -51,15 +51,15 @@ def test_what_the_reference_makes_is_verified_whatever_its_costs(binding: Bindin
             chance.randint(16, 32),
             argon2.low_level.Type.ID,
         )
-        assert binding.verify(phc, octets), phc
-        assert not binding.verify(phc, octets + b"x"), phc
+        assert binding.verify(octets, phc=phc), phc
+        assert not binding.verify(octets + b"x", phc=phc), phc
 
 
 def test_a_record_that_can_not_be_read_is_no_refusal(binding: Binding) -> None:
     whole = binding.make(OCTETS, memory_kib=19456, iterations=2)
     for broken in (b"$argon2id$", whole[:-1] + b"=", whole[:-2], whole[:40]):
         with pytest.raises(UnreadableRecord):
-            binding.verify(broken, OCTETS)
+            binding.verify(OCTETS, phc=broken)
 
 
 def test_threads_do_not_disturb_one_another(binding: Binding) -> None:
@@ -69,7 +69,7 @@ def test_threads_do_not_disturb_one_another(binding: Binding) -> None:
     def work() -> None:
         for memory in (19456, 64, 40000, 19456):
             own = binding.make(OCTETS, memory_kib=memory, iterations=2)
-            answers.append((binding.verify(own, OCTETS), binding.verify(phc, b"wrong")))
+            answers.append((binding.verify(OCTETS, phc=own), binding.verify(b"wrong", phc=phc)))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -112,7 +112,7 @@ def faults():
     return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[7])
 
 def hash(memory):
-    code, record = library.hash(word, b"s" * 16, memory_kib=memory, iterations=2)
+    code, record = library.hash(word, salt=b"s" * 16, memory_kib=memory, iterations=2)
     assert code == 0
 
 said = {}

@@ -64,7 +64,7 @@ def test_the_fastest_that_is_sound_is_chosen(
         ("warning", name) for name in said
     ]
     phc = binding.make(b"correct horse", memory_kib=19456, iterations=2)
-    assert binding.verify(phc, b"correct horse")
+    assert binding.verify(b"correct horse", phc=phc)
 
 
 def test_without_a_library_it_is_libsodium_and_nothing_is_said(tmp_path: Path) -> None:

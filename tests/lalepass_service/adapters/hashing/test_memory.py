@@ -50,11 +50,11 @@ class HeldBinding(Sodium):
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def verify(self, phc: bytes, octets: bytes) -> bool:
+    def verify(self, octets: bytes, *, phc: bytes) -> bool:
         if b"m=262144" in phc:
             self._gate.work(phc.decode())
             return False
-        return super().verify(phc, octets)
+        return super().verify(octets, phc=phc)
 
 
 class HeldProcesses(LegacyProcesses):
