@@ -80,19 +80,20 @@ def nightly() -> int:
     """Clean each night; after a failure, an hour later."""
     hour = int(os.environ.get("MEDIA_CLEAN_HOUR") or 3)
     LOOKED.touch()
-    tell(METRICS)
     wait = until(hour)
-    while True:
-        time.sleep(wait)
-        # In a process of its own: whatever it dies of, there is another night.
-        failed = subprocess.run([sys.executable, __file__, "now"], check=False).returncode
-        if not failed:
-            LOOKED.touch()
-        wait = AGAIN_AFTER if failed else until(hour)
+    with telling(METRICS):
+        while True:
+            time.sleep(wait)
+            # In a process of its own: whatever it dies of, there is another night.
+            failed = subprocess.run([sys.executable, __file__, "now"], check=False).returncode
+            if not failed:
+                LOOKED.touch()
+            wait = AGAIN_AFTER if failed else until(hour)
 
 
-def tell(port: int) -> None:
-    """Give figures to Prometheus for as long as this runs."""
+@contextlib.contextmanager
+def telling(port: int) -> Iterator[None]:
+    """Give figures to Prometheus meanwhile."""
     done = LISTS / DONE
     if not done.exists():
         # Nothing is late yet; from here on, a restart does not make it any younger.
@@ -105,14 +106,21 @@ def tell(port: int) -> None:
     ).set_function(lambda: done.stat().st_mtime)
     up = Gauge("media_store_up", "1 while S3 answers and has the bucket", registry=told)
     up.set(store_answers())
-    start_http_server(port, registry=told)
+    server, _ = start_http_server(port, registry=told)
+    over = threading.Event()
 
     def watch() -> None:
-        while True:
-            time.sleep(LOOK_EACH)
+        while not over.wait(LOOK_EACH):
             up.set(store_answers())
 
+    # Daemons: nobody waits at the end for an S3 that says nothing.
     threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
 
 
 def store_answers() -> bool:
