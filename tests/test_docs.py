@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from lalepass_provider.config import ProfileOptions, ProviderConfig
 from lalepass_provider.policy import LinkExisting, Unavailable
 from lalepass_service.cli import keys
 from lalepass_service.config import Config
+from lalepass_service.config.sections import Audit, Passwords, Throttle
+from lalepass_service.core import softlock, turned_away
 from lalepass_service.http.counters import CountersCollector
 from lalepass_wire import ErrorCode, RefusalReason
 
@@ -209,3 +212,51 @@ def test_the_document_on_valkey_has_every_figure_and_every_option() -> None:
     assert {name.removesuffix("_total") for name in named} == shown
     for option in type(Config().valkey).model_fields:
         assert f"`{option}`" in text or f"{option} =" in text
+
+
+GUESSING = (ROOT / "docs" / "guessing.md").read_text()
+
+
+def test_the_waits_in_the_docs_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| (\d+)(?: to (\d+))? \| (none|\d+ s|\d+ h)", GUESSING, re.MULTILINE)
+    seconds = {"none": 0, "1 s": 1, "3 s": 3, "5 s": 5, "10 s": 10, "30 s": 30, "1 h": 3600}
+
+    told = {
+        number: seconds[wait]
+        for first, last, wait in rows
+        for number in range(int(first), int(last or first) + 1)
+    }
+    assert set(range(1, softlock.STOP_AT)) - set(told) == set(range(26, 37))
+    assert told == {number: softlock.seconds_after(number) for number in told}
+    grown = [softlock.seconds_after(number) for number in range(25, 37)]
+    assert [after / before for before, after in pairwise(grown)] == pytest.approx([1.5] * 11)
+    waits = [softlock.seconds_after(number) for number in range(1, softlock.STOP_AT)]
+    assert f"some {sum(waits) / 3600:.0f} hours" in GUESSING
+    assert sum(waits[:24]) < 210  # "25 tries in three and a half minutes"
+
+
+def test_the_numbers_about_guessing_are_those_of_the_code() -> None:
+    for told in (
+        f"| {softlock.STOP_AT} | closed |",
+        f"The last {softlock.RING_SIZE} wrong passwords",
+        f"within the last {softlock.KNOWN_FOR.days} days",
+        f"the first {['no', 'one', 'two', 'three'][turned_away.FEW]} of an account in a minute",
+        f"and {turned_away.MAX_FEW} of all accounts",
+    ):
+        assert told in GUESSING
+    assert turned_away.MAX_ACCOUNTS == 1000  # "At most a thousand accounts"
+
+
+def test_the_options_about_guessing_are_those_of_the_code() -> None:
+    throttle, passwords, audit = Throttle(), Passwords(), Audit()
+    table = re.findall(r"^\| `(\w+)` \| (\d+) \|", GUESSING, re.MULTILINE)
+
+    assert {name: int(value) for name, value in table} == throttle.model_dump()
+    shown = re.findall(r"`(?:\[passwords\] )?(\w+) = ([^`]+)`", GUESSING)
+    assert {name: json.loads(value) for name, value in shown} == {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in (passwords.model_dump() | {"min_length": 15}).items()
+    }
+    # "15 where the password is all there is" is the one that is not the default.
+    assert f"`[passwords] min_length = {passwords.min_length}`" in GUESSING
+    assert f"`[audit] keep_days` ({audit.keep_days})" in GUESSING

@@ -20,10 +20,10 @@ FEW: Final = 3
 
 SECONDS: Final = 60.0
 
-_MAX_FEW: Final = 600
+MAX_FEW: Final = 600
 """The same for all accounts together."""
 
-_MAX_ACCOUNTS: Final = 1000
+MAX_ACCOUNTS: Final = 1000
 """Accounts that are counted by themselves at a time. All others are counted as one of which no name
 is known. So there are some 1600 entries a minute at most."""
 
@@ -66,7 +66,7 @@ class TurnedAway:
         if now - self._few_since >= SECONDS:
             self._few, self._few_since = 0, now
         key, minute = self._minute_of(entry, now)
-        if key[1] != _OTHERS and minute.whole < FEW and self._few < _MAX_FEW:
+        if key[1] != _OTHERS and minute.whole < FEW and self._few < MAX_FEW:
             minute.whole += 1
             self._few += 1
             return True
@@ -91,7 +91,7 @@ class TurnedAway:
 
     def _minute_of(self, entry: Entry, now: float) -> tuple[tuple[str, str | None], _Minute]:
         key: tuple[str, str | None] = (entry.actor, entry.user_id)
-        if key not in self._minutes and len(self._minutes) >= _MAX_ACCOUNTS:
+        if key not in self._minutes and len(self._minutes) >= MAX_ACCOUNTS:
             key = (entry.actor, _OTHERS)
         return key, self._minutes.setdefault(key, _Minute(now))
 
