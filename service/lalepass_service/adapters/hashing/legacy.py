@@ -66,7 +66,10 @@ class LegacyProcesses:
             raise _no_process() from exc
         finally:
             # Whatever has not answered is not asked again: its answer would be taken for another.
-            self._put_back(chosen, usable=bool(answer), late=late)
+            # Nor is what had no memory, or a library's error: others' records may then fail in it,
+            # which are as they should be.
+            usable = answer in {worker.RIGHT, worker.WRONG}
+            self._put_back(chosen, usable=usable, lost=not answer, late=late)
         return _meaning(answer)
 
     def pids(self) -> frozenset[int]:
@@ -99,10 +102,10 @@ class LegacyProcesses:
             self._busy.add(chosen)
             return chosen
 
-    def _put_back(self, chosen: "_Worker", *, usable: bool, late: bool) -> None:
+    def _put_back(self, chosen: "_Worker", *, usable: bool, lost: bool, late: bool) -> None:
         with self._lock:
             self._busy.discard(chosen)
-            if not usable and not self._closed:
+            if lost and not self._closed:
                 self._timed_out += late
                 self._died += not late
             keep = usable and not self._closed

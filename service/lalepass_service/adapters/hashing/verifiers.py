@@ -48,7 +48,8 @@ def _argon2(known: Known, octets: bytes, *, kind: argon2.low_level.Type) -> bool
     except argon2.exceptions.VerifyMismatchError:
         return False
     except argon2.exceptions.VerificationError as exc:
-        if "allocation" in str(exc):
+        # A thread that can't be started has found no room for its stack.
+        if any(word in str(exc) for word in ("allocation", "Threading")):
             raise MemoryError from exc
         raise ValueError("argon2 does not accept it") from exc
 
@@ -96,15 +97,21 @@ def _passlib_bcrypt(known: Known, digest: bytes) -> bool:
 
 
 def _scrypt(octets: bytes, *, n: int, known: Known, salt: bytes, expected: bytes) -> bool:
-    made = hashlib.scrypt(
-        octets,
-        salt=salt,
-        n=n,
-        r=known.costs["r"],
-        p=known.costs["p"],
-        maxmem=_SCRYPT_MEMORY,
-        dklen=len(expected),
-    )
+    try:
+        made = hashlib.scrypt(
+            octets,
+            salt=salt,
+            n=n,
+            r=known.costs["r"],
+            p=known.costs["p"],
+            maxmem=_SCRYPT_MEMORY,
+            dklen=len(expected),
+        )
+    except ValueError as exc:
+        # Up to Python 3.11 at least, all that OpenSSL has to say is a ValueError.
+        if "malloc" in str(exc):
+            raise MemoryError from exc
+        raise
     return hmac.compare_digest(made, expected)
 
 

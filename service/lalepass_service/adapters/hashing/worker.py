@@ -24,7 +24,12 @@ UNREADABLE: Final = b"u"
 NO_MEMORY: Final = b"m"
 
 MEMORY: Final = 384 * 1024 * 1024
-"""On top of what the process has when it is ready: the most expensive record and some room."""
+"""On top of what the process has when it is ready: the most expensive record (256 MiB), the stacks
+of 16 lanes, and room for what the C library sets aside for threads and keeps."""
+
+STACK: Final = 1024 * 1024
+"""Of a lane's thread. It is address space, which `MEMORY` bounds, and what threads have otherwise
+is what `ulimit -s` says: 16 times 8 MiB did not fit beside 256. A lane needs a few KiB."""
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -36,6 +41,7 @@ def main() -> None:
     from lalepass_service.adapters.hashing import verifiers  # noqa: F401, PLC0415 - see above
 
     limit_resources()
+    limit_stacks()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     _write(answers, READY)
     while (request := _read(requests)) is not None:
@@ -62,6 +68,22 @@ def limit_resources() -> None:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         most = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def limit_stacks() -> None:
+    """Give threads that libraries start from now on a small stack.
+
+    Best effort: a C library that has no such function (it is one of glibc and musl) leaves the
+    stacks as they are. Then a record with many lanes may find no room, which is no answer.
+    """
+    library = ctypes.CDLL(None)
+    if sys.platform != "linux" or not hasattr(library, "pthread_setattr_default_np"):
+        return
+    # Four times what any of them takes for `pthread_attr_t`.
+    attributes = ctypes.create_string_buffer(256)
+    library.pthread_attr_init(attributes)
+    library.pthread_attr_setstacksize(attributes, ctypes.c_size_t(STACK))
+    library.pthread_setattr_default_np(attributes)
 
 
 def _read(requests: BinaryIO) -> tuple[str, bytes] | None:

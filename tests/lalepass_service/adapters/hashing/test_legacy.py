@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from argon2.low_level import Type, hash_secret
 
 from lalepass_service.adapters.hashing import LegacyProcesses
+from lalepass_service.adapters.hashing.kinds import MAX_ARGON2_LANES, MAX_ARGON2_MEMORY_KIB
 from lalepass_service.adapters.hashing.slots import Slots
 from lalepass_service.core.errors import Overloaded, UnreadableRecord
 from tests.lalepass_service.adapters.hashing.golden import GOLDEN
@@ -71,10 +73,23 @@ def test_a_process_is_used_again(processes: LegacyProcesses) -> None:
     assert processes.verify(QUICK, RIGHT)
     before = processes.pids()
     assert not processes.verify(QUICK, b"wrong")
+
+    assert processes.pids() == before
+
+
+def test_one_that_has_not_said_right_or_wrong_is_not_used_again(
+    processes: LegacyProcesses,
+) -> None:
+    assert processes.verify(QUICK, RIGHT)
+    before = processes.pids()
     with pytest.raises(UnreadableRecord):
         processes.verify("rubbish", RIGHT)
 
-    assert processes.pids() == before
+    assert not processes.pids()
+    assert processes.verify(QUICK, RIGHT)
+    assert not processes.pids() & before
+    # It has lived to answer.
+    assert processes.lost == {"time": 0, "ended": 0}
 
 
 async def test_one_killed_at_work_is_no_answer_and_the_next_one_works(
@@ -167,6 +182,62 @@ def test_a_process_has_no_more_memory_than_the_dearest_record_needs(
     assert not processes.verify(dearest, RIGHT)
     dearest = GOLDEN["passlib, scrypt"].replace("ln=10", "ln=18")
     assert not processes.verify(dearest, RIGHT)
+
+
+def test_the_corner_of_the_bounds_is_verified_and_leaves_room_for_others(
+    processes: LegacyProcesses,
+) -> None:
+    corner = hash_secret(
+        RIGHT,
+        b"salt" * 4,
+        time_cost=1,
+        memory_cost=MAX_ARGON2_MEMORY_KIB,
+        parallelism=MAX_ARGON2_LANES,
+        hash_len=32,
+        type=Type.I,
+    ).decode()
+    other = GOLDEN["passlib, scrypt"].replace("ln=10", "ln=18")
+
+    # Twice: threads leave something behind.
+    assert processes.verify(corner, RIGHT)
+    assert not processes.verify(corner, b"wrong")
+    assert not processes.verify(other, RIGHT)
+
+    # All of it in one process, and none was lost.
+    assert len(processes.pids()) == 1
+    assert processes.lost == {"time": 0, "ended": 0}
+
+
+_SCARCE = """
+import resource, sys
+from pathlib import Path
+from lalepass_service.adapters.hashing import worker
+from lalepass_service.adapters.hashing.verifiers import matches
+worker.MEMORY = int(sys.argv[1])
+worker.limit_resources()
+sys.stdout.write(worker._answer(sys.argv[2], b"correct horse").decode())
+"""
+
+
+@pytest.mark.parametrize(
+    "dear",
+    [
+        GOLDEN["argon2-cffi, argon2i"].replace("m=64,t=3", "m=131072,t=1"),
+        # Enough for the table, and not for the stacks of its lanes.
+        GOLDEN["argon2-cffi, four lanes"].replace("m=64,t=3,p=4", "m=61440,t=1,p=16"),
+        GOLDEN["passlib, scrypt"].replace("ln=10", "ln=17"),
+    ],
+    ids=["argon2", "threads", "scrypt"],
+)
+def test_no_memory_is_never_taken_for_a_record_that_cannot_be_read(dear: str) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", _SCARCE, str(64 * 1024 * 1024), dear],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said.stdout == "m"
 
 
 async def test_it_counts_as_work_and_no_more_is_done_than_there_are_slots(
