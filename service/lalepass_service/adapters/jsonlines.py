@@ -16,6 +16,7 @@ from collections import deque
 from pathlib import Path
 from typing import Final, Self
 
+from lalepass_service.adapters.owners import give_to_owner_of
 from lalepass_service.core.audit import Entry, document
 
 _log = logging.getLogger(__name__)
@@ -179,10 +180,7 @@ def _open(path: Path) -> int:
         opened = os.open(path, _FLAGS)
     except FileNotFoundError:
         opened = os.open(path, _FLAGS | os.O_CREAT, 0o600)
-        if os.geteuid() == 0:
-            # Made by a command under sudo, it would else be closed to the service.
-            owner = path.parent.stat()
-            os.fchown(opened, owner.st_uid, owner.st_gid)
+        give_to_owner_of(path.parent, opened)
     if not stat.S_ISREG(os.fstat(opened).st_mode):
         os.close(opened)
         raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -58,6 +58,8 @@ def build(
 
     if not output.parent.is_dir():
         raise console.WrongUsage(f"{output.parent} is no folder to write to")
+    if output.is_dir():
+        raise console.WrongUsage(f"{output} is a folder: name the file to be made in it")
     if any(source.exists() and output.exists() and source.samefile(output) for source in sources):
         raise console.WrongUsage(f"{output} is one of the sources: give the result another name")
     algorithm, reader = FORMATS[form]

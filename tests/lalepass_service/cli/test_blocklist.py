@@ -129,6 +129,8 @@ def test_a_list_that_is_missing_is_said_before_anything_is_asked(
         (["missing", "--output", "new"], ExitCode.OUTSIDE, "missing: No such file or directory"),
         (["source.txt", "--output", "no/new"], ExitCode.USAGE, "no is no folder to write to"),
         (["source.txt", "--output", "source.txt"], ExitCode.USAGE, "is one of the sources"),
+        (["source.txt", "--output", "."], ExitCode.USAGE, ". is a folder: name the file"),
+        (["/dev/null", "--output", "new"], ExitCode.REFUSED, "there is no password in the sources"),
         ([".", "--output", "new"], ExitCode.OUTSIDE, ".: Is a directory"),
         (
             ["source.txt", "--output", "new", "--format", "sha1-hibp"],

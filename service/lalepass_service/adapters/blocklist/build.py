@@ -23,6 +23,8 @@ from lalepass_service.adapters.blocklist.file import (
     Header,
     index_from,
 )
+from lalepass_service.adapters.owners import give_to_owner_of
+from lalepass_service.core.errors import InvalidInput
 
 CHUNK: Final = 1_000_000
 """Digests that are held in memory at a time; about 100 bytes each."""
@@ -46,7 +48,10 @@ def build(
     The file is there when it is finished, or not at all. What is put aside meanwhile lies beside
     it, where there has to be room for the file anyway: twelve bytes a line, and the result.
 
+    It belongs to whom its folder belongs to.
+
     Raises:
+        InvalidInput: there is nothing to put in: a list of nothing would look like one.
         OSError: there is no room, or no right to write.
     """
     output = output.absolute()
@@ -56,10 +61,23 @@ def build(
         new = folder / "new"
         with new.open("xb") as file:
             built = _write(file, _in_order(parts, byte=0, chunk=chunk), algorithm)
+            if not built.entries:
+                raise InvalidInput("there is no password in the sources: nothing was made")
             file.flush()
+            give_to_owner_of(output.parent, file.fileno())
             os.fsync(file.fileno())
         new.replace(output)
+        _sync(output.parent)
     return built
+
+
+def _sync(folder: Path) -> None:
+    """Have a name that was given survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _deal(batches: Iterable[list[bytes]], folder: Path, *, byte: int, chunk: int) -> list[Path]:

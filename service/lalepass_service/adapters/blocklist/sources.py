@@ -43,9 +43,12 @@ def plain(stream: BinaryIO, name: str, tally: Tally) -> Iterator[list[bytes]]:
     Raises:
         InvalidInput: these are digests, so that a list of them would match nothing.
     """
-    for number, batch in enumerate(_batches(stream)):
-        if not number and _SHA1.fullmatch(batch[0]):
-            raise InvalidInput(f"{name} holds SHA-1 digests: use --format sha1-hibp")
+    first = b""
+    for batch in _batches(stream):
+        if not first:
+            first = next((line for line in batch if line.strip()), b"")
+            if _SHA1.fullmatch(first):
+                raise InvalidInput(f"{name} holds SHA-1 digests: use --format sha1-hibp")
         tally.lines += len(batch)
         yield [
             hashlib.sha256(octets).digest()[:WIDTH]
@@ -79,9 +82,8 @@ FORMATS: Final[dict[str, tuple[Algorithm, Reader]]] = {
 }
 
 
-def _password(line: bytes, tally: Tally) -> bytes | None:
+def _password(octets: bytes, tally: Tally) -> bytes | None:
     """Return the password of a line as policy asks for it: NFC, in UTF-8."""
-    octets = line.removesuffix(b"\r")
     if len(octets) > _MAX_LINE:
         tally.too_long += 1
         return None
@@ -95,13 +97,25 @@ def _password(line: bytes, tally: Tally) -> bytes | None:
 
 
 def _batches(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield the lines of a stream, many at a time and never none."""
+    """Yield the lines of a stream, many at a time and never none.
+
+    They end as on Unix, Windows or an old Macintosh; no new password has one of these signs in it.
+    """
     rest = stream.read(len(_BYTE_ORDER_MARK)).removeprefix(_BYTE_ORDER_MARK)
     while block := stream.read(_BLOCK):
-        lines = (rest + block).split(b"\n")
+        text = rest + block
+        lines = _lines(text)
         # Of a line without an end only so much is kept that it is seen to be too long.
         rest = lines.pop()[: _MAX_LINE + 2]
+        if text.endswith(b"\r"):
+            # The other half of its end may be in the next block.
+            rest += b"\r"
         if lines:
             yield lines
     if rest:
-        yield rest.split(b"\n")
+        yield _lines(rest)
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """Split a text; half an end at its end is left out."""
+    return text.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from lalepass_service.adapters.keys.ring import KEY_BYTES, KeyRing, is_key_id
+from lalepass_service.adapters.owners import give_to_owner_of
 from lalepass_service.core.errors import Conflict, NotFound
 from lalepass_service.faults import OutsideFault
 
@@ -224,7 +225,7 @@ class KeyDirectory:
             with os.fdopen(descriptor, "w", encoding="ascii") as opened:
                 opened.write(text)
                 opened.flush()
-                _give_to_owner_of(folder, descriptor)
+                give_to_owner_of(folder, descriptor)
                 os.fsync(descriptor)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
@@ -232,13 +233,6 @@ class KeyDirectory:
             raise OSError(error.errno, error.strerror, str(self.path / name)) from error
         unfinished.replace(self.path / name)
         os.fsync(folder)
-
-
-def _give_to_owner_of(folder: int, descriptor: int) -> None:
-    """Under sudo a file would be root's, and the service could not read its own key."""
-    if os.geteuid() == 0:
-        owner = os.fstat(folder)
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _stamp_of(entry: os.DirEntry[str]) -> tuple[str, ...]:

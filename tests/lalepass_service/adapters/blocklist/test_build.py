@@ -1,5 +1,9 @@
 """A built file holds exactly the passwords of its sources, however little memory there was."""
 
+import hashlib
+import io
+import os
+import re
 import tempfile
 import unicodedata
 from contextlib import closing
@@ -9,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lalepass_service.adapters.blocklist import sources
 from lalepass_service.adapters.blocklist.build import build
-from lalepass_service.adapters.blocklist.digests import Algorithm
+from lalepass_service.adapters.blocklist.digests import WIDTH, Algorithm
 from lalepass_service.adapters.blocklist.file import MappedBlocklist
 from lalepass_service.adapters.blocklist.sources import Tally
 from lalepass_service.core.errors import InvalidInput
@@ -31,8 +36,7 @@ lines = st.lists(
 def expected_of(raw: bytes) -> set[str]:
     """What a list means, said in another way."""
     words = set()
-    for line in raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-        word = line.removesuffix(b"\r")
+    for word in re.split(rb"\r\n|\r|\n", raw.removeprefix(b"\xef\xbb\xbf")):
         try:
             words.add(unicodedata.normalize("NFC", word.decode()) if len(word) <= 4096 else "")
         except UnicodeDecodeError:
@@ -41,7 +45,7 @@ def expected_of(raw: bytes) -> set[str]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(lines, st.sampled_from([b"\n", b"\r\n"]), st.booleans())
+@given(lines, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.booleans())
 def test_a_file_holds_what_its_source_holds_and_nothing_else(
     listed: list[bytes],
     ending: bytes,
@@ -50,6 +54,10 @@ def test_a_file_holds_what_its_source_holds_and_nothing_else(
     raw = ending.join(listed) + (ending if ended else b"")
     expected = expected_of(raw)
     with tempfile.TemporaryDirectory() as folder:
+        if not expected:
+            with pytest.raises(InvalidInput):
+                made(raw, Path(folder) / "list")
+            return
         path = made(raw, Path(folder) / "list")
         with closing(MappedBlocklist.open(path)) as opened:
             assert opened.header.count == len(expected)
@@ -58,7 +66,7 @@ def test_a_file_holds_what_its_source_holds_and_nothing_else(
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 400), max_size=200), st.sampled_from([1, 2, 7]))
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=200), st.sampled_from([1, 2, 7]))
 def test_with_little_memory_it_makes_the_same_file(numbers: list[int], chunk: int) -> None:
     raw = "\n".join(map(str, numbers)).encode()
     with tempfile.TemporaryDirectory() as folder:
@@ -108,16 +116,16 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
 
 SHA1 = b"5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8"
 """Of `password`."""
+NOTHING = "there is no password in the sources: nothing was made"
 
 
 @pytest.mark.parametrize(
     ("raw", "count"),
     [
-        (b"", 0),
         (SHA1, 1),
         (SHA1 + b":3", 1),
         (SHA1.lower() + b":3\r\n\r\n" + SHA1, 1),
-        (SHA1 + b":0\n", 0),
+        (SHA1 + b":3\r" + b"0" * 40 + b":1\r", 2),
     ],
 )
 def test_digests_are_read_as_the_range_host_writes_them(
@@ -125,7 +133,7 @@ def test_digests_are_read_as_the_range_host_writes_them(
 ) -> None:
     with closing(MappedBlocklist.open(made(raw, tmp_path / "l", form="sha1-hibp"))) as opened:
         assert opened.header.count == count
-        assert opened.contains("password") is bool(count)
+        assert opened.contains("password")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +143,11 @@ def test_digests_are_read_as_the_range_host_writes_them(
         ("sha1-hibp", SHA1[:32] + b":3", "source, line 1: this is no SHA-1 digest"),
         ("sha1-hibp", SHA1 + b":many", "source, line 1: this is no SHA-1 digest"),
         ("plain", SHA1 + b":3\n", "source holds SHA-1 digests: use --format sha1-hibp"),
+        ("plain", b"\n \r\n" + SHA1, "source holds SHA-1 digests: use --format sha1-hibp"),
+        ("plain", b"", NOTHING),
+        ("plain", b"\n\r\n\xff\n", NOTHING),
+        ("sha1-hibp", b"", NOTHING),
+        ("sha1-hibp", SHA1 + b":0\n", NOTHING),
     ],
 )
 def test_a_list_in_another_format_is_refused_without_repeating_it(
@@ -144,3 +157,30 @@ def test_a_list_in_another_format_is_refused_without_repeating_it(
         made(raw, tmp_path / "list", form=form)
 
     assert str(caught.value) == sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_the_halves_of_a_line_end_may_come_apart(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_BLOCK", size)
+    tally = Tally()
+    stream = io.BytesIO(b"one\r\ntwo\rthree\n\nfour\r\n")
+
+    digests = [each for batch in sources.plain(stream, "source", tally) for each in batch]
+
+    words = (b"one", b"two", b"three", b"four")
+    assert digests == [hashlib.sha256(word).digest()[:WIDTH] for word in words]
+    assert tally.lines == 5
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_list_that_root_makes_belongs_to_the_owner_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    os.chown(folder, 4242, 4243)
+
+    status = made(b"one", folder / "list").stat()
+
+    assert (status.st_uid, status.st_gid) == (4242, 4243)
