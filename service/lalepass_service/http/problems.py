@@ -1,7 +1,9 @@
 """The one table from exceptions to answers (RFC 9457).
 
-An answer from here never depends on whether an account exists: a check of an unknown account is
-refused with 200, and what goes wrong on the way goes wrong for every account alike.
+An answer from here does not depend on whether an account exists, but for one: a check of an unknown
+account is refused with 200, and what goes wrong on the way goes wrong for every account alike. A
+record that can't be read is somebody's, and the 503 that it ends in says so to whoever has spent a
+guess on it (docs/decisions.md, 53).
 """
 
 import math
