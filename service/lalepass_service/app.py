@@ -25,6 +25,7 @@ from lalepass_service.adapters.sql.migrate import SchemaState
 from lalepass_service.config import Config, Server
 from lalepass_service.faults import ConfigFault, OutsideFault
 from lalepass_service.http import api
+from lalepass_service.http.descriptors import make_room_for
 from lalepass_service.http.metrics import Figure
 from lalepass_service.http.protocol import BoundedProtocol
 from lalepass_service.http.server import Ending
@@ -123,6 +124,7 @@ def tls_of(server: Server) -> ServerTls | None:
 async def _serve(
     config: Config, listener: socket.socket, tls: ServerTls | None, binding: Binding | None
 ) -> None:
+    make_room_for(config.server.max_connections)
     ending = Ending()
     async with parts.open_service(config, binding=binding) as service:
         application = api.build(

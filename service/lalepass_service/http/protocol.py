@@ -1,13 +1,15 @@
 """What uvicorn leaves open: how long a caller may take for the head of a request, and how much.
 
 Without this, a connection that never finishes its first line stays for ever, and a few hundred of
-them close the service to everybody (https://en.wikipedia.org/wiki/Slowloris_(cyber_attack)).
+them close the service to everybody (https://en.wikipedia.org/wiki/Slowloris_(cyber_attack)). And
+one read of the socket may hold fifteen thousand requests, which are all taken in at once.
 """
 
 import asyncio
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import (
@@ -15,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+from uvicorn.server import ServerState
 
 from lalepass_service.core.errors import Overloaded
 from lalepass_service.http.limits import AT_ONCE
@@ -22,6 +25,9 @@ from lalepass_service.http.problems import answer_to
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Counted as it comes in, so one read of the socket may go beyond it."""
+
+MOST_AHEAD: Final = 4
+"""Requests that may wait for the answer to the one before them. No client of ours sends any."""
 
 _RETRY_SECONDS: Final = 1.0
 
@@ -45,10 +51,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._due: asyncio.TimerHandle | None = None
         self._in_head = False
         self._head_bytes = 0
+        self._turned_away = False
+        self._silent = _SILENT.setdefault(self.server_state, {})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
-        """Start to wait for a head."""
+        """Start to wait for a head.
+
+        Whether there is room is decided now: those that are there go on, as a homeserver's do.
+        """
         super().connection_made(transport)
+        if self._max_connections and len(self.connections) > self._max_connections:
+            self._turned_away = not self._make_room()
+        self._silent[self] = None
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
@@ -62,8 +76,24 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("Request head too large.")
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request; only hang up where it would pass for another answer."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            super().send_400_response(msg)
+        elif self.pipeline or cycle.response_started or not cycle.more_body:
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
     def on_message_begin(self) -> None:
-        """Start to take in a head."""
+        """Start to take in a head.
+
+        Raises:
+            ValueError: too many wait already; the parser makes of it what it does of no HTTP.
+        """
+        if len(self.pipeline) >= MOST_AHEAD:
+            raise ValueError("too many requests at once")
         self._in_head = True
         super().on_message_begin()
 
@@ -75,9 +105,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Pass on a request whose head is there."""
         self._in_head = False
+        self._silent.pop(self, None)
         self._forget_head()
-        full = self._max_connections and len(self.connections) > self._max_connections
-        self.app = _turn_away if full else self.config.loaded_app
+        self.app = _turn_away if self._turned_away else self.config.loaded_app
         super().on_headers_complete()
         # Not of the shape that uvicorn declares for the extensions that it knows.
         extensions: dict[str, Any] = {AT_ONCE: partial(self._answer_at_once, self.cycle)}
@@ -114,8 +144,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
+        self._silent.pop(self, None)
         self._forget_head()
         super().connection_lost(exc)
+
+    def _make_room(self) -> bool:
+        """Hang up on the one who has been silent for longest; False if nobody is.
+
+        Who wants something asks at once, and is not silent any more when the next one comes.
+        """
+        for longest in self._silent:
+            longest.transport.close()
+            del self._silent[longest]
+            return True
+        return False
 
     def _expect_head(self) -> None:
         self._head_bytes = 0
@@ -125,6 +167,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._due is not None:
             self._due.cancel()
             self._due = None
+
+
+_SILENT: Final[WeakKeyDictionary[ServerState, dict[BoundedProtocol, None]]] = WeakKeyDictionary()
+"""Of each server, the connections on which no head of a request has come yet, oldest first."""
 
 
 async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:

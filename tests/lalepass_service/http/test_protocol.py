@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 import pytest
 import uvicorn
 
 from lalepass_service import app
 from lalepass_service.config import Server
-from lalepass_service.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
+from lalepass_service.http.protocol import MAX_HEAD_BYTES, MOST_AHEAD, BoundedProtocol
 from lalepass_wire import paths
 from tests.lalepass_service.http.world import World
 from tests.lalepass_service.waiting import until
@@ -72,6 +72,11 @@ class _Caller:
             length = head.lower().partition(b"content-length:")[2].partition(b"\r")[0]
             await self._reader.readexactly(int(length))
         return int(head.split()[1]), head.lower()
+
+    async def read_all(self) -> bytes:
+        """Return what comes until the server closes the connection."""
+        async with asyncio.timeout(_PATIENCE):
+            return await self._reader.read()
 
     async def hung_up(self) -> bool:
         """Wait until the server has closed the connection."""
@@ -219,17 +224,72 @@ async def test_what_is_no_http_is_hung_up_on(world: World, garbage: bytes) -> No
 
 
 async def test_one_caller_too_many_is_told_to_come_back(world: World) -> None:
-    async with _serving(world, max_connections=8) as port:
-        others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
-        async with _calling(port) as caller:
-            await caller.send(_good(world))
-            status, head = await caller.answer()
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(_serving(world, max_connections=8))
+        others = [await stack.enter_async_context(_calling(port)) for _ in range(8)]
+        for other in others:
+            await other.send(_good(world))
+            assert (await other.answer())[0] == 200
+        caller = await stack.enter_async_context(_calling(port))
+        await caller.send(_good(world))
+        status, head = await caller.answer()
 
-            assert status == 503
-            assert b"application/problem+json" in head
-            assert b"retry-after: 1" in head
-        for _, writer in others:
-            writer.close()
+        assert status == 503
+        assert b"application/problem+json" in head
+        assert b"retry-after: 1" in head
+        assert await caller.hung_up()
+        # Who was there first does not pay for who came last.
+        for other in others:
+            await other.send(_good(world))
+            assert (await other.answer())[0] == 200
+
+
+async def test_who_says_nothing_makes_room_for_who_does(world: World) -> None:
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(_serving(world, max_connections=8))
+        kept = await stack.enter_async_context(_calling(port))
+        await kept.send(_good(world))
+        assert (await kept.answer())[0] == 200
+        silent = [await stack.enter_async_context(_calling(port)) for _ in range(20)]
+
+        caller = await stack.enter_async_context(_calling(port))
+        await caller.send(_good(world))
+        assert (await caller.answer())[0] == 200
+        await kept.send(_good(world))
+        assert (await kept.answer())[0] == 200
+        # The one that came first, which has been silent for longest.
+        assert await silent[0].hung_up()
+
+
+@pytest.mark.parametrize(
+    "one", [b"GET /x HTTP/1.1\r\n\r\n", b"POST /x HTTP/1.1\r\nContent-Length: 0\r\n\r\n"]
+)
+async def test_more_requests_at_once_than_anybody_needs_are_not_taken_in(
+    world: World, one: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One read of the socket holds thousands of them, all of which would be taken in at once."""
+    begun = 0
+    begin = BoundedProtocol.on_headers_complete
+
+    def counted(self: BoundedProtocol) -> None:
+        nonlocal begun
+        begun += 1
+        begin(self)
+
+    monkeypatch.setattr(BoundedProtocol, "on_headers_complete", counted)
+    async with _serving(world) as port, _calling(port) as caller:
+        with suppress(ConnectionError):
+            await caller.send(one * 10_000)
+        assert await caller.hung_up()
+
+    assert 0 < begun <= MOST_AHEAD + 1
+
+
+async def test_nonsense_behind_a_request_does_not_pass_for_its_answer(world: World) -> None:
+    async with _serving(world) as port, _calling(port) as caller:
+        await caller.send(_good(world) + b"\0\0\0\0 HTTP/1.1\r\n\r\n")
+
+        assert await caller.read_all() == b""
 
 
 async def test_the_server_does_not_say_what_it_is(world: World) -> None:
