@@ -15,6 +15,7 @@ from typing import Final
 
 from lalepass_service.adapters.hashing import kinds
 from lalepass_service.adapters.hashing.kinds import Costs, Format
+from lalepass_service.adapters.hashing.letters import readable
 from lalepass_service.core.errors import UnreadableRecord
 from lalepass_service.core.model import NormalForm, PasswordRecord
 
@@ -46,7 +47,8 @@ FORMATS: Final = (
 _WRAPPINGS: Final = re.compile(
     # OpenLDAP's, around what crypt(3) or argon2 made; then Django's
     r"\{(?:CRYPT|ARGON2)\}(?=\$)|argon2(?=\$argon2)|bcrypt\$(?=\$2)",
-    re.IGNORECASE,
+    # Not without ASCII: the sign of Kelvin is a k otherwise, and the long s an s.
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -81,6 +83,8 @@ def identify(text: str) -> Known:
     """
     if len(text) > _MAX_RECORD:
         raise UnreadableRecord("it is longer than any known hash")
+    if not text.isascii():
+        raise UnreadableRecord("it is of no known format")
     inner = text.removeprefix(SYNAPSE)
     synapse = inner != text
     if not synapse and (around := _WRAPPINGS.match(inner)):
@@ -107,10 +111,13 @@ def foreign(text: str, *, form: NormalForm, synapse: bool = False) -> PasswordRe
     """Return a record that another program made, as it is to be stored.
 
     Raises:
-        UnreadableRecord: it is of no known format, or costs more than a check may cost.
+        UnreadableRecord: it is of no known format, costs more than a check may cost, or was cut off
+            or changed in a way that no library would read.
     """
     if synapse and not text.startswith(SYNAPSE):
         text = SYNAPSE + text
     known = identify(text)
+    if not readable(known.format.maker, text=known.text, parts=known.parts):
+        raise UnreadableRecord("its salt or its hash was cut off or changed")
     form = NormalForm.NFKC if known.synapse else form
     return PasswordRecord(text, form=form, scheme=known.scheme)

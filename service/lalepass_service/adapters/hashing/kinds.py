@@ -180,7 +180,7 @@ def pbkdf2(digest: str, *, spelling: str, tags: str, length: int) -> tuple[Forma
         Format(
             name=f"pbkdf2-{digest}",
             maker=f"{maker}-pbkdf2-{digest}",
-            pattern=re.compile(pattern),
+            pattern=re.compile(pattern, re.ASCII),
             bounds={"rounds": (1, 5_000_000)},
             sample=lambda costs: f"${spelling}${costs['rounds']}${_SALT}${'A' * unpadded}",
         )
@@ -210,7 +210,8 @@ def ldap(digest: str, *, tags: str, length: int) -> Format:
         name=f"ldap-{digest}",
         maker=f"ldap-{digest}",
         pattern=re.compile(
-            rf"\{{(?:{tags})\}}(?P<hash>{_B64}{{{least},{most}}}={{0,2}})", re.IGNORECASE
+            rf"\{{(?:{tags})\}}(?P<hash>{_B64}{{{least},{most}}}={{0,2}})",
+            re.IGNORECASE | re.ASCII,
         ),
         bounds={},
         sample=lambda _: f"{{{tags.partition('|')[0]}}}{'A' * (4 * -(-length // 3) + 8)}",

@@ -4,12 +4,11 @@ Slow, memory-hungry and partly in pure Python; `formats` has bounded what each m
 that raises ValueError has found something in the record that its pattern could not see.
 """
 
-import binascii
 import hashlib
 import hmac
 import os
 import random
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +22,7 @@ from passlib.hash import apr_md5_crypt, md5_crypt, phpass, sha256_crypt, sha512_
 
 from lalepass_service.adapters.hashing.formats import Known, identify
 from lalepass_service.adapters.hashing.kinds import crypt_number
+from lalepass_service.adapters.hashing.letters import padded, unpadded
 
 _BCRYPT_BYTES: Final = 72
 _SCRYPT_MEMORY: Final = 320 * 1024 * 1024
@@ -116,13 +116,13 @@ def _scrypt(octets: bytes, *, n: int, known: Known, salt: bytes, expected: bytes
 
 
 def _passlib_scrypt(known: Known, octets: bytes) -> bool:
-    salt, expected = _unpadded(known.parts["salt"]), _unpadded(known.parts["hash"])
+    salt, expected = unpadded(known.parts["salt"]), unpadded(known.parts["hash"])
     n = 1 << known.costs["ln"]
     return _scrypt(octets, n=n, known=known, salt=salt, expected=expected)
 
 
 def _django_scrypt(known: Known, octets: bytes) -> bool:
-    salt, expected = known.parts["salt"].encode("ascii"), _padded(known.parts["hash"])
+    salt, expected = known.parts["salt"].encode("ascii"), padded(known.parts["hash"])
     return _scrypt(octets, n=known.costs["n"], known=known, salt=salt, expected=expected)
 
 
@@ -134,15 +134,15 @@ def _crypt_scrypt(known: Known, octets: bytes) -> bool:
 
 
 def _passlib_pbkdf2(known: Known, octets: bytes, *, digest: str) -> bool:
-    salt = _unpadded(known.parts["salt"].replace(".", "+"))
-    expected = _unpadded(known.parts["hash"].replace(".", "+"))
+    salt = unpadded(known.parts["salt"])
+    expected = unpadded(known.parts["hash"])
     made = hashlib.pbkdf2_hmac(digest, octets, salt, known.costs["rounds"])
     return hmac.compare_digest(made, expected)
 
 
 def _django_pbkdf2(known: Known, octets: bytes, *, digest: str) -> bool:
     """Hash with the salt's letters, not with what they might encode."""
-    salt, expected = known.parts["salt"].encode("ascii"), _padded(known.parts["hash"])
+    salt, expected = known.parts["salt"].encode("ascii"), padded(known.parts["hash"])
     made = hashlib.pbkdf2_hmac(digest, octets, salt, known.costs["rounds"])
     return hmac.compare_digest(made, expected)
 
@@ -168,7 +168,7 @@ def _phpass(known: Known, octets: bytes) -> bool:
 
 
 def _ldap(known: Known, octets: bytes, *, digest: str) -> bool:
-    raw, size = _padded(known.parts["hash"]), hashlib.new(digest).digest_size
+    raw, size = padded(known.parts["hash"]), hashlib.new(digest).digest_size
     expected, salt = raw[:size], raw[size:]
     return hmac.compare_digest(hashlib.new(digest, octets + salt).digest(), expected)
 
@@ -177,18 +177,6 @@ def _crypt_octets(text: str) -> bytes:
     """Read bytes that were written down by crypt(3), and leave out the bits that are over."""
     whole, over = divmod(6 * len(text), 8)
     return crypt_number(text).to_bytes(whole + bool(over), "little")[:whole]
-
-
-def _unpadded(text: str) -> bytes:
-    return _padded(text + "=" * (-len(text) % 4))
-
-
-def _padded(text: str) -> bytes:
-    try:
-        return b64decode(text, validate=True)
-    except binascii.Error:
-        # Not chained: the traceback need not hold a part of the record.
-        raise ValueError("base64 of no length") from None
 
 
 _Verifier = Callable[[Known, bytes], bool]

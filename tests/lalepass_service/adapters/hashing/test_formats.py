@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from lalepass_service.adapters.hashing.decoys import decoy
 from lalepass_service.adapters.hashing.formats import foreign, identify
+from lalepass_service.adapters.hashing.verifiers import VERIFIERS
 from lalepass_service.core.errors import UnreadableRecord
 from lalepass_service.core.model import NormalForm
 from tests.lalepass_service.adapters.hashing.golden import GOLDEN
@@ -22,6 +23,8 @@ BCRYPT_SHA256 = GOLDEN["passlib, bcrypt-sha256 version 2"]
 LDAP_PBKDF2 = GOLDEN["slappasswd, PBKDF2-SHA256"]
 MD5_CRYPT = GOLDEN["openssl, md5-crypt"]
 PHPASS = GOLDEN["WordPress, phpass"]
+SSHA = GOLDEN["slappasswd, SSHA"]
+ARGON2ID = GOLDEN["Django, argon2"]
 
 HOSTILE = {
     "nothing": "",
@@ -83,6 +86,10 @@ HOSTILE = {
     "LDAP's pbkdf2 of many blocks": LDAP_PBKDF2 + "A" * 200,
     "LDAP's pbkdf2 of another digest": LDAP_PBKDF2.replace("-SHA256", "-SHA512"),
     "LDAP's pbkdf2 in a wrapping": "{CRYPT}" + LDAP_PBKDF2,
+    "a long s in a tag": SSHA.replace("{SSHA}", "{\u017fSHA}"),
+    "the sign of Kelvin in a tag": LDAP_PBKDF2.replace("PBKDF2", "PB\u212aDF2"),
+    "the sign of Kelvin for a tag's letter": LDAP_PBKDF2.replace("K", "\u212a"),
+    "the sign of Kelvin in a digest": "{SSHA}" + "\u212a" * 32,
     "Django's md5": "md5$salt$67a1e09bb1f83f5007dc119c14d663aa",
     "Django's unusable": "!abcdef",
 }
@@ -95,6 +102,58 @@ def test_what_is_hostile_is_refused_unseen(text: str) -> None:
 
     assert not text or text not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def _changed(text: str, field: int, new: str) -> str:
+    """Put something in the place of a part between dollar signs."""
+    fields = text.split("$")
+    fields[field] = new
+    return "$".join(fields)
+
+
+_CUT = {
+    "a digest of 29 letters": "{SSHA}" + "A" * 29,
+    "a digest without the sign at its end": "{SHA}" + "A" * 27,
+    "a digest with a sign too many": "{SHA}" + "A" * 27 + "==",
+    "an argon2 hash of 25 letters": _changed(ARGON2I, -1, "A" * 25),
+    "an argon2 hash with a bit over": _changed(ARGON2I, -1, "A" * 42 + "B"),
+    "an argon2 salt of 13 letters": _changed(ARGON2I, -2, "A" * 13),
+    "an argon2 salt with a bit over": _changed(ARGON2I, -2, "A" * 21 + "B"),
+    "a scrypt salt of 5 letters": _changed(SCRYPT, -2, "A" * 5),
+    "a scrypt hash of 25 letters": _changed(SCRYPT, -1, "A" * 25),
+    "Django's scrypt without a sign": DJANGO_SCRYPT[:-1],
+    "a pbkdf2 salt of 5 letters": _changed(PBKDF2, -2, "A" * 5),
+    "Django's pbkdf2 without a sign": DJANGO_PBKDF2[:-1],
+    "LDAP's pbkdf2 with a salt of 5 letters": _changed(LDAP_PBKDF2, -2, "A.A.A"),
+    "a bcrypt salt with a bit over": BCRYPT[:28] + "/" + BCRYPT[29:],
+    "Django's bcrypt with a bit over": "bcrypt$" + BCRYPT[:28] + "z" + BCRYPT[29:],
+    "Django's bcrypt of SHA-256 with a bit over": "bcrypt_sha256$"
+    + BCRYPT[:28]
+    + "9"
+    + BCRYPT[29:],
+    "a bcrypt-sha256 salt with a bit over": _changed(BCRYPT_SHA256, -2, "." * 21 + "/"),
+}
+"""Of a known format and within the bounds, and yet no library would read it."""
+
+
+@pytest.mark.parametrize("text", _CUT.values(), ids=_CUT)
+def test_what_no_library_would_read_is_not_taken_in(text: str) -> None:
+    known = identify(text)
+    if known.format.maker in VERIFIERS:
+        with pytest.raises(ValueError, match=r"."):
+            VERIFIERS[known.format.maker](known, b"correct horse")
+
+    with pytest.raises(UnreadableRecord) as caught:
+        foreign(text, form=NormalForm.NONE)
+
+    assert text not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_of_argon2id_it_is_not_taken_in_either() -> None:
+    for field, new in ((-1, "A" * 25), (-2, "A" * 13), (-2, "A" * 21 + "B")):
+        with pytest.raises(UnreadableRecord, match="cut off"):
+            foreign(_changed(ARGON2ID, field, new), form=NormalForm.NONE)
 
 
 @pytest.mark.parametrize("tag", ["pbkdf2-sha256", "Pbkdf2-Sha256"])
