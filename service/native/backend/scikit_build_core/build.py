@@ -5,15 +5,21 @@ here nothing is built by it.
 """
 
 import shutil
+from email import message_from_bytes
 from pathlib import Path
 
 
 def prepare_metadata_for_build_wheel(
     metadata_directory: str, config_settings: object = None
 ) -> str:
-    """Hand over `PKG-INFO`, which every source package has: PEP 517 and PEP 643."""
+    """Hand over `PKG-INFO`, which every source package has: PEP 517 and PEP 643.
+
+    pip before 24.2 takes the name from that of the folder.
+    """
     del config_settings
-    folder = Path(metadata_directory) / "package.dist-info"
+    said = message_from_bytes(Path("PKG-INFO").read_bytes())
+    name = f"{said['Name'].replace('-', '_')}-{said['Version']}.dist-info"
+    folder = Path(metadata_directory) / name
     folder.mkdir()
     shutil.copy("PKG-INFO", folder / "METADATA")
     return folder.name
