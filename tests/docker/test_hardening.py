@@ -174,7 +174,7 @@ def test_the_example_settings_lack_nothing_but_the_domain(tmp_path: Path) -> Non
 
     lacking = config("")
     assert lacking.returncode != 0
-    assert "copy .env.example to .env and change it" in lacking.stderr
+    assert "write your domain into .env as SYNAPSE_SERVER_NAME" in lacking.stderr
     whole = config("example.org")
     assert whole.returncode == 0, whole.stderr
     services = json.loads(whole.stdout)["services"]
