@@ -11,8 +11,11 @@ def localpart(typed: str) -> str:
         InvalidInput: it is none; the text says what to type instead.
     """
     if typed.startswith("@"):
-        name = typed.removeprefix("@").partition(":")[0]
-        raise InvalidInput(f"{typed} is a Matrix ID: give the user name alone, {name.lower()}")
-    if typed != typed.lower():
-        raise InvalidInput(f"user names are lower case: did you mean {typed.lower()}?")
-    return canonical_localpart(typed)
+        name = typed.removeprefix("@").partition(":")[0].lower()
+        # A name that would be refused in its turn is no advice.
+        canonical_localpart(name)
+        raise InvalidInput(f"{typed} is a Matrix ID: give the user name alone, {name}")
+    meant = canonical_localpart(typed.lower())
+    if typed != meant:
+        raise InvalidInput(f"user names are lower case: did you mean {meant}?")
+    return meant

@@ -74,6 +74,10 @@ def test_a_password_comes_from_one_place(operator: Operator) -> None:
         ("@Alice:example.org", "is a Matrix ID: give the user name alone, alice"),
         ("Alice", "user names are lower case: did you mean alice?"),
         ("alice smith", "a user name is made of a-z"),
+        # Nothing is proposed that would be refused, too.
+        ("Bob Smith", "a user name is made of a-z"),
+        ("@Bob Smith:example.org", "a user name is made of a-z"),
+        ("@:example.org", "a user name is made of a-z"),
         ("alice:example.org", "a user name is made of a-z"),
         ("", "a user name is made of a-z"),
         ("a" * 253, "a user name is made of a-z"),
