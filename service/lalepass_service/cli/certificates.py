@@ -21,7 +21,10 @@ def certificate(  # noqa: PLR0913 - each is an option
     ],
     *,
     directory: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where to, with the authority's ca.crt.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Where to, with the authority's ca.crt. Made if it is not there."
+        ),
     ],
     authority: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the authority is, or is to be made.")
@@ -59,6 +62,9 @@ def certificate(  # noqa: PLR0913 - each is an option
     now = SystemClock().now()
     use = Use.CLIENT if client else Use.SERVER
     files = Signed(directory / f"{name}.crt", directory / f"{name}.key")
+    for folder in (authority, directory):
+        # As `lalepass init` does. What failed without it would name a temporary file.
+        folder.mkdir(mode=0o700, exist_ok=True)
     try:
         signer = Authority.open(authority, now=now)
         _trust(directory / "ca.crt", signer.pem)

@@ -66,12 +66,25 @@ def test_what_can_not_be_meant_is_refused(
     assert not list((tmp_path / "there").iterdir())
 
 
-def test_a_folder_that_is_not_there_is_named(operator: Operator, tmp_path: Path) -> None:
+def test_folders_that_are_not_there_are_made_for_their_owner_alone(
+    operator: Operator, tmp_path: Path
+) -> None:
+    authority, there = tmp_path / "authority", tmp_path / "there"
+    folders = ("--authority", str(authority), "--directory", str(there))
+
+    operator.bare("certificate", "a", *folders).done()
+
+    assert (there / "a.crt").is_file()
+    assert [folder.stat().st_mode & 0o777 for folder in (authority, there)] == [0o700, 0o700]
+
+
+def test_a_folder_that_can_not_be_made_is_named(operator: Operator, tmp_path: Path) -> None:
+    nowhere = tmp_path / "no/where"
     said = operator.bare(
-        "certificate", "a", "--authority", str(tmp_path / "no"), "--directory", str(tmp_path)
+        "certificate", "a", "--authority", str(nowhere), "--directory", str(tmp_path)
     )
 
-    assert str(tmp_path / "no") in said.refused(ExitCode.OUTSIDE)
+    assert said.refused(ExitCode.OUTSIDE) == f"{nowhere}: No such file or directory"
 
 
 def test_what_is_no_authority_is_said_and_kept(
