@@ -7,7 +7,7 @@ can't try passwords against a digest.
 
 import hashlib
 import hmac
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from lalepass_service.core.model import Credentials, Password
@@ -18,6 +18,20 @@ NOWHERE: Final = b""
 """The digest of a source that is not known."""
 
 _IPV6_PREFIX: Final = 64
+
+_IPV4_BITS: Final = 32
+_OF_IPV4: Final = frozenset(
+    int(IPv6Address(network)) >> _IPV4_BITS
+    for network in (
+        # mapped: a socket for both families (RFC 4291)
+        "::ffff:0:0",
+        # translated, by a machine between the two (RFC 2765)
+        "::ffff:0:0:0",
+        # NAT64's well-known prefix (RFC 6052)
+        "64:ff9b::",
+    )
+)
+"""The first 96 bits of the networks whose addresses are an IPv4 address each."""
 
 
 class Digests:
@@ -77,14 +91,17 @@ def source_prefix(ip: str | None) -> str | None:
     """Return what counts as one source: an IPv4 address, or an IPv6 network of one customer (/64).
 
     A single customer has 2^64 IPv6 addresses and could use a new one for each guess. An IPv4
-    address inside IPv6 is the IPv4 address.
+    address inside IPv6 is the IPv4 address, where it has a fixed place. In 64:ff9b:1::/48, which is
+    for local use (RFC 8215), and in a network's own prefix for NAT64 it has none: all behind
+    such a one are a source.
     """
     if ip is None:
         return None
     address = ip_address(ip)
     if not isinstance(address, IPv6Address):
         return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    network = int(address) >> (128 - _IPV6_PREFIX) << (128 - _IPV6_PREFIX)
+    number = int(address)
+    if number >> _IPV4_BITS in _OF_IPV4:
+        return str(IPv4Address(number & (1 << _IPV4_BITS) - 1))
+    network = number >> (128 - _IPV6_PREFIX) << (128 - _IPV6_PREFIX)
     return f"{IPv6Address(network)}/{_IPV6_PREFIX}"
