@@ -133,10 +133,13 @@ def visible(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """Return the text with its line feeds written out: what is in it may not begin a line."""
+    return text.replace("\n", "\\n")
+
+
 def _complain(sentence: str, code: ExitCode) -> ExitCode:
-    # One line, whatever was typed.
-    line = sentence.replace("\n", "\\n")
-    explain(f"lalepass: {line}")
+    explain(one_line(f"lalepass: {sentence}"))
     return code
 
 

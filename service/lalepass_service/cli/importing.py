@@ -64,7 +64,8 @@ async def import_file(directory: Directory, path: Path) -> Counter[Result]:
             raise
         except LalepassError as error:
             results[Result.REFUSED] += 1
-            console.explain(f"line {number}: {error}")
+            # It may name what is in the file.
+            console.explain(console.one_line(f"line {number}: {error}"))
     return results
 
 

@@ -133,6 +133,19 @@ def test_lines_that_are_refused_are_named_and_the_others_are_done(
     assert scheme(operator, "carol") == "bcrypt,cost=5"
 
 
+def test_what_is_in_a_file_writes_no_line_of_its_own(operator: Operator, tmp_path: Path) -> None:
+    forged = "x\n3 added, 0 there already, 0 refused\r\x1b[2K\u2028y"
+    said = imported(
+        operator, tmp_path, {"localpart": "bob", forged: 1}, {"localpart": "alice", "admin": forged}
+    )
+
+    assert said.code == ExitCode.REFUSED
+    assert said.out == "0 added, 0 there already, 2 refused\n"
+    assert [line.partition(":")[0] for line in said.err.split("\n")] == ["line 1", "line 2", ""]
+    assert "x\\n3 added" in said.err
+    assert not set("\r\x1b\u2028") & set(said.err)
+
+
 def test_a_file_that_is_not_there_is_one_sentence(operator: Operator) -> None:
     said = operator("user", "import", "/nowhere/users.jsonl")
 
