@@ -23,7 +23,7 @@ from tests.lalepass_service.adapters.stores import ALICE
 from tests.lalepass_service.adapters.test_feed_model import Following
 from tests.lalepass_service.adapters.test_keys_model import Keys
 from tests.lalepass_service.adapters.test_recent_model import RememberingOverSql
-from tests.lalepass_service.adapters.test_softlocks_model import SoftLocks
+from tests.lalepass_service.adapters.test_softlocks_model import NAMES_KEPT, SoftLocks
 from tests.servers.postgres import Postgres
 
 New = Callable[[], PostgresServer]
@@ -113,7 +113,9 @@ def test_soft_locks(new: New) -> None:
 
         def connect(self) -> None:
             self.paths = [PostgresPaths.open(self.server) for _ in range(2)]
-            self.one, self.other = (SqlSoftLocks(path) for path in self.paths)
+            self.one, self.other = (
+                SqlSoftLocks(path, names_kept=NAMES_KEPT) for path in self.paths
+            )
 
         def disconnect(self) -> None:
             for path in self.paths:
