@@ -1,6 +1,7 @@
 """The models of the stores on PostgreSQL: fewer examples than on a file, since each is slower."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,8 @@ def run(machine: type[RuleBasedStateMachine], *, examples: int, steps: int) -> N
 
 def test_accounts(new: New) -> None:
     class OnServer(Accounts):
-        def make(self) -> Database:
-            return open_server(new())
+        def make(self) -> Callable[[], Database]:
+            return partial(open_server, new())
 
     run(OnServer, examples=8, steps=20)
 

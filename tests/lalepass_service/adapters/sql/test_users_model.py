@@ -2,9 +2,10 @@
 
 import asyncio
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import select
 
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.migrate import upgrade
+from lalepass_service.adapters.sql.tables import sign_outs
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import AlreadyTaken, Conflict, NameRetired
 from lalepass_service.core.identifiers import ByEmail, ByLocalpart
@@ -26,7 +29,6 @@ T = TypeVar("T")
 # Few of each, so that they meet often.
 names = st.sampled_from(["a", "b", "a%", "_"])
 addresses = st.lists(st.sampled_from(["x@x", "y@x", "%@x"]), unique=True, max_size=2).map(tuple)
-records = st.none() | st.sampled_from(["$1$", "$2$"]).map(PasswordRecord)
 
 
 class Accounts(RuleBasedStateMachine):
@@ -37,16 +39,28 @@ class Accounts(RuleBasedStateMachine):
         self.model: dict[str, tuple[User, PasswordRecord | None]] = {}
         self.retired: set[str] = set()
         self.made = 0
+        self.orders: dict[UserId, datetime] = {}
+        """When each account was last told to end its sessions."""
 
-    def make(self) -> Database:
+    def make(self) -> Callable[[], Database]:
+        """Make a database, and return what opens it."""
         path = Path(self.folder.name) / "lalepass.db"
         upgrade(path)
-        return Database.open(path)
+        return partial(Database.open, path)
 
     @initialize()
+    def begin(self) -> None:
+        self.opener = self.make()
+        self.open()
+
     def open(self) -> None:
-        self.database = self.make()
+        self.database = self.opener()
         self.users = SqlUsers(self.database)
+
+    @rule()
+    def open_again(self) -> None:
+        self.run(self.database.close())
+        self.open()
 
     def teardown(self) -> None:
         self.run(self.database.close())
@@ -64,15 +78,16 @@ class Accounts(RuleBasedStateMachine):
         held = {email for user, _ in self.model.values() for email in user.emails}
         return AlreadyTaken if localpart in self.model or held & set(emails) else None
 
-    @rule(localpart=names, emails=addresses, record=records, reuse=st.booleans())
+    @rule(localpart=names, emails=addresses, password=st.booleans(), reuse=st.booleans())
     def add(
         self,
         localpart: str,
         emails: tuple[str, ...],
-        record: PasswordRecord | None,
-        reuse: bool,  # noqa: FBT001 - Hypothesis passes it by name
+        password: bool,  # noqa: FBT001 - Hypothesis passes it by name
+        reuse: bool,  # noqa: FBT001 - see above
     ) -> None:
         self.made += 1
+        record = PasswordRecord(f"$first-{self.made}$") if password else None
         user = User(
             id=UserId(str(self.made)),
             localpart=localpart,
@@ -93,8 +108,10 @@ class Accounts(RuleBasedStateMachine):
     def id_of(self, localpart: str) -> UserId:
         return self.model[localpart][0].id if localpart in self.model else UserId("none")
 
-    @rule(localpart=names, record=records.filter(bool), days=st.integers(0, 9))
-    def set_password(self, localpart: str, record: PasswordRecord, days: int) -> None:
+    @rule(localpart=names, days=st.integers(0, 9))
+    def set_password(self, localpart: str, days: int) -> None:
+        self.made += 1
+        record = PasswordRecord(f"$set-{self.made}$")
         moment = NOW + timedelta(days=days)
         done = self.run(
             self.users.set_password(self.id_of(localpart), record, changed_at=moment, act=ACT)
@@ -102,7 +119,78 @@ class Accounts(RuleBasedStateMachine):
         assert done == (localpart in self.model)
         if done:
             user, _ = self.model[localpart]
-            self.model[localpart] = (replace(user, password_changed_at=moment), record)
+            before = user.password_changed_at
+            # Each is later than the last, whatever the clock says.
+            later = moment if before is None else max(moment, before + timedelta(microseconds=1))
+            self.model[localpart] = (replace(user, password_changed_at=later), record)
+
+    @rule(
+        which=st.integers(0, 3), meanwhile=st.sampled_from(["", "set", "renew", "delete", "open"])
+    )
+    def renew_a_record(self, which: int, meanwhile: str) -> None:
+        """As a check does, with what it has read before. What was changed meanwhile stays."""
+        having = sorted(name for name, (_, record) in self.model.items() if record)
+        if not having:
+            return
+        localpart = having[which % len(having)]
+        found = self.run(self.users.credentials(ByLocalpart(localpart)))
+        assert found is not None
+        assert found.record is not None
+        match meanwhile:
+            case "set":
+                self.set_password(localpart, days=which)
+            case "renew":
+                self.renew_a_record(having.index(localpart), "")
+            case "delete":
+                self.delete(localpart)
+            case "open":
+                self.open_again()
+        self.made += 1
+        new = PasswordRecord(f"$renewed-{self.made}$")
+        done = self.run(self.users.replace_record(found.user.id, old=found.record, new=new))
+        assert done == (meanwhile in {"", "open"})
+        if done:
+            self.model[localpart] = (self.model[localpart][0], new)
+        self.credentials(localpart)
+
+    @rule(
+        localpart=names,
+        name=st.sampled_from([None, "A", "B"]),
+        emails=addresses,
+        admin=st.booleans(),
+    )
+    def edit(
+        self,
+        localpart: str,
+        name: str | None,
+        emails: tuple[str, ...],
+        admin: bool,  # noqa: FBT001 - Hypothesis passes it by name
+    ) -> None:
+        def change(user: User) -> User:
+            assert user == self.model[localpart][0]
+            return replace(user, display_name=name, emails=emails, admin=admin)
+
+        editing = self.users.edit(self.id_of(localpart), change, act=ACT)
+        if localpart not in self.model:
+            assert self.run(editing) is None
+            return
+        user, record = self.model[localpart]
+        others = [each for owner, (each, _) in self.model.items() if owner != localpart]
+        if {email for each in others for email in each.emails} & set(emails):
+            with pytest.raises(AlreadyTaken):
+                self.run(editing)
+            return
+        after = replace(user, display_name=name, emails=emails, admin=admin)
+        assert self.run(editing) == (after != user)
+        self.model[localpart] = (after, record)
+
+    @rule(localpart=names, days=st.integers(0, 9))
+    def sign_out(self, localpart: str, days: int) -> None:
+        user_id, at = self.id_of(localpart), NOW + timedelta(days=days)
+        done = self.run(self.users.sign_out(user_id, now=standing(at), act=ACT))
+        assert done == (localpart in self.model)
+        if done:
+            self.orders[user_id] = at
 
     @rule(localpart=names, state=st.sampled_from(UserState))
     def set_state(self, localpart: str, state: UserState) -> None:
@@ -114,9 +202,11 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(localpart=names)
     def delete(self, localpart: str) -> None:
-        done = self.run(self.users.delete(self.id_of(localpart), now=standing(NOW), act=ACT))
+        user_id = self.id_of(localpart)
+        done = self.run(self.users.delete(user_id, now=standing(NOW), act=ACT))
         assert done == (localpart in self.model)
         if done:
+            self.orders[user_id] = NOW
             del self.model[localpart]
             self.retired.add(localpart)
 
@@ -135,6 +225,15 @@ class Accounts(RuleBasedStateMachine):
     def everyone_is_listed(self) -> None:
         everyone = tuple(user for _, (user, _) in sorted(self.model.items()))
         assert self.run(self.users.page(after=None, limit=99, state=None)) == everyone
+
+    @invariant()
+    def nobody_has_two_orders_to_sign_out(self) -> None:
+        assert self.run(self.ordered()) == sorted(self.orders.items())
+
+    async def ordered(self) -> list[tuple[str, datetime]]:
+        query = select(sign_outs.c.user_id, sign_outs.c.ordered_at)
+        async with self.database.read() as connection:
+            return sorted((owner, at) for owner, at in await connection.execute(query))
 
 
 TestAccounts = Accounts.TestCase
