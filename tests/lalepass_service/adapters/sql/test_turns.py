@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lalepass_service.adapters.sql.migrate import Store
-from lalepass_service.adapters.sql.turns import SqlTurns
+from lalepass_service.adapters.sql.turns import SqlTurns, Turn
 from tests.lalepass_service.accounts import NOW
 from tests.lalepass_service.adapters.databases import fresh, opened
 from tests.lalepass_service.adapters.sql.processes import go, start
@@ -34,7 +34,7 @@ async def main(where, password):
         turns = SqlTurns(at.hot)
         sys.stdin.readline()
         got = [await turns.take(f"n{n}", now=NOW, every=timedelta(days=1)) for n in range(40)]
-    print(sum(got))
+    print(sum(each is not None for each in got))
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -50,13 +50,24 @@ async def test_there_is_one_turn_a_day(store: Store) -> None:
         turns = SqlTurns(at.hot)
 
         async def take(days: float, name: str = "trail") -> bool:
-            return await turns.take(name, now=NOW + timedelta(days=days), every=_DAY)
+            turn = await turns.take(name, now=NOW + timedelta(days=days), every=_DAY)
+            return turn is not None
 
         assert [await take(days) for days in (0, 0, 0.9)] == [True, False, False]
         assert await take(0, "another")
         assert [await take(days) for days in (1, 1.1, 3)] == [True, False, True]
         # A clock that went wrong is not waited for.
         assert [await take(days) for days in (3000, 4, 4.5)] == [True, True, False]
+
+
+async def test_a_turn_says_when_the_one_before_it_was(store: Store) -> None:
+    async with opened(store) as at:
+        turns = SqlTurns(at.hot)
+        times = [NOW + timedelta(days=days, microseconds=1) for days in (0, 1, 3000, 2)]
+
+        taken = [await turns.take("trail", now=now, every=_DAY) for now in times]
+
+    assert taken == [Turn(None), *(Turn(before) for before in times[:-1])]
 
 
 async def test_of_three_processes_each_turn_is_taken_once(
