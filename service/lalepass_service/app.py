@@ -21,7 +21,6 @@ from lalepass_service import parts
 from lalepass_service.adapters.certificates import end_of
 from lalepass_service.adapters.hashing.bindings import Binding
 from lalepass_service.adapters.sql.engine import Database
-from lalepass_service.adapters.sql.migrate import SchemaState
 from lalepass_service.config import Config, Server
 from lalepass_service.faults import ConfigFault, OutsideFault
 from lalepass_service.http import api
@@ -34,6 +33,10 @@ from lalepass_service.http.tls import CertificateFiles, CertificateUnusable, Ser
 from lalepass_service.version import installed_version
 
 _log: Final = structlog.stdlib.get_logger(__name__)
+
+IN_THE_OPEN: Final = (
+    "tokens and passwords travel unencrypted: set tls_certificate, or use a TLS proxy"
+)
 
 _PING_SECONDS: Final = 2.0
 _KEEP_ALIVE_SECONDS: Final = 75
@@ -61,7 +64,8 @@ def serve(config: Config, *, binding: Binding | None = None) -> None:
     tls = tls_of(config.server)
     # The port comes first: a second instance, started by mistake, must not touch the database.
     with listen(config.server) as listener:
-        prepare_database(config)
+        # An empty one is not for it to fill: it may be that the right one was not found.
+        parts.require_current_schema(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config, listener, tls, binding))
 
@@ -87,19 +91,6 @@ def address(server: Server) -> str:
     """Return the address as an URL has it."""
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"{host}:{server.port}"
-
-
-def prepare_database(config: Config) -> None:
-    """Make the tables in an empty database. An older one is the operator's to change.
-
-    Raises:
-        OutsideFault: the tables are older or newer than this program.
-    """
-    store = parts.store_of(config)
-    if parts.schema_of(store) is SchemaState.EMPTY:
-        parts.migrate(store)
-        _log.info("made a new database", store=str(store))
-    parts.require_current_schema(config, store)
 
 
 def tls_of(server: Server) -> ServerTls | None:
@@ -155,8 +146,8 @@ async def _serve(
             # The first one, made at the start.
             "hash_milliseconds": round(1000 * service.hasher.load().seconds, 1),
         }
-        if tls is None:
-            _warn_if_open(config.server)
+        if is_open(config.server):
+            _log.warning(IN_THE_OPEN, host=config.server.host)
         if config.keys.directory is None:
             _log.warning("records are stored without a key: see docs/keys.md")
         async with _following(tls):
@@ -250,16 +241,14 @@ def uvicorn_settings(
     )
 
 
-def _warn_if_open(server: Server) -> None:
+def is_open(server: Server) -> bool:
+    """Say whether what it is told can be read on the way there: no TLS, and another machine."""
+    if server.tls_certificate:
+        return False
     try:
-        loopback = ipaddress.ip_address(server.host).is_loopback
+        return not ipaddress.ip_address(server.host).is_loopback
     except ValueError:
-        loopback = server.host == "localhost"
-    if not loopback:
-        _log.warning(
-            "tokens and passwords travel unencrypted: set tls_certificate, or use a TLS proxy",
-            host=server.host,
-        )
+        return server.host != "localhost"
 
 
 def openapi_document() -> dict[str, Any]:

@@ -255,14 +255,18 @@ def test_a_host_that_nobody_knows_is_one_sentence() -> None:
     assert said.count("such.host") == 1
 
 
-def test_an_empty_database_is_made_ready(made: Service, tmp_path: Path) -> None:
+def test_where_no_database_is_none_is_made(made: Service, tmp_path: Path) -> None:
+    # The path may be mistyped, or its volume not mounted: it would look well, with no accounts.
     database = tmp_path / "new.db"
     service = _elsewhere(made, "empty", {"LALEPASS_DATABASE__PATH": str(database)})
-    with service.process() as process:
-        process.wait_until_healthy()
 
-    assert database.stat().st_mode & 0o777 == 0o600
-    assert "made a new database" in _log(service)
+    with _refused(service, 4) as said:
+        (sentence,) = said
+        assert sentence == (
+            f"lalepass: {database} has no tables yet: run `lalepass db migrate` for a new "
+            "installation, or mend [database] if there should be accounts"
+        )
+    assert not list(tmp_path.iterdir())
 
 
 _LATER = "CREATE TABLE alembic_version AS SELECT 'nobody-knows-this' AS version_num"

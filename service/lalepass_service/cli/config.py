@@ -17,10 +17,12 @@ def group() -> None:
 def check(context: typer.Context) -> None:
     """Say whether the configuration is right, and whether the keys and blocklists are there.
 
-    Names what hashes on this machine, too.
+    And the certificates. Names what hashes on this machine, too.
     """
-    # The settings need pydantic, the parts need the hasher.
+    # The settings need pydantic, the parts need the hasher, the server a web framework.
+    from lalepass_service import app as server  # noqa: PLC0415
     from lalepass_service import config, parts  # noqa: PLC0415
+    from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
 
     chosen = session(context)
     settings = chosen.load()
@@ -30,6 +32,7 @@ def check(context: typer.Context) -> None:
     parts.check_copy(settings)
     parts.check_valkey(settings)
     standbys = parts.check_replicas(settings)
+    server.tls_of(settings.server)
     where = operate.check_keys(settings)
     file = config.find(chosen.config_path)
     console.say(f"{file or 'the environment'}: all options are right")
@@ -40,6 +43,11 @@ def check(context: typer.Context) -> None:
             "it does not tell its timeline: an old primary that goes on can't be told from a newer "
             "one (docs/postgresql.md)"
         )
+    # No fault: before the first `db migrate` it is so.
+    if parts.schema_of(store) is SchemaState.EMPTY:
+        console.explain(f"lalepass: warning: {parts.no_tables(store)}")
+    if server.is_open(settings.server):
+        console.explain(f"lalepass: warning: server.host: {server.IN_THE_OPEN}")
     if standbys is not None:
         console.say(f"checks may be read from {standbys}")
     console.say(f"the keys are {where}")

@@ -104,6 +104,14 @@ def restore(source: Path, path: Path) -> Path | None:
         return backup.restore(source, path)
 
 
+def no_tables(store: "Store") -> str:
+    """Return what to say of a database that is empty: a new one, or not the one that is meant."""
+    return (
+        f"{store} has no tables yet: run `lalepass db migrate` for a new installation, or mend "
+        "[database] if there should be accounts"
+    )
+
+
 def require_current_schema(config: "Config", at: "Store | None" = None) -> None:
     """Refuse to work on a database that this program does not know. For `at` see `open_database`.
 
@@ -117,7 +125,7 @@ def require_current_schema(config: "Config", at: "Store | None" = None) -> None:
         case SchemaState.CURRENT | SchemaState.COMPATIBLE:
             return
         case SchemaState.EMPTY:
-            raise OutsideFault(f"{store} has no tables yet: run `lalepass db migrate`")
+            raise OutsideFault(no_tables(store))
         case SchemaState.OUTDATED:
             raise OutsideFault(
                 f"{store} is of an older lalepass: make a copy of it, then run "

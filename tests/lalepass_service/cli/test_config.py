@@ -20,6 +20,54 @@ def test_a_right_configuration_is_said_to_be_right(operator: Operator) -> None:
     ]
 
 
+def test_a_database_that_is_not_there_is_a_warning_since_it_may_come_yet(
+    operator: Operator,
+) -> None:
+    database = operator.directory / "lalepass.db"
+    assert operator("config", "check").err == ""
+    database.unlink()
+
+    said = operator("config", "check")
+
+    assert "all options are right" in said.done()
+    assert said.err == (
+        f"lalepass: warning: {database} has no tables yet: run `lalepass db migrate` for a new "
+        "installation, or mend [database] if there should be accounts\n"
+    )
+    assert not database.exists()
+
+
+@pytest.mark.parametrize("command", [["config", "check"], ["serve"]])
+def test_certificates_are_looked_at(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str]
+) -> None:
+    missing = tmp_path / "server.crt"
+    monkeypatch.setenv("LALEPASS_SERVER__TLS_CERTIFICATE", str(missing))
+    monkeypatch.setenv("LALEPASS_SERVER__TLS_KEY", str(tmp_path / "server.key"))
+
+    assert operator(*command).refused(ExitCode.CONFIG) == (
+        f"server.tls_certificate: {missing} can't be read: No such file or directory"
+    )
+
+
+def test_passwords_that_would_travel_in_the_open_are_a_warning(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for host, warned in (("localhost", False), ("::1", False), ("0.0.0.0", True)):
+        monkeypatch.setenv("LALEPASS_SERVER__HOST", host)
+        said = operator("config", "check")
+        said.done()
+        assert ("server.host: tokens and passwords travel unencrypted" in said.err) is warned
+
+    folders = ("--authority", str(tmp_path), "--directory", str(tmp_path))
+    operator.bare("certificate", "server", *folders).done()
+    monkeypatch.setenv("LALEPASS_SERVER__TLS_CERTIFICATE", str(tmp_path / "server.crt"))
+    monkeypatch.setenv("LALEPASS_SERVER__TLS_KEY", str(tmp_path / "server.key"))
+    said = operator("config", "check")
+    said.done()
+    assert said.err == ""
+
+
 @pytest.mark.parametrize(
     "command", [["config", "check"], ["serve"], ["user", "add", "alice", "--password-stdin"]]
 )

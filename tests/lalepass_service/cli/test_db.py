@@ -31,7 +31,8 @@ def test_a_database_that_is_not_there_is_made_by_one_command_only(operator: Oper
     for command in (["user", "list"], ["user", "add", "alice"], ["token", "list"]):
         said = operator(*command)
         assert said.refused(ExitCode.OUTSIDE) == (
-            f"{database} has no tables yet: run `lalepass db migrate`"
+            f"{database} has no tables yet: run `lalepass db migrate` for a new installation, "
+            "or mend [database] if there should be accounts"
         )
         assert not database.exists()
     assert operator("db", "status", "--json").document["state"] == "empty"
