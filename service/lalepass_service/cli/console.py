@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
     REFUSED = 1
     # the command line itself is wrong
     USAGE = 2
-    # the configuration is missing or wrong
+    # the configuration is missing or wrong; of `doctor` and `topology check`: they could not look
     CONFIG = 3
     # the database, a port or a file is not as it has to be
     OUTSIDE = 4
@@ -52,6 +52,10 @@ class WrongUsage(Exception):
     """The command line is well-formed, and yet nothing can be done with it."""
 
 
+class NotLooked(Exception):
+    """A command that looks at something else could not. Its other codes are about what it finds."""
+
+
 def report(error: Exception, *, debug: bool) -> ExitCode:
     """Say in one line on standard error what went wrong, and return how to exit."""
     if debug:
@@ -59,6 +63,8 @@ def report(error: Exception, *, debug: bool) -> ExitCode:
         traceback.print_exception(error)
     if isinstance(error, WrongUsage):
         return _complain(str(error), ExitCode.USAGE)
+    if isinstance(error, NotLooked):
+        return _complain(str(error), ExitCode.CONFIG)
     if isinstance(error, ModuleNotFoundError) and not _is_ours(error.name):
         return _complain(_NOT_INSTALLED, ExitCode.OUTSIDE)
     for kind, code in _CODES:

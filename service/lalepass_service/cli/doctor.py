@@ -1,6 +1,7 @@
 """`lalepass doctor`: looks at a homeserver, in the Python that the homeserver runs in."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ _MODULE: Final = "lalepass_provider.check"
 _NEEDED: Final = ("lalepass_provider", "synapse")
 _PACKAGED: Final = Path("/opt/venvs/matrix-synapse/bin/python")
 """Where the packages of Debian and of matrix.org have it."""
+_MISSING: Final = re.compile(r"No module named '?([A-Za-z0-9_.]+)")
+"""As Python says it, quoted or not, the last time in the end."""
 _SECONDS: Final = 300.0
 
 _Homeserver = Annotated[
@@ -83,11 +86,17 @@ def _run(python: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]
         raise OutsideFault(f"the check did not end within {_SECONDS:.0f} seconds") from None
     except OSError as error:
         raise OutsideFault(f"{python}: {error.strerror}") from error
-    if "No module named" in done.stderr and not done.stdout:
-        raise OutsideFault(
-            f"{python} has no Lalepass: install the extra [provider] where Synapse is"
-        )
+    missing = _MISSING.findall(done.stderr)
+    if missing and not done.stdout:
+        raise OutsideFault(_without(missing[-1].partition(".")[0], python))
     return done
+
+
+def _without(module: str, python: Path) -> str:
+    if module == "synapse":
+        return f"{python} has no Synapse: name the Python that Synapse runs in with --python"
+    what = "Lalepass" if module == "lalepass_provider" else module
+    return f"{python} has no {what}: install the extra [provider] where Synapse is"
 
 
 def _python_of_synapse() -> Path:

@@ -26,6 +26,7 @@ from lalepass_service.cli import (
     usage,
     user,
 )
+from lalepass_service.cli.looking import Looking
 from lalepass_service.cli.session import Session, session
 from lalepass_service.version import installed_version
 
@@ -48,7 +49,7 @@ app = typer.Typer(
 app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("calibrate")(calibrate.calibrate)
-app.command("doctor")(doctor.doctor)
+app.command("doctor", cls=Looking)(doctor.doctor)
 app.command("certificate")(certificates.certificate)
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")

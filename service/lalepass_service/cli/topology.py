@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from lalepass_service.cli import console
+from lalepass_service.cli.looking import Looking
 
 if TYPE_CHECKING:
     from lalepass_service.topology.finding import Finding
@@ -27,7 +28,7 @@ _LABELS: Final = {"ok": "ok", "note": "note", "warn": "WARN", "fail": "FAIL"}
 _CODES: Final = {"ok": 0, "note": 0, "warn": 1, "fail": 2}
 
 _File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Lists the parts; see docs/scaling.md.")
+    Path, typer.Argument(metavar="FILE", help="Lists the parts; see docs/topology.md.")
 ]
 _From = Annotated[
     str | None,
@@ -53,7 +54,7 @@ def group() -> None:
     """Keep `check` a command of a group, though it is the only one."""
 
 
-@app.command()
+@app.command(cls=Looking)
 def check(
     file: _File,
     *,
@@ -64,7 +65,7 @@ def check(
     """Say whether each part is there, is what it should be, and is reached by nobody else.
 
     Takes a few seconds at most. Exit codes: 0 all is well, 1 warnings, 2 something is wrong, 3 the
-    file is.
+    file or the command line is.
     """
     # pydantic, psycopg and the cipher's library are slow to import.
     from lalepass_service.topology import look, plan  # noqa: PLC0415 - no other command needs it
