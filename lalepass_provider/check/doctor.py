@@ -16,7 +16,7 @@ from lalepass_provider.check import (
 )
 from lalepass_provider.check.certificates import look_at_file as look_at_certificate
 from lalepass_provider.check.files import Configuration
-from lalepass_provider.check.finding import Finding, ok
+from lalepass_provider.check.finding import Finding, Severity, ok
 from lalepass_provider.check.listing import Entry
 from lalepass_provider.check.permissions import Account
 from lalepass_provider.config import ProviderConfig
@@ -72,9 +72,12 @@ def look(
     if ours is None:
         return
     config, said = options.read(ours)
-    yield said
     stands_in = configuration.files.get(ours.section)
-    yield from options.look_at_files(ours, reader=reader, stands_in=stands_in)
+    of_files = list(options.look_at_files(ours, reader=reader, stands_in=stands_in))
+    # Of a file that can't be read the options know less than who has looked at it.
+    if not any(each.severity is Severity.ERROR and each.option == said.option for each in of_files):
+        yield said
+    yield from of_files
     if config is None:
         return
     yield from _look_with(config, ours, online=online, now=now, ask=ask)

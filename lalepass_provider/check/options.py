@@ -35,7 +35,7 @@ def read(entry: Entry) -> tuple[ProviderConfig | None, Finding]:
     except ConfigError as exc:
         return None, error(
             "option-wrong",
-            f"Synapse will not start: {exc.msg}.",
+            f"Synapse will not start: {exc.msg}{'' if exc.msg.endswith('?') else '.'}",
             fix="docs/homeserver.md of Lalepass has every option.",
             option=_path(prefix, exc.path or ()),
         )

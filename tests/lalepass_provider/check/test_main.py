@@ -14,7 +14,7 @@ from lalepass_provider.check import doctor, installed
 from lalepass_provider.check.__main__ import ExitCode, main
 from lalepass_provider.check.asking import Exchange, Target
 from lalepass_provider.check.files import Configuration
-from lalepass_provider.check.finding import Finding
+from lalepass_provider.check.finding import Finding, Severity
 from lalepass_provider.check.permissions import Account
 from tests.lalepass_provider.check.found import names
 
@@ -173,6 +173,21 @@ def test_each_replica_is_asked(homeserver: dict[str, Any]) -> None:
         "modules[0].config.urls[0]",
         "modules[0].config.urls[1]",
     ]
+
+
+def test_a_file_that_is_not_there_is_one_error_and_what_is_in_it_is_another(
+    homeserver: dict[str, Any], tmp_path: Path
+) -> None:
+    options = homeserver["modules"][0]["config"]
+    options["token_path"] = str(tmp_path / "none")
+    assert names(look(homeserver), least=Severity.ERROR) == ["unreadable-file"]
+
+    (tmp_path / "none").write_text("no token")
+    (tmp_path / "none").chmod(0o600)
+    assert names(look(homeserver), least=Severity.ERROR) == ["option-wrong"]
+
+    options |= {"token_path": str(tmp_path / "other"), "colour": "red"}
+    assert names(look(homeserver), least=Severity.ERROR) == ["option-wrong", "unreadable-file"]
 
 
 def test_whom_synapse_runs_as_is_guessed_for_root_only(tmp_path: Path) -> None:

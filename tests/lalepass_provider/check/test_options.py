@@ -52,6 +52,16 @@ def test_a_wrong_one_is_named_by_its_path_and_never_shown(config: object, option
     assert TOKEN not in repr(said)
 
 
+@pytest.mark.parametrize(
+    ("option", "end"),
+    [("unavailabel", "no such option; is it unavailable?"), ("xyzzy", "no such option.")],
+)
+def test_what_is_said_ends_once(option: str, end: str) -> None:
+    _, said = options.read(entry({**GOOD, option: 1}))
+
+    assert said.says == f"Synapse will not start: there is {end}"
+
+
 def look(config: dict[str, Any], *, stands_in: Path | None = None) -> list[Any]:
     return list(options.look_at_files(entry(config), reader=ME, stands_in=stands_in))
 
