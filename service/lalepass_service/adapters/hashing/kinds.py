@@ -142,8 +142,8 @@ def _scrypt(
 
     def affordable(costs: Costs) -> bool:
         n = table(costs)
-        # OpenSSL, too, wants a power of two.
-        power = n & (n - 1) == 0
+        # OpenSSL, too, wants a power of two, and less than 2^(128 r / 8) (RFC 7914, 6).
+        power = n & (n - 1) == 0 and n < 1 << 16 * costs["r"]
         memory, work = 128 * n * costs["r"], n * costs["r"] * costs["p"]
         return power and memory <= _MAX_SCRYPT_MEMORY and work <= _MAX_SCRYPT_WORK
 

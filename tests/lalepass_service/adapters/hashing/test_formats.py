@@ -54,6 +54,9 @@ HOSTILE = {
     "a scrypt that takes its time": SCRYPT.replace("ln=10", "ln=15").replace("p=1", "p=64"),
     "a scrypt of no power of two": DJANGO_SCRYPT.replace("$1024$", "$1023$"),
     "Django's scrypt of a gigabyte": DJANGO_SCRYPT.replace("$1024$", "$1048576$"),
+    "a scrypt that goes on for longer than its blocks can say": SCRYPT.replace(
+        "ln=10,r=8", "ln=16,r=1"
+    ),
     "four billion rounds of pbkdf2": PBKDF2.replace("$1000$", "$4294967295$"),
     "no rounds of pbkdf2": PBKDF2.replace("$1000$", "$0$"),
     "a pbkdf2 of many blocks": DJANGO_PBKDF2[:-1] + "A" * 200,
