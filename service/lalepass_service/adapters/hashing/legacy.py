@@ -190,8 +190,13 @@ class _Worker:
 
 def _start() -> _Worker:
     # The environment of the service may hold secrets, and an argument is seen by everybody. All
-    # that the process gets is where the modules are, and who its parent is.
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # that the process gets is where the modules are, who its parent is, and how to use memory.
+    environment = {
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        # glibc: threads share one heap. Else it keeps 64 MiB of address space for each that
+        # happened to need memory, of which `worker.MEMORY` has not enough for two.
+        "MALLOC_ARENA_MAX": "1",
+    }
     command = [sys.executable, "-s", "-X", "utf8", "-m", worker.__name__, str(os.getpid())]
     try:
         process = subprocess.Popen(  # noqa: S603 - our own module

@@ -46,6 +46,12 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _address_space(pid: int) -> int:
+    """Return how many bytes of it a process has."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[0]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _seen_from_outside(pid: int) -> tuple[bytes, set[str]]:
     """Return arguments and environment of a process, and which kinds of files it has open."""
     seen = b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
@@ -198,13 +204,19 @@ def test_the_corner_of_the_bounds_is_verified_and_leaves_room_for_others(
     ).decode()
     other = GOLDEN["passlib, scrypt"].replace("ln=10", "ln=18")
 
-    # Twice: threads leave something behind.
-    assert processes.verify(corner, RIGHT)
+    assert processes.verify(QUICK, RIGHT)
+    (pid,) = processes.pids()
+    before = _address_space(pid)
+    # Several times: threads leave something behind.
+    for _ in range(5):
+        assert processes.verify(corner, RIGHT)
     assert not processes.verify(corner, b"wrong")
     assert not processes.verify(other, RIGHT)
 
     # All of it in one process, and none was lost.
-    assert len(processes.pids()) == 1
+    assert processes.pids() == {pid}
+    # Stacks have been kept, and no heap of a thread's own, which has 64 MiB.
+    assert _address_space(pid) < before + (32 << 20)
     assert processes.lost == {"time": 0, "ended": 0}
 
 
