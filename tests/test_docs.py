@@ -155,6 +155,35 @@ def test_what_it_says_about_the_log_is_what_the_module_logs() -> None:
     assert [line for line in ours if not any(line in text for text in texts)] == []
 
 
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def anchors(text: str) -> set[str]:
+    """Return what a link may have behind its #."""
+    plain = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", plain, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_where_a_page_points_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+
+    for file, _, anchor in (link.partition("#") for link in links if "://" not in link):
+        there = page.parent / file if file else page
+        assert there.exists(), file
+        assert not anchor or anchor in anchors(there.read_text(encoding="utf-8")), anchor
+
+
+def test_the_readme_has_the_way_to_each_page_once() -> None:
+    part = README.partition("\n## Find your way\n")[2]
+    named = re.findall(r"^\* \[([\w/.]+)\]\(", part, re.MULTILINE)
+
+    assert sorted(named) == sorted(
+        str(page.relative_to(ROOT)) for page in PAGES if page.name != "README.md"
+    )
+
+
 LESSONS = (ROOT / "docs" / "lessons.md").read_text()
 
 
