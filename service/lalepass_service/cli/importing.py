@@ -21,6 +21,18 @@ from lalepass_service.core.errors import InvalidInput, LalepassError, NoAnswer
 from lalepass_service.core.model import NormalForm, PasswordRecord, UserState
 
 _MAX_LINE: Final = 64 * 1024
+_MOST: Final = 100
+
+_SENTENCES: Final = {
+    "extra_forbidden": "there is no such field",
+    "missing": "this field is needed",
+    "model_type": 'should be an object, such as {"localpart": "alice"}',
+    "list_type": 'should be a list, such as ["a@example.org"]',
+    "too_long": f"should have {_MOST} entries at most",
+    "string_type": "should be text",
+    "bool_type": "should be true or false",
+}
+"""By pydantic's name of the error. The others name the words that can be there."""
 
 
 class Result(StrEnum):
@@ -40,8 +52,8 @@ class _Line(BaseModel):
     kind: Literal["synapse"] | None = None
     normal_form: NormalForm = NormalForm.NONE
     display_name: str | None = None
-    emails: list[str] = Field(default_factory=list, max_length=100)
-    phones: list[str] = Field(default_factory=list, max_length=100)
+    emails: list[str] = Field(default_factory=list, max_length=_MOST)
+    phones: list[str] = Field(default_factory=list, max_length=_MOST)
     admin: bool = False
     state: UserState = UserState.ACTIVE
 
@@ -86,17 +98,28 @@ def _parse(line: bytes) -> tuple[NewUser, PasswordRecord | None]:
     if len(line) > _MAX_LINE:
         raise InvalidInput(f"the line is longer than {_MAX_LINE} bytes")
     try:
-        given = _Line.model_validate_json(line)
+        # Without its end: who misses something at the end would miss it in the next line.
+        given = _Line.model_validate_json(line.rstrip())
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidInput(f"{where}: {first['msg']}" if where else first["msg"]) from None
+        raise InvalidInput(_sentence(error)) from None
     record = None
     if given.hash is not None:
         record = accept(given.hash, form=given.normal_form, synapse=given.kind == "synapse")
     elif given.kind is not None:
         raise InvalidInput("kind: there is no hash that it could be of")
     return _new_user(given), record
+
+
+def _sentence(error: ValidationError) -> str:
+    """Return what is wrong first, without anything that stands in the line but a field's name."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    if first["type"] == "json_invalid":
+        # The line is the file's, which is told already.
+        column = first["msg"].rpartition(" ")[2]
+        return f"is no JSON (column {column})"
+    said = _SENTENCES.get(first["type"], first["msg"].removeprefix("Input "))
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {said}" if where else said
 
 
 def _new_user(given: _Line) -> NewUser:

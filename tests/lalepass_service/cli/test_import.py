@@ -1,5 +1,6 @@
 """Accounts and hashes that come from elsewhere."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -131,6 +132,33 @@ def test_lines_that_are_refused_are_named_and_the_others_are_done(
     assert named == [f"line {number}" for number in range(2, 10)]
     assert "canary" not in said.err
     assert scheme(operator, "carol") == "bcrypt,cost=5"
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ({"localpart": "bob", "hush": 1}, "hush: there is no such field"),
+        ({}, "localpart: this field is needed"),
+        ({"localpart": 5}, "localpart: should be text"),
+        (
+            {"localpart": "bob", "emails": "a@example.org"},
+            'emails: should be a list, such as ["a@example.org"]',
+        ),
+        ({"localpart": "bob", "emails": [5]}, "emails.0: should be text"),
+        ({"localpart": "bob", "phones": ["+1"] * 101}, "phones: should have 100 entries at most"),
+        ({"localpart": "bob", "admin": 1}, "admin: should be true or false"),
+        ({"localpart": "bob", "state": "gone"}, "state: should be 'active' or 'disabled'"),
+        ({"localpart": "bob", "kind": "other"}, "kind: should be 'synapse'"),
+        (["bob"], 'should be an object, such as {"localpart": "alice"}'),
+        ("{localpart", "is no JSON (column 2)"),
+        ('{"localpart": "bob"', "is no JSON (column 19)"),
+    ],
+    ids=itertools.count(),
+)
+def test_what_is_wrong_with_a_line_is_said_in_our_words(
+    operator: Operator, tmp_path: Path, line: object, sentence: str
+) -> None:
+    assert imported(operator, tmp_path, line).err == f"line 1: {sentence}\n"
 
 
 def test_what_is_in_a_file_writes_no_line_of_its_own(operator: Operator, tmp_path: Path) -> None:
