@@ -66,7 +66,8 @@ def tail(  # noqa: PLR0913 - the options of the command line
     # Most checks have none, and a terminal has little room.
     detailed = any(entry.details for entry in entries)
     columns = ("AT", "WHAT", "USER", "FROM", "BY", "DETAILS")[: None if detailed else -1]
-    console.say_table(columns, (_row(entry)[: len(columns)] for entry in entries))
+    rows = (_row(entry)[: len(columns)] for entry in entries)
+    console.say_table(columns, rows, whole=("AT", "WHAT"))
 
 
 @app.command()

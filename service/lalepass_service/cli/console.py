@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from enum import IntEnum
 from typing import Final
@@ -44,6 +44,9 @@ _CODES: Final = (
 )
 
 _MIN_WIDTH: Final = 60
+_MIN_FOLDED: Final = 8
+_GAP: Final = 2
+"""Columns of a terminal: of a table, of what is folded in it, and between its columns."""
 
 _NOT_INSTALLED: Final = "this needs the extra [service]: pip install 'lalepass[service]'"
 
@@ -93,10 +96,13 @@ def say_json(document: object) -> None:
     sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
 
 
-def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def say_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Collection[str] = ()
+) -> None:
     """Print a table, without a head if no columns are named.
 
-    What does not fit is folded, so that nothing is lost.
+    What does not fit is folded, so that nothing is lost; but in columns that are to stay `whole`,
+    such as times and what is copied from them.
     """
     # Takes a tenth of a second to import, which JSON need not wait for.
     from rich.console import Console  # noqa: PLC0415
@@ -106,17 +112,22 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(
         box=None,
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, _GAP, 0, 0),
         header_style="bold",
         show_header=bool(columns),
     )
     for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text, not str: a name in square brackets is a name, and no markup.
-        table.add_row(*(Text(visible(cell)) for cell in row))
+        table.add_column(column, overflow="fold", no_wrap=column in whole)
+    # Text, not str: a name in square brackets is a name, and no markup.
+    cells = [[Text(visible(cell)) for cell in row] for row in rows]
+    for row in cells:
+        table.add_row(*row)
+    needed = 0
+    for number, column in enumerate(columns):
+        widest = max([len(column), *(row[number].cell_len for row in cells)])
+        needed += _GAP + (widest if column in whole else min(widest, _MIN_FOLDED))
     # On a narrower terminal lines are broken; narrower columns would lose what is in them.
-    terminal = max(width(), _MIN_WIDTH)
+    terminal = max(width(), _MIN_WIDTH, needed)
     Console(highlight=False, width=terminal).print(table)
 
 

@@ -76,6 +76,7 @@ def show_all(
             )
             for caller in callers
         ),
+        whole=("ID", "CREATED", "REVOKED"),
     )
 
 

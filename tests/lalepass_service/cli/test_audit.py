@@ -110,6 +110,18 @@ def test_what_operators_have_changed_stands_among_the_checks(operator: Operator)
     assert "password=none" in shown
 
 
+def test_only_what_has_room_to_be_folded_is(operator: Operator) -> None:
+    name = "somebody.with.a.name.of.some.length"
+    operator("user", "add", name, "--no-password").done()
+    (entry,) = operator("audit", "tail", "--json").document["entries"]
+
+    shown = operator("audit", "tail").done().splitlines()
+
+    assert len(shown) > 2
+    assert shown[1].startswith(f"{entry['at'][:19]}Z  user_added  ")
+    assert max(map(len, shown)) <= 80
+
+
 def test_an_entry_of_a_later_version_is_shown_as_it_is(operator: Operator) -> None:
     record(operator, *TRAIL)
     with closing(sqlite3.connect(operator.directory / "lalepass.db")) as database:

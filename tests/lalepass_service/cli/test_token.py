@@ -78,6 +78,27 @@ def test_a_list_shows_everything_but_the_secret(operator: Operator) -> None:
         assert secret not in text
 
 
+def test_neither_ids_nor_times_are_broken(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "homeserver-with-a-name-of-some-length-and-then-some"
+    operator("token", "create", name, "--scope", "check", "--scope", "feed").done()
+    (token,) = operator("token", "list", "--json").document["tokens"]
+    operator("token", "revoke", token["id"]).done()
+    (token,) = operator("token", "list", "--json").document["tokens"]
+
+    for columns in (80, 30):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        shown = operator("token", "list").done()
+        for part in (token["id"], token["created_at"], token["revoked_at"]):
+            assert f"{part} " in shown
+        assert max(map(len, shown.splitlines())) <= 80
+        # Folded, and all there.
+        start = shown.index("NAME")
+        end = shown.index("SCOPES")
+        assert "".join(line[start:end].strip() for line in shown.splitlines()[1:]) == name
+
+
 def test_a_revoked_token_stays_in_the_list(operator: Operator) -> None:
     operator("token", "create", "hs", "--scope", "check").done()
     (token,) = operator("token", "list", "--json").document["tokens"]
