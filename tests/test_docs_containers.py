@@ -115,3 +115,24 @@ def test_the_links_lead_somewhere() -> None:
     }
 
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
+
+
+COMMANDS = sorted(
+    set(re.findall(r"docker compose (?:exec|run) ((?:--entrypoint \S+ |-\S+ )*[\w-]+)", PAGE))
+)
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_what_it_types_is_for_a_container_that_there_is(words: str) -> None:
+    assert words.rpartition(" ")[2] in COMPOSE["services"]
+
+
+def test_the_profile_scale_has_commands_of_its_own_for_copies_and_upgrades() -> None:
+    copies = PAGE.partition("### In the profile scale\n")[2].partition("\n## Upgrade\n")[0]
+    upgrade = PAGE.partition("\nIn the profile `scale` tables come first")[2].partition("\n## ")[0]
+
+    for part in (copies, upgrade):
+        named = re.findall(r"^\(?.*docker compose (?:exec|run|up|stop) .*", part, re.MULTILINE)
+        words = {word for line in named for word in re.findall(r"[\w-]+", line)}
+        assert {"lalepass-1", "lalepass-2", "postgres-1"} <= words
+        assert "lalepass-prepare" not in words
