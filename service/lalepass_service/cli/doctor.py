@@ -93,7 +93,8 @@ def _run(python: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]
 
 
 def _without(module: str, python: Path) -> str:
-    if module == "synapse":
+    # There is no Synapse without yaml, which the check needs first, and we bring none along.
+    if module in {"synapse", "yaml"}:
         return f"{python} has no Synapse: name the Python that Synapse runs in with --python"
     what = "Lalepass" if module == "lalepass_provider" else module
     return f"{python} has no {what}: install the extra [provider] where Synapse is"

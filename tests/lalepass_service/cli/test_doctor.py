@@ -115,7 +115,8 @@ def test_a_python_without_the_module_is_told(operator: Operator, tmp_path: Path)
     ("module", "says"),
     [
         ("synapse", "has no Synapse: name the Python that Synapse runs in with --python"),
-        ("pydantic", "has no pydantic: install the extra [provider] where Synapse is"),
+        ("yaml", "has no Synapse: name the Python that Synapse runs in with --python"),
+        ("twisted", "has no twisted: install the extra [provider] where Synapse is"),
     ],
 )
 def test_what_else_is_missing_there_is_told(
