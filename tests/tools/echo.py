@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tools.processes import LOOPBACK
@@ -24,7 +24,9 @@ class _Echo(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer)))
         self.send_header("Location", "/followed")
         self.end_headers()
-        self.wfile.write(answer)
+        # Some tests do not wait for it.
+        with suppress(ConnectionError):
+            self.wfile.write(answer)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

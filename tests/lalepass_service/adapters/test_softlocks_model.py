@@ -288,14 +288,19 @@ class SoftLocks(RuleBasedStateMachine):
             if lane.stored and lane.changed < before and key != (ALICE.id, EVERYBODY)
         }
         last = max((lane.changed for key, lane in old.items() if key[0] != ALICE.id), default=NOW)
+        kept = self.kept_since(last)
         lanes = {
-            key: lane for key, lane in old.items() if key[0] == ALICE.id or lane.changed < last
+            key: lane for key, lane in old.items() if key[0] == ALICE.id or lane.changed < kept
         }
         sources = {source for source, seen in self.seen.items() if seen < before}
 
         assert self.run(self.other.sweep(before=before)) == len(lanes) + len(sources)
         self.lanes = {key: lane for key, lane in self.lanes.items() if key not in lanes}
         self.seen = {source: seen for source, seen in self.seen.items() if source not in sources}
+
+    def kept_since(self, last: datetime) -> datetime:
+        """Return since when names are kept if all but the last would be too many."""
+        return last
 
     @rule()
     def restart(self) -> None:

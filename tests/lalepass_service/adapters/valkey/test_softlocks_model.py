@@ -1,6 +1,7 @@
 """Lanes in Valkey against the same model as the others, in whatever order."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import ClassVar
 
 import pytest
@@ -25,8 +26,14 @@ class SoftLocks(model.SoftLocks):
     def open(self) -> None:
         self.clients = [Client(target(self.url), prefix=PREFIX, timeout=PATIENT) for _ in range(2)]
         # Two replicas, in the place of two connections.
-        self.replicas = [ValkeySoftLocks(client, DIGESTS) for client in self.clients]
+        self.replicas = [
+            ValkeySoftLocks(client, DIGESTS, names_kept=model.NAMES_KEPT) for client in self.clients
+        ]
         self.one, self.other = self.replicas
+
+    def kept_since(self, last: datetime) -> datetime:
+        """Names are counted by the hour here."""
+        return last.replace(minute=0, second=0, microsecond=0)
 
     def restarted(self) -> None:
         self.close()
