@@ -73,12 +73,16 @@ def test_who_is_stopped_is_named_by_those_who_need_it(scale: Stack) -> None:
 
 def test_a_process_that_is_stopped_is_named_by_the_proxy(scale: Stack) -> None:
     with stopped(scale, "synapse-generic-2"):
-        code, said = look(scale, "proxy", "clients")
+        code, said = look(scale, "proxy")
+        # Who is led to that one while the proxy notices is cut off: docs/scaling.md. From then on
+        # people notice nothing: the other one answers.
+        end = time.monotonic() + 60
+        while "ok    from clients: 0 wrong" not in (of_clients := look(scale, "clients")[1]):
+            assert time.monotonic() < end, of_clients
+            time.sleep(1)  # noqa: TID251 - the fact is in another container
 
     assert code == 2
     assert "FAIL  synapse-generic-2: " in said
-    # People notice nothing: the other one answers.
-    assert "ok    from clients: 0 wrong" in said
 
 
 def test_a_network_too_many_is_seen(scale: Stack) -> None:
