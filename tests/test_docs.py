@@ -17,7 +17,7 @@ from lalepass_provider.policy import LinkExisting, Unavailable
 from lalepass_service.cli import keys
 from lalepass_service.config import Config
 from lalepass_service.config.sections import Audit, Passwords, Throttle
-from lalepass_service.core import softlock, turned_away
+from lalepass_service.core import audit, softlock, turned_away
 from lalepass_service.http.counters import CountersCollector
 from lalepass_wire import ErrorCode, RefusalReason
 
@@ -271,6 +271,8 @@ def test_the_numbers_about_guessing_are_those_of_the_code() -> None:
         f"within the last {softlock.KNOWN_FOR.days} days",
         f"the first {['no', 'one', 'two', 'three'][turned_away.FEW]} of an account in a minute",
         f"and {turned_away.MAX_FEW} of all accounts",
+        f"**`{turned_away.NO_ANSWER}...`** is written in the same way",
+        f"Of a user agent the first {audit.MAX_USER_AGENT} characters are kept",
     ):
         assert told in GUESSING
     assert turned_away.MAX_ACCOUNTS == 1000  # "At most a thousand accounts"

@@ -43,6 +43,12 @@ DONE: Final = "done"
 
 Fact = str | int | bool
 
+MAX_USER_AGENT: Final = 256
+"""Characters of a user agent that are kept. Those of browsers and clients have half of that; what
+is longer was made up, by people who need no password to have it written down."""
+
+_CUT: Final = "\u2026"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -91,6 +97,13 @@ class Actor:
             localpart=localpart,
             details={**self.facts, **details},
         )
+
+
+def shortened(user_agent: str | None) -> str | None:
+    """Return what is kept of a user agent; it ends with an ellipsis if there was more of it."""
+    if user_agent is None or len(user_agent) <= MAX_USER_AGENT:
+        return user_agent
+    return user_agent[: MAX_USER_AGENT - len(_CUT)] + _CUT
 
 
 def document(entry: Entry) -> dict[str, object]:

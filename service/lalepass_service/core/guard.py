@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
 
-from lalepass_service.core.audit import Entry, Event, Fact
+from lalepass_service.core.audit import Entry, Event, Fact, shortened
 from lalepass_service.core.check import (
     Accepted,
     CredentialCheck,
@@ -255,7 +255,7 @@ class GuardedCheck:
                 user_id=user.id if user else None,
                 localpart=user.localpart if user else None,
                 source_ip=attempt.ip,
-                user_agent=attempt.user_agent,
+                user_agent=shortened(attempt.user_agent),
                 request_id=attempt.request_id,
                 details=_details(ended, heard=about.heard),
             )

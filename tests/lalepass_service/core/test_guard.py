@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from lalepass_service.adapters.entrance import StagedEntrance
-from lalepass_service.core.audit import Entry, Event
+from lalepass_service.core.audit import MAX_USER_AGENT, Entry, Event
 from lalepass_service.core.check import Accepted, Refusal, Refused
 from lalepass_service.core.digests import Digests
 from lalepass_service.core.errors import (
@@ -170,6 +170,25 @@ async def test_every_decision_leaves_a_trail(world: World) -> None:
         ("no_answer_Overloaded", "alice", "192.0.2.1"),
         ("refused_disabled", "gone", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (None, None),
+        ("a" * MAX_USER_AGENT, "a" * MAX_USER_AGENT),
+        ("a" * 512, "a" * (MAX_USER_AGENT - 1) + "\u2026"),
+    ],
+)
+async def test_of_a_user_agent_no_more_is_kept_than_is_told_by_it(
+    world: World, sent: str | None, kept: str | None
+) -> None:
+    """Who has no password chooses it, too, and each guess has one."""
+    await world.guard.check(
+        Attempt(identifier=ALICE, password=Password("wrong"), caller="synapse", user_agent=sent)
+    )
+
+    assert world.trail.entries[0].user_agent == kept
 
 
 async def test_what_was_typed_where_nobody_is_is_not_written_down(world: World) -> None:

@@ -1,7 +1,8 @@
-"""Guesses that were turned away: a few in the trail as they are, all of them in its counts."""
+"""Checks that were turned away: a few in the trail as they are, all of them in its counts."""
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -54,8 +55,8 @@ def of(name: str, *, actor: str = "synapse") -> Entry:
     [
         replace(ENTRY, outcome="accepted"),
         replace(ENTRY, outcome="refused_credentials"),
-        replace(ENTRY, outcome="no_answer_StoreUnavailable"),
         replace(ENTRY, event=Event.USER_ADDED),
+        replace(ENTRY, event=Event.USER_ADDED, outcome="no_answer_Overloaded"),
     ],
 )
 def test_everything_else_is_written(entry: Entry) -> None:
@@ -85,6 +86,47 @@ def test_three_in_a_minute_are_written_and_the_others_are_one_entry() -> None:
         )
     ]
     assert world.later(3600) == []
+
+
+@pytest.mark.parametrize("outcome", ["no_answer_Overloaded", "no_answer_StoreUnavailable"])
+def test_so_are_those_for_whom_there_was_no_room_or_no_database(outcome: str) -> None:
+    """A full queue costs nothing to run into, for who has no password either."""
+    world = World()
+    for _ in range(1000):
+        world.turn_away(replace(ENTRY, outcome=outcome, details={"heard": False}))
+
+    assert [(each.outcome, each.request_id) for each in world.whole] == [(outcome, "POST-1")] * 3
+    (entry,) = world.later(60)
+    assert (entry.outcome, entry.localpart, entry.details["count"]) == (outcome, "alice", 997)
+
+
+def test_each_outcome_of_an_account_is_counted_by_itself() -> None:
+    outcomes = ["throttled", "no_answer_Overloaded", "no_answer_StoreUnavailable"]
+    world = World()
+    for _ in range(5):
+        for outcome in outcomes:
+            world.turn_away(replace(ENTRY, outcome=outcome))
+
+    assert len(world.whole) == 9
+    assert [(each.outcome, each.details["count"]) for each in world.later(60)] == [
+        (outcome, 2) for outcome in outcomes
+    ]
+
+
+def test_an_overflow_hides_nobody_who_is_guessed_at() -> None:
+    world = World()
+    for number in range(5000):
+        world.turn_away(replace(of(str(number)), outcome="no_answer_Overloaded"))
+    for _ in range(10):
+        world.turn_away()
+
+    throttled = [entry for entry in world.whole if entry.outcome == "throttled"]
+    assert [entry.localpart for entry in throttled] == ["alice"] * 3
+    assert [
+        (each.localpart, each.details["count"])
+        for each in world.later(60)
+        if each.outcome == "throttled"
+    ] == [("alice", 7)]
 
 
 def test_who_is_turned_away_now_and_then_has_all_entries() -> None:
@@ -162,25 +204,27 @@ def test_what_is_left_is_told_at_the_end() -> None:
 @given(
     st.lists(
         st.one_of(
-            st.tuples(st.sampled_from("abc"), st.sampled_from(["synapse", "other"])),
+            st.tuples(
+                st.sampled_from("ab"),
+                st.sampled_from(["synapse", "other"]),
+                st.sampled_from(["throttled", "no_answer_Overloaded"]),
+            ),
             st.floats(min_value=0, max_value=100),
         ),
         max_size=200,
     )
 )
-def test_no_count_is_lost(steps: list[tuple[str, str] | float]) -> None:
+def test_no_count_is_lost(steps: list[tuple[str, str, str] | float]) -> None:
     world, told = World(), list[Entry]()
     for step in steps:
         if isinstance(step, float):
             told += world.later(step)
         else:
-            world.turn_away(of(step[0], actor=step[1]))
+            world.turn_away(replace(of(step[0], actor=step[1]), outcome=step[2]))
     told += world.turned_away.rest()
 
-    for name in "abc":
-        for actor in ("synapse", "other"):
-            there = sum(step == (name, actor) for step in steps)
-            whole = [e for e in world.whole if (e.localpart, e.actor) == (name, actor)]
-            summed = [e for e in told if (e.localpart, e.actor) == (name, actor)]
-            assert len(whole) + counted(summed) == there
-            assert all(str(entry.details["since"]) <= entry.at.isoformat() for entry in summed)
+    for step in product("ab", ("synapse", "other"), ("throttled", "no_answer_Overloaded")):
+        whole = [e for e in world.whole if (e.localpart, e.actor, e.outcome) == step]
+        summed = [e for e in told if (e.localpart, e.actor, e.outcome) == step]
+        assert len(whole) + counted(summed) == steps.count(step)
+        assert all(str(entry.details["since"]) <= entry.at.isoformat() for entry in summed)

@@ -85,7 +85,7 @@ class SqlTrail:
     def record(self, entry: Entry) -> None:
         """Take an entry. It is written within half a second; nobody waits for it.
 
-        Of guesses that were turned away some are counted, and written together within a minute.
+        Of checks that were turned away some are counted, and written together within a minute.
         """
         if self._turned_away.take(entry):
             self._put(entry)
