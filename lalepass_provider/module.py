@@ -130,8 +130,10 @@ class LalepassProvider:
         _refuse_what_breaks_synapse(username, password)
         return await self._honestly(self._login_by_name(username, password))
 
-    async def _by_threepid(self, medium: str, address: str, password: str) -> Login:
-        """Synapse's `check_3pid_auth`."""
+    async def _by_threepid(self, medium: object, address: object, password: object) -> Login:
+        """Synapse's `check_3pid_auth`. The first two may be any JSON that a client has sent."""
+        if not isinstance(medium, str) or not isinstance(address, str):
+            raise _plain_refusal()  # PostgreSQL compares no text with a number
         _refuse_what_breaks_synapse(address, password)
         return await self._honestly(self._login_by_threepid(medium, address, password))
 
@@ -227,7 +229,11 @@ def _refuse_what_breaks_synapse(*typed: object) -> None:
     text that can't be encoded.
     """
     if not all(is_storable(text) for text in typed if isinstance(text, str)):
-        raise HonestError(403, "Invalid username or password", Codes.FORBIDDEN)
+        raise _plain_refusal()
+
+
+def _plain_refusal() -> HonestError:
+    return HonestError(403, "Invalid username or password", Codes.FORBIDDEN)
 
 
 def _no_answer(exc: NoAnswer) -> HonestError:

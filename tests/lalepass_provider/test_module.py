@@ -89,6 +89,27 @@ async def test_what_no_database_can_hold_does_not_reach_the_local_one(text: str)
         assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("medium", "address"),
+    [("msisdn", 4917012345), ("msisdn", True), ("msisdn", 1.5), (7, "a@x.org"), (None, "a@x.org")],
+    ids=repr,
+)
+@on_reactor
+async def test_an_address_that_is_no_text_is_refused_and_no_outage(
+    caplog: pytest.LogCaptureFixture, medium: object, address: object
+) -> None:
+    """Synapse hands over whatever JSON a client has sent (`handlers/auth.py`, validate_login)."""
+    async with serving(says(result="accepted", user=ALICE)) as server:
+        _, by_threepid = load(server)
+
+        with pytest.raises(HonestError) as told:
+            await by_threepid(medium, address, PASSWORD)
+
+        assert (told.value.code, told.value.errcode) == (403, "M_FORBIDDEN")
+        assert server.requests == []
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 @on_reactor
 async def test_a_disabled_account_is_told_so() -> None:
     async with serving(says(result="refused", reason="disabled")) as server:
