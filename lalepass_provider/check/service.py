@@ -19,6 +19,7 @@ from lalepass_wire import CallerFacts, parse_caller
 Ask = Callable[[Target], Exchange]
 
 _IN_STEP_SECONDS: Final = 5.0
+_BUSY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _LOOK: Final = "Look whether the service runs there, and at firewalls and proxies between."
 
 
@@ -116,6 +117,16 @@ def _caller(
             "token-rejected",
             f"{target.address} does not accept the token of this homeserver: nobody logs in.",
             fix="lalepass token list shows which there are; lalepass token create makes one.",
+            option=option,
+        )
+        return
+    if answer.status in _BUSY or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        yield error(
+            "not-told",
+            f"{target.address} does not say whom it takes this homeserver for (status"
+            f" {answer.status}): it lacks its database, has too much to do, or something before it"
+            " can't reach it.",
+            fix="See the service's log, and run the check again.",
             option=option,
         )
         return

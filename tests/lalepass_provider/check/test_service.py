@@ -99,7 +99,16 @@ def test_who_does_not_know_whether_it_is_ready_is_not(status: int) -> None:
 def test_a_service_that_is_not_ready_is_told_from_a_wrong_token() -> None:
     found = look(ready=answer(503, {}), caller=answer(503, {}))
 
-    assert names(found) == ["not-ready", "no-service"]
+    assert names(found) == ["not-ready", "not-told"]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_service_that_can_not_say_just_now_is_not_taken_for_something_else(status: int) -> None:
+    """What has too much to do has the right address, and needs no upgrade."""
+    found = look(caller=answer(status, b"<html>"))
+
+    assert names(found) == ["not-told"]
+    assert f"(status {status})" in found[-1].says
 
 
 @pytest.mark.parametrize("status", [401, 403])
