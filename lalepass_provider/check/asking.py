@@ -98,6 +98,10 @@ def _connection(target: Target) -> HTTPConnection:
         return HTTPConnection(host, parts.port or 80, timeout=target.seconds)
     context = ssl.create_default_context(cafile=target.ca_path)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # As the module verifies. From Python 3.13 on the default is stricter in some things (RFC 5280
+    # to the letter) and takes any certificate in the file for an authority: it would find fault
+    # with a service that logins reach, and none with one that they don't.
+    context.verify_flags &= ~(ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN)
     if target.certificate_path is not None:
         # An empty answer instead of a prompt, should the key have a passphrase.
         context.load_cert_chain(target.certificate_path, target.key_path, password="")

@@ -133,6 +133,14 @@ async def test_a_service_of_another_authority_gets_nothing(site: Site) -> None:
 
 
 @on_reactor
+async def test_a_certificate_of_somebody_is_no_authority(site: Site) -> None:
+    """The doctor verifies in the same way, whatever its Python does by default."""
+    async with tls_serving(site) as server:
+        with pytest.raises(NotConnected):
+            await get(server, TlsFiles(ca_path=site.directory / "server.pem"))
+
+
+@on_reactor
 async def test_a_service_with_another_name_gets_nothing(site: Site) -> None:
     async with tls_serving(site, names=("other.example", "127.0.0.2")) as server:
         for host in ("localhost", "127.0.0.1"):

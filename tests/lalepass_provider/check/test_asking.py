@@ -208,6 +208,33 @@ def test_with_its_own_authority_tls_is_agreed_on_and_the_chain_is_known(
     assert len(exchange.certificates) in {1, 2}
 
 
+def test_newer_pythons_trust_whom_the_module_trusts(
+    handler: type[Handler],
+    of_server: Context,
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python 3.13 verifies in another way by default than 3.11 and pyOpenSSL do."""
+    default = ssl.create_default_context
+
+    def as_of_3_13(**files: Any) -> ssl.SSLContext:
+        context = default(**files)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", as_of_3_13)
+    server = of_server("localhost")
+    alone = tmp_path / "server.pem"
+    with serving(handler, context=server) as port:
+        # an authority that does not say which of its keys it has signed with: RFC 5280 wants that
+        lenient = question(f"https://localhost:{port}", ca_path=authority.write(tmp_path))
+        partial = question(f"https://localhost:{port}", ca_path=alone)
+
+    assert lenient.fault is None
+    assert isinstance(partial.fault, ssl.SSLCertVerificationError)
+
+
 @pytest.mark.parametrize("name", ["localhost", "auth.example.org"])
 def test_a_stranger_is_not_talked_to(
     handler: type[Handler], authority: Authority, of_server: Context, tmp_path: Path, name: str
