@@ -14,6 +14,7 @@ from synapse.logging.context import current_context
 from synapse.module_api import LoginResponse, ModuleApi
 
 from lalepass_provider.background import Background, SynapseBackground
+from lalepass_provider.errors import NoAnswer
 from lalepass_provider.follower import Feed, Follower
 from lalepass_provider.identity import user_identifier
 from lalepass_provider.keeping import StateKeeper
@@ -174,7 +175,10 @@ class Lifecycle:
     async def _end(self) -> None:
         if self._state:
             await self._state.end()
-        await self.reports.flush()
+        try:
+            await self.reports.flush()
+        except NoAnswer as exc:
+            logger.warning("%d logins and logouts will not be reported: %s", len(self.reports), exc)
 
 
 def _keeper(

@@ -224,6 +224,18 @@ def test_a_login_is_reported_with_its_device_and_source(it: Running) -> None:
     assert b"canary" not in b"".join(it.service.batches)
 
 
+def test_an_end_while_the_service_is_away_says_what_is_not_reported(
+    it: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Synapse would write a traceback for whatever is raised there."""
+    it.service.trouble = Unreachable("nobody is there")
+    it.background.do(it.homeserver.callbacks["on_logged_out"]("@alice:hs.example", "D1", "syt_x"))
+    it.end()
+
+    assert it.background.failures == []
+    assert "1 logins and logouts will not be reported: nobody is there" in caplog.text
+
+
 def test_a_restarted_process_knows_the_locked_while_the_service_is_away(tmp_path: Path) -> None:
     service = FakeService()
     service.disable("bob")
