@@ -11,6 +11,7 @@ import ssl
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Final
@@ -148,8 +149,14 @@ class Client:
             await self.look()
 
     async def look(self) -> None:
-        """Find out whether it can be written to, and which data it has."""
+        """Find out whether it can be written to, and which data it has.
+
+        If it was not well, on a new connection, and so is all that follows: after a failover those
+        that are there may lead to what is a replica by now, which answers and never gets well.
+        """
         try:
+            if not self.up:
+                await self._leave()
             _, epoch = await self._ask(self._epoch_commands())
             self._met(epoch)
         except Lost as lost:
@@ -222,6 +229,11 @@ class Client:
             return await answers(connection, len(commands))
         finally:
             await self._pool.release(connection)
+
+    async def _leave(self) -> None:
+        """Close the connections that nobody is using now."""
+        with suppress(exceptions.ValkeyError, OSError):
+            await self._pool.disconnect(inuse_connections=False)
 
     async def _greet(self, connection: Connection) -> None:
         """Log in, and see which data there are before anything is asked of them."""

@@ -21,6 +21,7 @@ from lalepass_service.core.throttle import LocalThrottle, Rate
 from tests.certificates import Authority
 from tests.lalepass_service.accounts import ACT, NOW
 from tests.lalepass_service.adapters.valkey.house import DIGESTS, PATIENT, NotedUnlocks
+from tests.servers.faults import Link
 from tests.servers.fixtures import left_out_if_missing
 from tests.servers.valkey import Valkey, valkey
 from tools.processes import LOOPBACK, free_port
@@ -215,6 +216,29 @@ async def test_a_replica_is_away(server: Valkey) -> None:
         assert await reason(a_target(server)) == "it is a read-only replica"
     finally:
         server.ask("REPLICAOF", "NO", "ONE")
+
+
+async def test_one_that_becomes_a_replica_is_left_for_the_one_that_its_name_leads_to(
+    server: Valkey,
+) -> None:
+    """A failover that ends no connection, as behind a name that moves."""
+    with valkey() as promoted, Link(server.port) as name:
+        async with a_client(Target(host=LOOPBACK, port=name.port)) as client:
+            # Several connections, each of which would go on leading there.
+            await asyncio.gather(*(client.ask(("SET", "key", "before")) for _ in range(5)))
+            server.ask("REPLICAOF", LOOPBACK, str(promoted.port))
+            try:
+                name.lead_to(promoted.port)
+                with pytest.raises(Lost, match="read-only replica"):
+                    await client.ask(("SET", "key", "after"))
+
+                await client.look()
+
+                await asyncio.gather(*(client.ask(("SET", "key", "after")) for _ in range(5)))
+                assert promoted.ask("GET", "key") == "after"
+                assert client.losses == 1
+            finally:
+                server.ask("REPLICAOF", "NO", "ONE")
 
 
 async def test_one_that_drops_counters_is_warned_of(server: Valkey) -> None:
