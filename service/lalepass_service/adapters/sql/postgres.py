@@ -51,7 +51,14 @@ _WRITTEN: Final = "pg_logical_emit_message(true, 'lalepass', '')"
 """A line in the log of the server, so that also a transaction that changes nothing is acknowledged
 like one that does: what it has read may be a change that waits for its standby still."""
 
-LOCK: Final = f"SELECT pg_advisory_xact_lock({WRITER}), {_WRITTEN}"
+_WAITED_FOR: Final = """
+    CASE current_setting('synchronous_commit') WHEN 'off'
+        THEN set_config('synchronous_commit', 'on', true) END
+"""
+"""What is acknowledged is on the disk, though the server may be told not to wait for it, for speed:
+or the last moments before its end would be lost. For this transaction only, as behind a pooler."""
+
+LOCK: Final = f"SELECT pg_advisory_xact_lock({WRITER}), {_WRITTEN}, {_WAITED_FOR}"
 LOCK_SHARED: Final = f"SELECT pg_advisory_xact_lock_shared({WRITER}), {_WRITTEN}"
 ISOLATION: Final = "READ COMMITTED"
 """Whatever the role has by default: with any other, what is read is of before the lock."""

@@ -5,14 +5,17 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import func, insert, select
 
 from lalepass_service.adapters.sql.engine import Database
+from lalepass_service.adapters.sql.hot_postgres import PostgresPaths
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.adapters.sql.postgres_engine import open_server
+from lalepass_service.adapters.sql.session import Session, text_of
 from lalepass_service.adapters.sql.tables import retired_names
 from lalepass_service.core.errors import StoreUnavailable
 from tests.lalepass_service.accounts import NOW
@@ -64,6 +67,34 @@ async def test_a_restart_between_two_changes_is_noticed_by_nobody(
     await retire(database, "after")
     assert await count(database) == 2
     await database.close()
+
+
+async def test_what_is_acknowledged_survives_the_server_though_it_need_not_wait_for_its_disk(
+    broken: PostgresServer, pair_database: OnServer, postgres_pair: Pair
+) -> None:
+    """`synchronous_commit = off` is common advice for speed, and is for the whole server."""
+    primary = postgres_pair.primary
+    primary.sql(f"ALTER DATABASE {pair_database.name} SET synchronous_commit = off")
+    # So that nothing is written in time by chance.
+    primary.set("wal_writer_delay", "10s")
+    database, hot = open_server(broken), PostgresPaths.open(broken)
+    try:
+        for number in range(3):
+            await retire(database, f"cold-{number}")
+            await hot.write(partial(_retire_hot, name=f"hot-{number}"))
+            primary.kill()
+            primary.start()
+    finally:
+        primary.set("wal_writer_delay", None)
+
+    assert await count(database) == 6
+    await hot.close()
+    await database.close()
+
+
+def _retire_hot(session: Session, *, name: str) -> None:
+    insert = "INSERT INTO retired_names (localpart, retired_at) VALUES (?, ?)"
+    session.run(insert, (name, text_of(NOW)))
 
 
 async def test_a_server_that_stops_in_its_tracks_holds_nobody_and_blocks_no_loop(
