@@ -176,7 +176,7 @@ def test_where_a_page_points_to_is_there(page: Path) -> None:
 
 
 def test_the_readme_has_the_way_to_each_page_once() -> None:
-    part = README.partition("\n## Find your way\n")[2]
+    part = README.partition("\n## Documentation\n")[2]
     named = re.findall(r"^\* \[([\w/.]+)\]\(", part, re.MULTILINE)
 
     assert sorted(named) == sorted(
