@@ -171,8 +171,8 @@ class Follower:
         if isinstance(exc, ScopeMissing):
             logger.error(
                 "Lalepass does not let this homeserver follow its change feed: the token needs the"
-                " scope `feed` beside `check`. Passwords are checked as before, but WHO IS DISABLED"
-                " IN LALEPASS KEEPS HIS SESSIONS HERE until this is put right."
+                " scope `feed` beside `check`. Passwords are checked as before, but USERS WHO ARE"
+                " DISABLED IN LALEPASS KEEP THEIR SESSIONS HERE until this is put right."
             )
         elif isinstance(exc, NoAnswer):
             logger.warning(

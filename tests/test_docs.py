@@ -271,8 +271,8 @@ def test_the_numbers_about_guessing_are_those_of_the_code() -> None:
         f"within the last {softlock.KNOWN_FOR.days} days",
         f"the first {['no', 'one', 'two', 'three'][turned_away.FEW]} of an account in a minute",
         f"and {turned_away.MAX_FEW} of all accounts",
-        f"**`{turned_away.NO_ANSWER}...`** is written in the same way",
-        f"Of a user agent the first {audit.MAX_USER_AGENT} characters are kept",
+        f"**`{turned_away.NO_ANSWER}...`** is recorded in the same way",
+        f"The first {audit.MAX_USER_AGENT} characters of a user agent are kept",
     ):
         assert told in GUESSING
     assert turned_away.MAX_ACCOUNTS == 1000  # "At most a thousand accounts"

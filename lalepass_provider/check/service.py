@@ -169,8 +169,8 @@ def _scopes(
     else:
         yield warning(
             "feed-missing",
-            f"The token {facts.name!r} is not good for the change feed (its scopes: {has}): who is"
-            " disabled in Lalepass keeps his sessions here.",
+            f"The token {facts.name!r} is not good for the change feed (its scopes: {has}):"
+            " users who are disabled in Lalepass keep their sessions here.",
             fix=fix,
             option=option,
         )

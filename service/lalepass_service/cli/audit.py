@@ -16,7 +16,7 @@ from lalepass_service.core.audit import Entry, Event, Fact, document
 if TYPE_CHECKING:
     from lalepass_service.adapters.sql.audit import SqlTrail
 
-app = typer.Typer(help="The trail: what was checked, and what operators have changed.")
+app = typer.Typer(help="Read the audit trail: every check, and every change by an operator.")
 
 _MOST: Final = 1000
 
@@ -48,7 +48,7 @@ def tail(  # noqa: PLR0913 - the options of the command line
     actor: _Actor = None,
     since: _Since = None,
     until: _Until = None,
-    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="At most this many.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show the newest entries, the newest last."""

@@ -15,7 +15,7 @@ from lalepass_service.cli.files import naming
 if TYPE_CHECKING:
     from lalepass_service.adapters.blocklist.sources import Reader, Tally
 
-app = typer.Typer(help="Lists of passwords that nobody may choose.")
+app = typer.Typer(help="Manage lists of passwords that nobody may choose.")
 
 _STDIN: Final = Path("-")
 _LINES_A_REPORT: Final = 10_000_000
@@ -30,7 +30,9 @@ class Format(StrEnum):
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="Made by `lalepass blocklist build`.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-_Output = Annotated[Path, typer.Option(metavar="FILE", help="What to make; replaced when done.")]
+_Output = Annotated[
+    Path, typer.Option(metavar="FILE", help="The file to write; replaced when done.")
+]
 _Sources = Annotated[
     list[Path], typer.Argument(metavar="SOURCE", help="Files; - is standard input.")
 ]
@@ -52,7 +54,7 @@ def build(
     form: _Format = Format.PLAIN,
     as_json: _Json = False,
 ) -> None:
-    """Make a compact list of one or more large ones, to be named in `[passwords] blocklists`."""
+    """Build a compact list from one or more lists, for `[passwords] blocklists`."""
     from lalepass_service.adapters.blocklist import build as builder  # noqa: PLC0415 - others wait
     from lalepass_service.adapters.blocklist.sources import FORMATS, Tally  # noqa: PLC0415
 
@@ -81,7 +83,7 @@ def build(
 
 @app.command()
 def check(file: _File, *, password_stdin: passwords.Stdin = False, as_json: _Json = False) -> None:
-    """Say whether a password is on a list, as a whole, with its capitals or without."""
+    """Check whether a password is on a list, as it is or in lower case."""
     from lalepass_service.adapters.blocklist.file import MappedBlocklist  # noqa: PLC0415
     from lalepass_service.core.policy import is_on  # noqa: PLC0415 - see above
 
@@ -96,7 +98,7 @@ def check(file: _File, *, password_stdin: passwords.Stdin = False, as_json: _Jso
 
 @app.command()
 def verify(file: _File, *, as_json: _Json = False) -> None:
-    """Read a whole list, and say whether it is as it was made."""
+    """Read a whole list, and check that it is intact."""
     from lalepass_service.adapters.blocklist.file import MappedBlocklist  # noqa: PLC0415
 
     with closing(MappedBlocklist.open(file)) as opened:

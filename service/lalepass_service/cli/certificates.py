@@ -23,29 +23,29 @@ def certificate(  # noqa: PLR0913 - each is an option
     directory: Annotated[
         Path,
         typer.Option(
-            metavar="DIR", help="Where to, with the authority's ca.crt. Made if it is not there."
+            metavar="DIR", help="Where to write it, with the CA's ca.crt. Created if missing."
         ),
     ],
     authority: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where the authority is, or is to be made.")
+        Path, typer.Option(metavar="DIR", help="Where the private CA is. Created if missing.")
     ],
     host: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST", help="A name or an address. Without any: NAME."),
+        typer.Option(metavar="HOST", help="A host name or address it is valid for. Default: NAME."),
     ] = None,
     client: Annotated[
-        bool, typer.Option("--client", help="For who connects, and not for who is connected to.")
+        bool, typer.Option("--client", help="For a client (the homeserver), not for a server.")
     ] = False,
     days: Annotated[int, typer.Option(min=1, max=825, help="How long it is valid.")] = 90,
     renew_before: Annotated[
-        int, typer.Option(metavar="DAYS", min=0, help="Make it anew this long before its end.")
+        int, typer.Option(metavar="DAYS", min=0, help="Renew it this many days before it expires.")
     ] = 30,
-    renew: Annotated[bool, typer.Option("--renew", help="Make it anew in any case.")] = False,
+    renew: Annotated[bool, typer.Option("--renew", help="Renew it in any case.")] = False,
     mode: Annotated[
-        str, typer.Option(metavar="OCTAL", help="Who may read the files, such as 640.")
+        str, typer.Option(metavar="OCTAL", help="The mode of the files, such as 640.")
     ] = "600",
 ) -> None:
-    """Make a certificate for the way between homeserver and service, or renew it in time.
+    """Create a certificate for TLS between homeserver and service, or renew it in time.
 
     The authority is a private one, made with the first certificate. Does nothing if there is a
     certificate for the same hosts that is good for a while.

@@ -5,7 +5,7 @@ import typer
 from lalepass_service.cli import console, operate
 from lalepass_service.cli.session import session
 
-app = typer.Typer(help="The configuration.")
+app = typer.Typer(help="Check the configuration.")
 
 
 @app.callback()
@@ -15,9 +15,9 @@ def group() -> None:
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Say whether the configuration is right, and whether the keys and blocklists are there.
+    """Check the configuration, and that keys, blocklists and certificates are there.
 
-    And the certificates. Names what hashes on this machine, too.
+    Also says what computes the hashes on this machine.
     """
     # The settings need pydantic, the parts need the hasher, the server a web framework.
     from lalepass_service import app as server  # noqa: PLC0415

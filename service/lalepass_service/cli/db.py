@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.move import Progress
     from lalepass_service.config import Config
 
-app = typer.Typer(help="The database.")
+app = typer.Typer(help="Manage the database.")
 
 _STREAM: Final = Path("-")
 _REPORT_SECONDS: Final = 2.0
@@ -32,7 +32,7 @@ _MIGRATED: Final = {
 
 @app.command()
 def migrate(context: typer.Context) -> None:
-    """Make the tables, or bring them up to this version of lalepass."""
+    """Create the tables, or upgrade them to this version of lalepass."""
     # SQLAlchemy takes half a second to import.
     from lalepass_service import parts  # noqa: PLC0415
     from lalepass_service.adapters.sql.migrate import SchemaState  # noqa: PLC0415
@@ -65,11 +65,11 @@ def status(
 
 @app.command()
 def restored(context: typer.Context) -> None:
-    """Say that the database was brought back by other means than `restore`: a snapshot, pg_restore.
+    """Tell Lalepass that the database was restored by other means: a snapshot, pg_restore.
 
-    Or that a server took over that lacked the last changes. Homeservers then read anew who is
-    locked, instead of going on from where they were, and what Valkey counts begins anew. The
-    service has to be stopped, or its replicas have to be started again one by one behind it.
+    Or that a server took over that lacked the last changes. Homeservers then read again who is
+    locked, instead of continuing where they were, and the counts in Valkey start again. The
+    service has to be stopped, or its replicas have to be restarted one by one afterwards.
     """
     from lalepass_service import parts  # noqa: PLC0415 - see above
 
@@ -83,12 +83,14 @@ def restored(context: typer.Context) -> None:
 @app.command()
 def backup(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, or - for the output.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A new file, or - for standard output.")
+    ],
 ) -> None:
-    """Write a copy of the database, while the service goes on.
+    """Write a copy of the database, while the service runs.
 
-    The keys that wrap the password records are not in it: copy their folder as well, to another
-    place.
+    It does not include the keys that encrypt the password records: copy their folder as well,
+    to another place.
     """
     from lalepass_service import parts  # noqa: PLC0415 - see above
 
@@ -111,11 +113,11 @@ def backup(
 def restore(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What `db backup` made, or - for the input.")
+        Path, typer.Argument(metavar="FILE", help="Made by `db backup`, or - for standard input.")
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,  # noqa: FBT002 - an option of the command line
 ) -> None:
-    """Put a copy in the place of the database. The service has to be stopped.
+    """Replace the database with a copy. The service has to be stopped.
 
     What has happened since the copy was made is gone: accounts, passwords, counters, the trail.
     """
@@ -141,16 +143,18 @@ def restore(
 
 @app.command()
 def copy(
-    source: Annotated[str, typer.Option("--from", metavar="ADDRESS", help="Where all is now.")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="ADDRESS", help="Where the data is now.")
+    ],
     target: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="An empty database.")],
     password_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With the password of the server.")
+        Path | None, typer.Option(metavar="FILE", help="A file with the server's password.")
     ] = None,
 ) -> None:
     """Move an installation from a file (sqlite:PATH) to a server (postgresql://...), or back.
 
-    The service has to be stopped. What is interrupted goes on where it was when the same is said
-    again. At the end the two are compared. What is to be changed in the configuration is yours.
+    The service has to be stopped. After an interruption, give the same command again: it
+    continues. At the end both sides are compared. The configuration is yours to change.
     """
     from lalepass_service import parts  # noqa: PLC0415 - see above
 

@@ -33,10 +33,11 @@ _Homeserver = Annotated[
 ]
 _Python = Annotated[
     Path | None,
-    typer.Option(metavar="PATH", help="The Python that Synapse runs in. Looked for if not given."),
+    typer.Option(metavar="PATH", help="The Python that Synapse runs in. Default: searched for."),
 ]
 _User = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Whom Synapse runs as, to see what it can read.")
+    str | None,
+    typer.Option(metavar="NAME", help="The user that Synapse runs as, to check what it can read."),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are warnings.")]
@@ -52,7 +53,7 @@ def doctor(
     strict: _Strict = False,
     offline: _Offline = False,
 ) -> None:
-    """Look at a homeserver's configuration, say what is wrong and how to mend it.
+    """Check a homeserver's configuration; say what is wrong and how to fix it.
 
     Run it on the machine of the homeserver. Exit codes: 0 nothing is wrong, 1 warnings and
     --strict, 2 errors, 3 it could not be looked.

@@ -10,8 +10,8 @@ from lalepass_service.cli.names import localpart
 from lalepass_service.cli.session import session
 from lalepass_service.core.editing import Edit
 
-_DisplayName = Annotated[str | None, typer.Option(metavar="NAME", help="As others see them.")]
-_NoDisplayName = Annotated[bool, typer.Option("--no-display-name", help="Without one.")]
+_DisplayName = Annotated[str | None, typer.Option(metavar="NAME", help="The name that others see.")]
+_NoDisplayName = Annotated[bool, typer.Option("--no-display-name", help="Remove it.")]
 _AddEmail = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Can be repeated.")]
 _RemoveEmail = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Likewise.")]
 _AddPhone = Annotated[
@@ -19,7 +19,9 @@ _AddPhone = Annotated[
     typer.Option(metavar="NUMBER", help="With its country code. Can be repeated."),
 ]
 _RemovePhone = Annotated[list[str] | None, typer.Option(metavar="NUMBER", help="Likewise.")]
-_Admin = Annotated[bool | None, typer.Option("--admin/--no-admin", help="An administrator.")]
+_Admin = Annotated[
+    bool | None, typer.Option("--admin/--no-admin", help="Whether the user is an administrator.")
+]
 
 
 def edit(  # noqa: PLR0913 - the options of the command line
@@ -34,7 +36,7 @@ def edit(  # noqa: PLR0913 - the options of the command line
     remove_phone: _RemovePhone = None,
     admin: _Admin = None,
 ) -> None:
-    """Change what is known of a person. Homeservers that follow take it over."""
+    """Change a user's profile. Homeservers that follow the feed update theirs."""
     if no_display_name and display_name is not None:
         raise console.WrongUsage("--display-name and --no-display-name exclude each other")
     if display_name is not None and not display_name.strip():
@@ -56,7 +58,7 @@ def edit(  # noqa: PLR0913 - the options of the command line
 
 
 def sign_out(context: typer.Context, name: Name) -> None:
-    """End all sessions of an account, on every homeserver that follows."""
+    """End all sessions of an account, on every homeserver that follows the feed."""
     config = session(context).load()
     checked = localpart(name)
     operate.on_directory(config, lambda directory: directory.sign_out(checked))

@@ -24,10 +24,10 @@ _KEYS: Final = "keys"
 
 def init(
     directory: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where to. Made if it is not there.")
+        Path, typer.Option(metavar="DIR", help="Where to write it. Created if missing.")
     ] = Path(),
 ) -> None:
-    """Write a configuration, make a first key and the database."""
+    """Write a configuration, and create the first key and the database."""
     config = directory / _CONFIG
     # Everything new is taken back if a later step fails, so that the next try begins clean.
     with ExitStack() as steps:

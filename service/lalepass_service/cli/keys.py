@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from lalepass_service.adapters.sql.rewrap import Progress
     from lalepass_service.config import Config
 
-app = typer.Typer(help="The keys that stored records are wrapped with.")
+app = typer.Typer(help="Manage the keys that encrypt (wrap) stored password records.")
 
 _KeyId = Annotated[str, typer.Argument(metavar="ID", help="As `lalepass keys status` shows it.")]
 
 
 @app.command()
 def add(context: typer.Context) -> None:
-    """Make a key. Nothing is wrapped with it until it is promoted, unless it is the first one."""
+    """Create a key. It is not used until it is promoted, unless it is the first one."""
     # Here and below: the cipher and the database take their time to import.
     from lalepass_service import parts  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ def add(context: typer.Context) -> None:
 
 @app.command()
 def promote(context: typer.Context, key_id: _KeyId) -> None:
-    """Wrap new records with this key, from now on. A running service notices by itself."""
+    """Wrap new records with this key. A running service notices by itself."""
     from lalepass_service import parts  # noqa: PLC0415
 
     config = session(context).load()
@@ -64,7 +64,7 @@ def promote(context: typer.Context, key_id: _KeyId) -> None:
 
 @app.command()
 def rewrap(context: typer.Context) -> None:
-    """Move all records to the active key, beside a running service.
+    """Wrap all records with the active key, while the service runs.
 
     Can be interrupted at any time and run again.
     """

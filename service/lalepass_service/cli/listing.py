@@ -43,10 +43,10 @@ def show_page(
         typer.Option(metavar="|".join(UserState), help="Only those in this state."),
     ] = None,
     limit: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="At most so many.")
+        int, typer.Option(metavar="N", min=1, max=1000, help="At most this many.")
     ] = 100,
     after: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only those behind this name.")
+        str | None, typer.Option(metavar="NAME", help="Only those after this name.")
     ] = None,
     as_json: _Json = False,
 ) -> None:

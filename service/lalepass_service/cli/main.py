@@ -69,7 +69,7 @@ def options(
         typer.Option(
             "--config",
             metavar="PATH",
-            help="The configuration. Without it: $LALEPASS_CONFIG, ./lalepass.toml, "
+            help="The configuration file. Default: $LALEPASS_CONFIG, ./lalepass.toml, "
             "/etc/lalepass/lalepass.toml.",
         ),
     ] = None,

@@ -6,7 +6,7 @@ from lalepass_service.cli.session import session
 
 
 def serve(context: typer.Context) -> None:
-    """Answer requests, until SIGTERM or Ctrl-C."""
+    """Run the service, until SIGTERM or Ctrl-C."""
     # A web framework takes half a second to import.
     from lalepass_service import app, logs  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ from lalepass_service.core.model import Caller, Scope
 if TYPE_CHECKING:
     from lalepass_service.config import Config
 
-app = typer.Typer(help="The tokens of those who may ask.")
+app = typer.Typer(help="Manage the tokens of callers, such as homeservers.")
 
 
 @app.command()
@@ -32,7 +32,7 @@ def create(
         list[Scope],
         typer.Option(
             metavar="|".join(Scope),
-            help="What it is good for: checks of passwords; the feed of changes, orders and "
+            help="What it allows: password checks; the feed of changes, orders and "
             "reports. A homeserver needs both. admin is not used yet. Can be repeated.",
         ),
     ],
@@ -41,7 +41,7 @@ def create(
         typer.Option(metavar="FILE", help="Write it to a new file that only you can read."),
     ] = None,
 ) -> None:
-    """Make a token and show it, this once."""
+    """Create a token and show it, this once."""
     config = session(context).load()
     if output is None:
         caller = _create_and_show(config, name, scope)
@@ -87,7 +87,7 @@ def revoke(
         str, typer.Argument(metavar="ID", help="As `lalepass token list` shows it.")
     ],
 ) -> None:
-    """Revoke a token, from now on."""
+    """Revoke a token."""
     config = session(context).load()
     if not token_id.isascii():
         # Bytes that are no text can't even be looked up.

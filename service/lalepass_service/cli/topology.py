@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lalepass_service.topology.parts import Address
     from lalepass_service.topology.plan import Plan
 
-app = typer.Typer(help="An installation of many parts: what reaches what.")
+app = typer.Typer(help="Check an installation of many parts: what reaches what.")
 
 _WIDEST: Final = 80
 _NARROWEST: Final = 40
@@ -43,7 +43,7 @@ _Also = Annotated[
     typer.Option(
         "--also",
         metavar="NAME=HOST[:PORT]",
-        help="Another address of a part: what must not reach it must not reach it there, either.",
+        help="Another address of a part, to be checked in the same way.",
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -62,7 +62,7 @@ def check(
     also: _Also = None,
     as_json: _Json = False,
 ) -> None:
-    """Say whether each part is there, is what it should be, and is reached by nobody else.
+    """Check that each part is up, is what it should be, and is reached by nobody else.
 
     Takes a few seconds at most. Exit codes: 0 all is well, 1 warnings, 2 something is wrong, 3 the
     file or the command line is.

@@ -14,54 +14,54 @@ from lalepass_service.cli.session import session
 from lalepass_service.core.editing import NewUser
 from lalepass_service.core.model import NormalForm, Password, PasswordRecord, UserState
 
-app = typer.Typer(help="The accounts.")
+app = typer.Typer(help="Manage accounts.")
 
-_DisplayName = Annotated[str | None, typer.Option(metavar="NAME", help="As others see them.")]
+_DisplayName = Annotated[str | None, typer.Option(metavar="NAME", help="The name that others see.")]
 _Emails = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Can be repeated.")]
 _Phones = Annotated[
     list[str] | None,
     typer.Option(metavar="NUMBER", help="With its country code. Can be repeated."),
 ]
 _NoPassword = Annotated[
-    bool, typer.Option("--no-password", help="Nobody can log in until one is set.")
+    bool, typer.Option("--no-password", help="Set none: nobody can log in yet.")
 ]
 _Hash = Annotated[
     bool,
     typer.Option(
-        "--hash-stdin", help="Read a hash that another program made from standard input, one line."
+        "--hash-stdin", help="Read a hash that another program made, one line of standard input."
     ),
 ]
 _Form = Annotated[
     NormalForm,
     typer.Option(
         metavar="|".join(NormalForm),
-        help="What that program did to the characters before it hashed them.",
+        help="The Unicode normalization that program applied before it hashed.",
     ),
 ]
 _Synapse = Annotated[
-    bool, typer.Option("--synapse", help="That program is Synapse: nfkc, and its pepper.")
+    bool, typer.Option("--synapse", help="The hash is Synapse's: use nfkc, and its pepper.")
 ]
 _ReuseName = Annotated[
     bool,
     typer.Option(
         "--reuse-name",
-        help="Even if a deleted account had the name: the new one gets its rooms and history.",
+        help="Allow the name of a deleted account. Its rooms and history go to the new one.",
     ),
 ]
 _MustChange = Annotated[
-    bool, typer.Option("--must-change", help="It lets nobody in: it is for choosing another one.")
+    bool, typer.Option("--must-change", help="It only lets the user choose a new one.")
 ]
 _Temporary = Annotated[
-    bool, typer.Option("--temporary", help="The same, and it ends by itself: see --valid-for.")
+    bool, typer.Option("--temporary", help="Like --must-change, and it expires: see --valid-for.")
 ]
 _USUAL_TIME: Final = "3d"
 _ValidFor = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Such as 90m, 12h or 3d, which is the default."),
+    typer.Option(metavar="TIME", help="For --temporary: 90m, 12h or the like. Default: 3d."),
 ]
 _KeepSessions = Annotated[
     bool,
-    typer.Option("--keep-sessions", help="The old password is not in wrong hands: end no session."),
+    typer.Option("--keep-sessions", help="End no session: the old password is in no wrong hands."),
 ]
 
 
@@ -73,7 +73,7 @@ def add(  # noqa: PLR0913 - the options of the command line
     display_name: _DisplayName = None,
     email: _Emails = None,
     phone: _Phones = None,
-    admin: Annotated[bool, typer.Option("--admin", help="An administrator.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Make the user an administrator.")] = False,
     password_stdin: passwords.Stdin = False,
     no_password: _NoPassword = False,
     hash_stdin: _Hash = False,
@@ -81,7 +81,7 @@ def add(  # noqa: PLR0913 - the options of the command line
     synapse: _Synapse = False,
     reuse_name: _ReuseName = False,
 ) -> None:
-    """Make an account."""
+    """Create an account."""
     _require_one_source(password=password_stdin, none=no_password, record=hash_stdin)
     new = NewUser(
         localpart=localpart(name),
@@ -152,11 +152,11 @@ def import_users(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="One JSON object a line.", metavar="FILE")],
 ) -> None:
-    """Bring in accounts with their hashes. A run that was broken off can be run again.
+    """Import accounts with their hashes. After an interruption, run it again.
 
     A line has localpart, and may have hash, normal_form (nfc, nfkc or none), kind (synapse),
-    display_name, emails, phones, admin and state (active or disabled). Lines that can't be brought
-    in are named with the reason, and the exit code is 1; all others are done.
+    display_name, emails, phones, admin and state (active or disabled). Lines that can't be
+    imported are reported with the reason, and the exit code is 1; all others are imported.
     """
     # pydantic is slow to import.
     from lalepass_service.cli.importing import Result, import_file  # noqa: PLC0415
@@ -170,19 +170,19 @@ def import_users(
 
 @app.command()
 def disable(context: typer.Context, name: Name) -> None:
-    """Refuse an account from now on. Its password is kept."""
+    """Disable an account: it can't log in any more. Its password is kept."""
     _set_state(context, name, UserState.DISABLED)
 
 
 @app.command()
 def enable(context: typer.Context, name: Name) -> None:
-    """Let a disabled account in again."""
+    """Enable a disabled account again."""
     _set_state(context, name, UserState.ACTIVE)
 
 
 @app.command()
 def unlock(context: typer.Context, name: Name) -> None:
-    """Forget the wrong passwords that hold an account up."""
+    """Forget the wrong passwords that make an account wait."""
     config = session(context).load()
     checked = localpart(name)
     unlocked = operate.on_directory(config, lambda directory: directory.unlock(checked))
