@@ -73,6 +73,7 @@ def schema_state(store: Store) -> SchemaState:
     """Look at the database without changing it.
 
     Raises:
+        InvalidInput: its encoding is not UTF8.
         StoreUnavailable: it can't be read, or the file is no SQLite database.
     """
     with translated():
@@ -89,7 +90,8 @@ def upgrade(store: Store) -> None:
     nothing to do.
 
     Raises:
-        InvalidInput: the folder does not exist, or the database is not one that this version knows.
+        InvalidInput: the folder does not exist, or the database is not one that this version knows,
+            or its encoding is not UTF8.
         StoreUnavailable: it can't be written, or the file is no SQLite database.
     """
     with translated():
@@ -168,10 +170,25 @@ def _connection(store: Store, *, patient: bool = True) -> Iterator[Connection]:
 
 
 def _connect_to(store: PostgresServer, *, patient: bool) -> "psycopg.Connection[Any]":
+    """Open a connection to the primary.
+
+    Raises:
+        psycopg.Error, WrongPrimary: there is none.
+        InvalidInput: the database can't hold what people are called.
+    """
     # A server that is gone is left for the next one as soon as ever: all commands begin here.
     connect_timeout = store.parameters()["connect_timeout"]
     server = replace(store, timeout=_LOCK_SECONDS) if patient else store
-    return held_against(store, postgres.connect(server, connect_timeout=connect_timeout))
+    connection = postgres.connect(server, connect_timeout=connect_timeout)
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in {"UTF8", None}:
+        # Where the system has no language, it is SQL_ASCII unless one says something else.
+        connection.close()
+        raise InvalidInput(
+            f"{store} has the encoding {encoding}, which has no room for all names: make it anew, "
+            "with ENCODING 'UTF8' TEMPLATE template0"
+        )
+    return held_against(store, connection)
 
 
 def held_against(

@@ -135,6 +135,8 @@ class PostgresServer:
         hosts = _hosts(given)
         known: dict[str, Any] = {
             "application_name": "lalepass",
+            # Whatever the role has.
+            "client_encoding": "UTF8",
             # For each of them: the last one should have its turn while somebody still waits.
             "connect_timeout": max(_SHORTEST_CONNECT, round(self.timeout / len(hosts))),
             # A peer that is gone is noticed, also in the middle of an answer.
@@ -184,7 +186,9 @@ def _ordered(hosts: list[dict[str, str]], *, first: int | None) -> dict[str, str
 
 
 def _options(milliseconds: int) -> str:
-    settings: Mapping[str, int] = {
+    settings: Mapping[str, int | str] = {
+        # What psycopg can read of times, whatever the role has.
+        "datestyle": "ISO",
         "statement_timeout": milliseconds,
         "idle_in_transaction_session_timeout": milliseconds * 2,
         "tcp_keepalives_idle": 5,

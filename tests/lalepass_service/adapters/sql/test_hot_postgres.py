@@ -15,9 +15,14 @@ import pytest
 from lalepass_service.adapters.sql.hot_postgres import PostgresPaths
 from lalepass_service.adapters.sql.migrate import upgrade
 from lalepass_service.adapters.sql.postgres import LOCK, PostgresServer
+from lalepass_service.adapters.sql.postgres_engine import open_server
 from lalepass_service.adapters.sql.session import Session
+from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.errors import StoreUnavailable
+from lalepass_service.core.identifiers import ByLocalpart
+from tests.lalepass_service.accounts import ACT
 from tests.lalepass_service.adapters.databases import server_of
+from tests.lalepass_service.adapters.stores import ALICE, RECORD
 from tests.lalepass_service.waiting import until
 from tests.servers.faults import Link
 from tests.servers.pair import Pair
@@ -78,6 +83,26 @@ async def soon(work: Callable[[], Any]) -> Any:
                 return await work()
             except StoreUnavailable:
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "setting", ["datestyle = 'SQL, DMY'", "datestyle = 'German'", "client_encoding = 'LATIN1'"]
+)
+async def test_times_and_names_are_read_whatever_the_role_has(
+    on_server: Database, setting: str
+) -> None:
+    on_server.server.sql(f"ALTER DATABASE {on_server.name} SET {setting}")
+    database = open_server(server_of(on_server))
+    hot = PostgresPaths.open(server_of(on_server))
+    person = replace(ALICE, display_name="Zoë 漢字")
+    await SqlUsers(database).add(person, RECORD, reuse_name=False, act=ACT)
+
+    for users in (SqlUsers(database), SqlUsers(database, reads=hot)):
+        found = await users.find(ByLocalpart(person.localpart))
+        assert found is not None
+        assert (found.display_name, found.created_at) == ("Zoë 漢字", person.created_at)
+    await hot.close()
+    await database.close()
 
 
 async def test_what_has_returned_is_there(hot: PostgresPaths, on_server: Database) -> None:

@@ -22,7 +22,7 @@ from tests.servers.faults import Link
 from tests.servers.fixtures import left_out_if_missing
 from tests.servers.pgbouncer import pgbouncer
 from tests.servers.postgres import Database, Postgres
-from tests.servers.psql import url_of
+from tests.servers.psql import ROLE, url_of
 
 _PATIENCE = 100
 _FENCE = 30
@@ -69,6 +69,24 @@ def run(server: PostgresServer, *statements: str) -> list[Any]:
 
 def schema(server: PostgresServer) -> set[Any]:
     return {row for row in run(server, _SCHEMA) if "alembic" not in row[1]}
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_has_no_room_for_all_names_is_refused(
+    postgres_server: Postgres, encoding: str
+) -> None:
+    """SQL_ASCII is what a system without a language makes; nothing that is read is text then."""
+    database = Database(server=postgres_server, name=f"lalepass_{encoding.lower()}")
+    postgres_server.sql(
+        f"CREATE DATABASE {database.name} OWNER {ROLE} ENCODING '{encoding}' LOCALE 'C' "
+        "TEMPLATE template0"
+    )
+    try:
+        for look in (upgrade, schema_state):
+            with pytest.raises(InvalidInput, match=f"has the encoding {encoding}, .*'UTF8'"):
+                look(server_of(database))
+    finally:
+        postgres_server.drop_database(database.name)
 
 
 def test_migrations_make_what_the_tables_say(server: PostgresServer) -> None:
