@@ -132,7 +132,7 @@ class Watched(Generic[T]):
 def _signature(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # the second for what can't be a path, such as one with a NUL
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
 
@@ -143,6 +143,8 @@ def _contents(path: Path) -> bytes:
             content = file.read(_MAX_BYTES + 1)
     except OSError as exc:
         raise FileFault(path, f"the file can't be read: {exc.strerror}") from None
+    except ValueError:
+        raise FileFault(path, "no file can have this name") from None
     if len(content) > _MAX_BYTES:
         raise FileFault(path, "the file is far too long")
     return content

@@ -38,7 +38,7 @@ def reader(config: Mapping[str, Any], *, named: str | None) -> Account:
     mine = Account.mine()
     key = config.get("signing_key_path")
     if mine.uid == 0 and isinstance(key, str):
-        with suppress(OSError, KeyError):
+        with suppress(OSError, KeyError, ValueError):  # the last for what can't be a path
             return Account.owner_of(Path(key))
     return mine
 

@@ -36,7 +36,7 @@ class Entry:
     @property
     def is_ours(self) -> bool:
         """Whether it is Lalepass."""
-        return self.module in _OUR_NAMES
+        return isinstance(self.module, str) and self.module in _OUR_NAMES
 
 
 def entries(config: Mapping[str, Any]) -> list[Entry]:

@@ -168,4 +168,9 @@ def _rate(config: Mapping[str, Any], which: str) -> Iterator[Finding]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # YAML knows whole numbers of any length
+        return False

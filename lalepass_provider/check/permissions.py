@@ -59,10 +59,11 @@ def look(path: Path, *, reader: Account, option: str, secret: bool = True) -> It
     try:
         obstacle = _obstacle(path, reader)
         exposed = secret and _reachable_by_all(path)
-    except OSError as exc:
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "no file can have this name"
         yield error(
             "unreadable-file",
-            f"{path} can't be looked at: {exc.strerror}.",
+            f"{path} can't be looked at: {why}.",
             fix="Make the file, or write its right path; run this check as root if it is there.",
             option=option,
         )
@@ -91,7 +92,7 @@ def look_at_folder(folder: Path, *, writer: Account, option: str) -> Iterator[Fi
         real = folder.resolve(strict=True)
         passable = all(_may(above.stat(), writer, stat.S_IXOTH) for above in real.parents)
         may = all(_may(real.stat(), writer, bit) for bit in (stat.S_IWOTH, stat.S_IXOTH))
-    except OSError:
+    except (OSError, ValueError):  # the second for what can't be a path
         passable = may = False
     if passable and may:
         yield ok("folder", f"{writer.name} can write in {folder}.", option=option)

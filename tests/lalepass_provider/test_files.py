@@ -128,6 +128,12 @@ def test_what_is_not_there_at_first_is_refused(tmp_path: Path) -> None:
     assert refused.value.path == tmp_path / "none"
 
 
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"], ids=ascii)
+def test_what_no_file_can_be_called_is_refused(name: str) -> None:
+    with pytest.raises(FileFault, match="no file can have this name"):
+        Watched([Path(name)], joined)
+
+
 def test_what_makes_no_sense_at_first_is_refused(pair: tuple[Path, Path]) -> None:
     replace(pair[0], b"2a")
 
