@@ -53,7 +53,7 @@ def _parser() -> _Parser:
         metavar="FILE",
         help="as Synapse is started with: files, and folders of *.yaml, in this order",
     )
-    parser.add_argument("--user", help="whom Synapse runs as; else, for root, who owns its key")
+    parser.add_argument("--user", help="whom Synapse runs as; else who owns its key")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if there are warnings")
     parser.add_argument("--offline", action="store_true", help="do not ask the service")
@@ -76,10 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _not_looked(str(exc))
     except KeyError:
         return _not_looked(f"there is no user {options.user}")
-    findings = [
-        *installed.look(synapse),
-        *doctor.look(configuration, reader=reader, online=not options.offline, now=time.time()),
-    ]
+    online = not options.offline
+    looking = doctor.look(configuration, reader=reader, online=online, now=time.time())
+    try:
+        findings = [*installed.look(synapse), *looking]
+    except files.Unreadable as exc:
+        return _not_looked(str(exc))
     _print(findings, as_json=options.json)
     return _code(findings, strict=options.strict)
 

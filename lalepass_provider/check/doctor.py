@@ -15,7 +15,7 @@ from lalepass_provider.check import (
     surroundings,
 )
 from lalepass_provider.check.certificates import look_at_file as look_at_certificate
-from lalepass_provider.check.files import Configuration
+from lalepass_provider.check.files import Configuration, Unreadable
 from lalepass_provider.check.finding import Finding, Severity, ok
 from lalepass_provider.check.listing import Entry
 from lalepass_provider.check.permissions import Account
@@ -28,19 +28,18 @@ _LEAST_SECONDS: Final = 5.0
 def reader(config: Mapping[str, Any], *, named: str | None) -> Account:
     """Return whom Synapse runs as, as far as can be known.
 
-    For root that is whoever owns Synapse's signing key, which it has to read as well.
+    That is whoever owns Synapse's signing key, which it has to read as well; else who asks.
 
     Raises:
         KeyError: there is nobody of that name.
     """
     if named is not None:
         return Account.named(named)
-    mine = Account.mine()
     key = config.get("signing_key_path")
-    if mine.uid == 0 and isinstance(key, str):
+    if isinstance(key, str):
         with suppress(OSError, KeyError, ValueError):  # the last for what can't be a path
             return Account.owner_of(Path(key))
-    return mine
+    return Account.mine()
 
 
 def look(
@@ -59,6 +58,9 @@ def look(
         online: whether the service is asked.
         now: seconds since the epoch.
         ask: the network.
+
+    Raises:
+        Unreadable: Synapse can read the files of the module, and who looks can't.
     """
     yield from configuration.findings
     yield from listing.look(configuration.values)
@@ -76,11 +78,23 @@ def look(
     of_files = list(options.look_at_files(ours, reader=reader, stands_in=stands_in))
     # Of a file that can't be read the options know less than who has looked at it.
     if not any(each.severity is Severity.ERROR and each.option == said.option for each in of_files):
+        if said.severity is Severity.ERROR:
+            _refuse_what_only_synapse_sees(ours, said, reader)
         yield said
     yield from of_files
     if config is None:
         return
     yield from _look_with(config, ours, online=online, now=now, ask=ask)
+
+
+def _refuse_what_only_synapse_sees(ours: Entry, said: Finding, reader: Account) -> None:
+    """Say nothing of a file that is closed to us and open to Synapse."""
+    path, mine = options.closed_to_us(ours, said), Account.mine()
+    if path is not None and mine.uid != reader.uid:
+        raise Unreadable(
+            f"{mine.name} can't use {path}, and {reader.name} can: run the check as root or as"
+            f" {reader.name}"
+        )
 
 
 def _look_with(

@@ -27,7 +27,7 @@ class Configuration:
 
 
 class Unreadable(Exception):
-    """A file is not there, or is no YAML. Its message never quotes the file."""
+    """A file is not there, is closed to us, or is no YAML. Its message never quotes the file."""
 
 
 def read(paths: Sequence[Path]) -> Configuration:

@@ -1,5 +1,6 @@
 """The module's own options, and the files that they name."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ _FILES: Final = (
     (("tls", "certificate_path"), False),
     (("tls", "ca_path"), False),
 )
+_STATE: Final = ("lifecycle", "state_path")
 
 
 def read(entry: Entry) -> tuple[ProviderConfig | None, Finding]:
@@ -77,6 +79,20 @@ def look_at_files(entry: Entry, *, reader: Account, stands_in: Path | None) -> I
     if isinstance(entry.config.get("token"), str) and stands_in is not None:
         option = f"{entry.option}.config.token"
         yield from look_at_file(stands_in, reader=reader, option=option)
+
+
+def closed_to_us(entry: Entry, said: Finding) -> Path | None:
+    """Return the file or folder that an error is about, if this process may not use it."""
+    given = _given(entry)
+    for steps in (*(steps for steps, _ in _FILES), _STATE):
+        *above, name = steps
+        path = section(given, *above).get(name)
+        if said.option == f"{entry.option}.config.{'.'.join(steps)}" and isinstance(path, str):
+            wanted, mode = (
+                (Path(path).parent, os.W_OK | os.X_OK) if steps == _STATE else (Path(path), os.R_OK)
+            )
+            return None if os.access(wanted, mode) else wanted
+    return None
 
 
 def look_at_plaintext(config: ProviderConfig, *, option: str) -> Iterator[Finding]:

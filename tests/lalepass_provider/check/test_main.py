@@ -16,6 +16,7 @@ from lalepass_provider.check.asking import Exchange, Target
 from lalepass_provider.check.files import Configuration
 from lalepass_provider.check.finding import Finding, Severity
 from lalepass_provider.check.permissions import Account
+from lalepass_provider.files import FileFault
 from tests.lalepass_provider.check.found import names
 
 TOKEN = "lalepass_0123456789ab_" + "canary7" * 6 + "x"
@@ -190,15 +191,47 @@ def test_a_file_that_is_not_there_is_one_error_and_what_is_in_it_is_another(
     assert names(look(homeserver), least=Severity.ERROR) == ["option-wrong", "unreadable-file"]
 
 
-def test_whom_synapse_runs_as_is_guessed_for_root_only(tmp_path: Path) -> None:
+def test_whom_synapse_runs_as_is_told_by_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = tmp_path / "signing.key"
     key.touch()
     config = {"signing_key_path": str(key)}
+    somebody = Account("somebody", 54321, frozenset())
+    monkeypatch.setattr(Account, "mine", lambda: somebody)
 
     assert doctor.reader(config, named="root").uid == 0
     assert doctor.reader(config, named=None).uid == os.geteuid()
-    assert doctor.reader({}, named=None) == Account.mine()
-    assert doctor.reader({"signing_key_path": "/nowhere"}, named=None) == Account.mine()
+    assert doctor.reader({}, named=None) == somebody
+    assert doctor.reader({"signing_key_path": "/nowhere"}, named=None) == somebody
+
+
+@pytest.mark.parametrize("option", ["token_path", "state_path"])
+def test_who_may_not_look_is_told_to_and_nothing_is_said_of_synapse(
+    tmp_path: Path,
+    homeserver: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    """What is open to Synapse is no fault of the configuration, and its owner is to stay."""
+    options = homeserver["modules"][0]["config"]
+    options["lifecycle"] = {"state_path": str(tmp_path / "state")}
+    closed = tmp_path if option == "state_path" else Path(options["token_path"])
+    monkeypatch.setattr(Account, "mine", lambda: Account("joe", 54321, frozenset()))
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != closed)
+    if option == "token_path":
+
+        def refuse(path: Path) -> bytes:
+            raise FileFault(path, "the file can't be read: Permission denied")
+
+        monkeypatch.setattr("lalepass_provider.files._contents", refuse)
+
+    code = main(["--offline", "--user", "root", write(tmp_path, homeserver)])
+
+    said = capsys.readouterr()
+    assert (code, said.out) == (ExitCode.NOT_LOOKED, "")
+    assert f"joe can't use {closed}, and root can: run the check as root" in said.err
 
 
 def test_a_reader_who_has_seen_enough_is_no_fault(
