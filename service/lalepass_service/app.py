@@ -29,6 +29,7 @@ from lalepass_service.http.metrics import Figure
 from lalepass_service.http.protocol import BoundedProtocol
 from lalepass_service.http.server import Ending
 from lalepass_service.http.server import Server as HttpServer
+from lalepass_service.http.signals import Signals
 from lalepass_service.http.tls import CertificateFiles, CertificateUnusable, ServerTls
 from lalepass_service.version import installed_version
 
@@ -56,18 +57,24 @@ def serve(config: Config, *, binding: Binding | None = None) -> None:
         OutsideFault: the port or the database is not as it has to be.
         BlocklistUnavailable: a blocklist isn't, either.
     """
+    with Signals() as signals:
+        tls = _checked(config)
+        # The port comes first: a second instance, started by mistake, must not touch the database.
+        with listen(config.server) as listener:
+            # An empty one is not for it to fill: it may be that the right one was not found.
+            parts.require_current_schema(config)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_serve(config, listener, tls, binding, signals))
+
+
+def _checked(config: Config) -> ServerTls | None:
+    """Look at what can be looked at without a database, and return the certificates."""
     parts.check_hashing(config)
     parts.check_passwords(config)
     parts.check_copy(config)
     parts.check_valkey(config)
     parts.check_replicas(config)
-    tls = tls_of(config.server)
-    # The port comes first: a second instance, started by mistake, must not touch the database.
-    with listen(config.server) as listener:
-        # An empty one is not for it to fill: it may be that the right one was not found.
-        parts.require_current_schema(config)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, listener, tls, binding))
+    return tls_of(config.server)
 
 
 def listen(server: Server) -> socket.socket:
@@ -113,11 +120,18 @@ def tls_of(server: Server) -> ServerTls | None:
 
 
 async def _serve(
-    config: Config, listener: socket.socket, tls: ServerTls | None, binding: Binding | None
+    config: Config,
+    listener: socket.socket,
+    tls: ServerTls | None,
+    binding: Binding | None,
+    signals: Signals,
 ) -> None:
     make_room_for(config.server.max_connections)
     ending = Ending()
-    async with parts.open_service(config, binding=binding) as service:
+    async with (
+        ending.of_a_start(signals),
+        parts.open_service(config, binding=binding) as service,
+    ):
         application = api.build(
             check=service.check,
             followers=service.followers,
@@ -136,6 +150,7 @@ async def _serve(
         server = HttpServer(
             uvicorn_settings(config.server, application, tls),
             ending=ending,
+            signals=signals,
             drain_seconds=config.server.drain_seconds,
         )
         server.url = f"{'https' if tls else 'http'}://{address(config.server)}"

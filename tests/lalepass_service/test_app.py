@@ -166,6 +166,35 @@ def test_what_is_under_way_is_finished_before_it_stops(made: Service) -> None:
     assert b'"accepted"' in answer
 
 
+def test_it_may_be_told_to_stop_any_number_of_times(made: Service) -> None:
+    """Somebody has no patience; the last of the trail is written all the same."""
+    with made.process() as process:
+        process.wait_until_healthy()
+        end = time.monotonic() + _PATIENCE
+        pid = process.pid
+        assert pid is not None
+        while process.alive and time.monotonic() < end:
+            os.kill(pid, signal.SIGTERM)
+            time.sleep(0.002)  # noqa: TID251 - with a deadline
+        assert process.wait() == 0
+
+    assert _log(made).rstrip().splitlines()[-1].split()[3] == "stopped"
+
+
+def test_it_can_be_told_to_stop_while_it_starts(made: Service) -> None:
+    """As the first process of a container it would not even notice."""
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        silent.settimeout(_PATIENCE)
+        url = f"postgresql://lalepass@{LOOPBACK}:{silent.getsockname()[1]}/lalepass"
+        given = {"LALEPASS_DATABASE__URL": url, "LALEPASS_DATABASE__TIMEOUT": "1"}
+        service = _elsewhere(made, "starting", given)
+        # Accepted: it has begun to look for its database.
+        with service.process() as process, silent.accept()[0]:
+            _signal(process, signal.SIGTERM)
+            assert process.wait() == 0
+    assert _log(service) == ""
+
+
 def test_who_follows_is_told_at_once_and_let_go_at_the_end(made: Service) -> None:
     token = made.run("token", "create", "follower", "--scope", "check", "--scope", "feed").strip()
     with (
@@ -219,10 +248,14 @@ def test_what_is_there_at_the_start_is_passed_over_by_the_collector(
 
     monkeypatch.setattr(HttpServer, "serve", serve)
     monkeypatch.setenv("LALEPASS_SERVER__PORT", str(made.port))
+    # What the process would not live to need.
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     try:
         app.serve(load(made.directory / "lalepass.toml"))
     finally:
         gc.unfreeze()
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
 
     # FastAPI and pydantic alone are tens of thousands.
     assert len(kept) == 1

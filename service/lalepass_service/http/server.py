@@ -1,10 +1,9 @@
 """How a server ends: it says so first, then it takes nothing more, then it finishes what it has."""
 
 import asyncio
-import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Final
 
@@ -12,6 +11,7 @@ import structlog
 import uvicorn
 
 from lalepass_service.core.errors import Leaving
+from lalepass_service.http.signals import Signals
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
@@ -32,6 +32,27 @@ class Ending:
         if self.begun:
             raise Leaving
 
+    @asynccontextmanager
+    async def of_a_start(self, signals: Signals) -> AsyncIterator[None]:
+        """Give up what is done inside when told to end: what has not begun needs no good order."""
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError
+
+        def give_up(_number: int) -> None:
+            # Once: a second time would break off the closing of what is open.
+            if not self.begun:
+                self.begun = True
+                task.cancel()
+
+        try:
+            with signals.told_to(give_up):
+                yield
+        except asyncio.CancelledError:
+            if not self.begun:
+                raise
+            task.uncancel()
+
 
 class Server(uvicorn.Server):
     """uvicorn's server, with an end in good order.
@@ -46,9 +67,12 @@ class Server(uvicorn.Server):
     to a supervisor.
     """
 
-    def __init__(self, config: uvicorn.Config, *, ending: Ending, drain_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, ending: Ending, signals: Signals, drain_seconds: float
+    ) -> None:
         super().__init__(config)
         self._ending = ending
+        self._signals = signals
         self._drain_seconds = drain_seconds
         self.url = ""
         self.facts: Mapping[str, object] = {}
@@ -60,15 +84,9 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Listen to the signals as long as requests are answered."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
+        """Obey them as long as requests are answered."""
+        with self._signals.told_to(lambda number: self.handle_exit(number, None)):
             yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; end if that has been begun already, or takes no time."""
