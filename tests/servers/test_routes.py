@@ -4,6 +4,7 @@ What answers are threads here that say who they are: the real processes are met 
 and tests/docker/scale.
 """
 
+import json
 import re
 import socket
 import threading
@@ -205,10 +206,12 @@ class Stub(ThreadingHTTPServer):
 class Door(Server):
     """HAProxy with the file as it is."""
 
-    def __init__(self, *, directory: Path, ports: Mapping[str, int], trusted: str = "") -> None:
+    def __init__(
+        self, *, directory: Path, ports: Mapping[str, int], settings: Mapping[str, str]
+    ) -> None:
         super().__init__(name="proxy", directory=directory)
         self._ports = ports
-        self._more = {"TRUSTED": trusted} if trusted else {}
+        self._more = settings
         self.metrics = free_port()
 
     def command(self) -> Sequence[str]:
@@ -257,13 +260,13 @@ def _end_all(stubs: Mapping[str, Stub]) -> None:
 
 
 @contextmanager
-def site(*absent: str, trusted: str = "") -> Iterator[tuple[Door, dict[str, Stub]]]:
-    """A door, and everybody behind it but for some."""
+def site(*absent: str, **settings: str) -> Iterator[tuple[Door, dict[str, Stub]]]:
+    """A door with these variables, and everybody behind it but for some."""
     ports = {name: free_port() for name in NAMES}
     with left_out_if_missing(), ExitStack() as stack:
         stubs = {name: Stub(name, ports[name]) for name in NAMES if name not in absent}
         directory = stack.enter_context(folder("routes"))
-        door = Door(directory=directory, ports=ports, trusted=trusted)
+        door = Door(directory=directory, ports=ports, settings=settings)
         stack.callback(_end_all, stubs)
         stack.callback(door.kill)
         door.start()
@@ -318,10 +321,80 @@ def test_what_people_say_themselves_is_not(door: tuple[Door, dict[str, Stub]]) -
 
 
 def test_where_no_proxy_is_expected_nobody_is_believed() -> None:
-    with site(trusted="192.0.2.0/24 2001:db8::/32") as (proxy, stubs):
+    with site(TRUSTED="192.0.2.0/24 2001:db8::/32") as (proxy, stubs):
         who = proxy.ask("GET", "/", **{"X-Forwarded-For": "192.0.2.7"})[1]
 
         assert stubs[who].asked[-1][2]["x-forwarded-for"] == LOOPBACK
+
+
+INTERNAL: Final = (
+    f"{ADMIN}/server_version",
+    f"{ADMIN}/rooms/!a:x.org",
+    f"{ADMIN}/users/@a:x.org/media",
+    "/_synapse/admin/v2/users/@a:x.org",
+    "/_synapse/replication/x",
+    "/_synapse/metrics",
+    "/_synapse",
+    # nobody knows these today
+    "//_synapse/admin/v1/server_version",
+    "/%5Fsynapse/admin/v1/server_version",
+    "/%5fsyn%61pse%2fadmin/v1/server_version",
+    "/_synapse//admin/v1/server_version",
+)
+
+
+def _asked_from(address: str) -> dict[str, str]:
+    """As a proxy with TLS says it."""
+    return {"X-Forwarded-For": address}
+
+
+@pytest.mark.parametrize("path", INTERNAL)
+@pytest.mark.parametrize(
+    "address",
+    ["198.51.100.7", "2001:db8::7", "10.0.0.1, 198.51.100.7", "unknown", "::ffff:c633:6407"],
+)
+def test_administration_is_out_of_reach_from_outside(
+    door: tuple[Door, dict[str, Stub]], path: str, address: str
+) -> None:
+    status, said = door[0].ask("GET", path, **_asked_from(address))
+
+    assert status == 403
+    assert json.loads(said)["errcode"] == "M_FORBIDDEN"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.168.7.7", "fd00::1"])
+def test_administration_is_there_from_inside(
+    door: tuple[Door, dict[str, Stub]], address: str
+) -> None:
+    for path in INTERNAL:
+        assert door[0].ask("GET", path, **_asked_from(address))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/_synapse/client/pick_idp",
+        "/_synapsed",
+        "/_matrix/client/v3/profile/@_synapse:x.org",
+        f"{CLIENT}/user/%2f_synapse%2fadmin%2f",
+        "/_matrix/media/v3/download/x.org//_synapse/admin/",
+    ],
+)
+def test_what_is_for_people_is_there_from_outside(
+    door: tuple[Door, dict[str, Stub]], path: str
+) -> None:
+    assert door[0].ask("GET", path, **_asked_from("198.51.100.7"))[0] == 200
+
+
+def test_from_where_administrators_come_is_a_setting() -> None:
+    with site(ADMINS="198.51.100.0/24 2001:db8::/32") as (proxy, _):
+        told = {
+            address: proxy.ask("GET", f"{ADMIN}/server_version", **_asked_from(address))[0]
+            for address in ("198.51.100.7", "2001:db8::7", "10.1.2.3")
+        }
+        assert told == {"198.51.100.7": 200, "2001:db8::7": 200, "10.1.2.3": 403}
+        # Nobody has said where this comes from but the connection.
+        assert proxy.ask("GET", f"{ADMIN}/server_version")[0] == 403
 
 
 def syncing(proxy: Door, person: str, **how: str) -> str:
