@@ -5,6 +5,8 @@ import re
 import shlex
 import subprocess
 import sys
+from configparser import ConfigParser
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ import s3_storage_provider  # type: ignore[import-untyped]  # it has no types
 import yaml
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # the same
 from botocore.stub import Stubber  # type: ignore[import-untyped]  # the same
+from signedjson.key import generate_signing_key, write_signing_keys
+from synapse.config.homeserver import HomeServerConfig
+from synapse.config.server import TCPListenerConfig
 from twisted.internet.defer import Deferred
 from typer.main import get_command
 
@@ -78,6 +83,66 @@ def test_its_configuration_is_yaml_and_of_the_service() -> None:
     assert {"database", "redis", "instance_map", "media_storage_providers"} <= sections
     assert database is not None
     assert named <= set(database.model_fields)
+
+
+def test_what_reads_one_file_only_is_told_the_name_of_the_server() -> None:
+    """Debian's packages have it in another one."""
+    section = PAGE.partition("### M3: SQLite to PostgreSQL\n")[2].partition("\n### ")[0]
+    (block,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+
+    with pytest.raises(KeyError, match="server_name"):
+        HomeServerConfig().parse_config_dict(yaml.safe_load(block), "", "")
+    assert "**Add `server_name`**" in section
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """/etc/matrix-synapse of the page at the end of M4, in the place of /etc."""
+    there = tmp_path / "matrix-synapse"
+    section = PAGE.partition("### M4: Redis and workers\n")[2].partition("\n### ")[0]
+    of_all, of_one = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    (there / "workers").mkdir(parents=True)
+    (there / "conf.d").mkdir()
+    for name, value in (("server_name", "example.org"), ("report_stats", "false")):
+        (there / "conf.d" / f"{name}.yaml").write_text(f"{name}: {value}\n")
+    own = f"database: {{name: psycopg2}}\nsigning_key_path: {there}/signing.key\n"
+    for path, text in (
+        (there / "homeserver.yaml", of_all + own),
+        (there / "workers" / "worker1.yaml", of_one),
+        (there / "redis-password", "of-redis\n"),
+        (there / "replication-secret", "of-workers\n"),
+    ):
+        path.write_text(text.replace("/etc/", f"{tmp_path}/"))
+    with (there / "signing.key").open("w") as file:
+        write_signing_keys(file, [generate_signing_key("a_1")])
+    return there
+
+
+def test_the_worker_of_the_page_reads_the_files_of_the_page(installed: Path) -> None:
+    (text,) = blocks("ini")
+    unit = ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # systemd minds capitals
+    unit.read_string(text.replace("\\\n", ""))
+    python, dash_m, module, *arguments = (
+        unit["Service"]["ExecStart"]
+        .replace("%i", "worker1")
+        .replace("/etc/matrix-synapse", str(installed))
+        .split()
+    )
+
+    config = HomeServerConfig.load_config("Synapse worker", arguments)
+
+    assert (python, dash_m) == ("/opt/venvs/matrix-synapse/bin/python", "-m")
+    assert find_spec(module) is not None
+    assert config.worker.worker_app == module
+    assert config.worker.worker_name == "worker1"
+    assert config.worker.worker_replication_secret == "of-workers"
+    assert config.redis.redis_password == "of-redis"
+    assert config.worker.instance_map["master"].netloc() == "10.0.0.1:9093"
+    # A port that everybody reaches lets everybody say where they come from.
+    (listener,) = config.worker.worker_listeners
+    assert isinstance(listener, TCPListenerConfig)
+    assert listener.bind_addresses == ["10.0.0.2"]
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", PAGE))))
