@@ -87,10 +87,8 @@ def test_a_file_is_looked_at_although_the_options_are_wrong(tmp_path: Path) -> N
     assert names(found) == ["unreadable-file"]
 
 
-def test_a_token_in_the_configuration_makes_that_a_secret(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:-2]):
-        folder.chmod(0o755)
-    path = tmp_path / "homeserver.yaml"
+def test_a_token_in_the_configuration_makes_that_a_secret(passable: Path) -> None:
+    path = passable / "homeserver.yaml"
     path.write_text("x")
     path.chmod(0o644)
 

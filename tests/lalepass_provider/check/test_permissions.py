@@ -10,18 +10,14 @@ from lalepass_provider.check.permissions import Account, look, look_at_folder
 from tests.lalepass_provider.check.found import names
 
 ME = Account.mine()
-OWNER = Account("synapse", os.geteuid() or 4242, frozenset())
 STRANGER = Account("stranger", 54321, frozenset({54321}))
 IN_GROUP = Account("neighbour", 54321, frozenset({os.getegid()}))
 
 
 @pytest.fixture
-def token(tmp_path: Path) -> Path:
-    """A file below a folder that everybody may pass, as far as this test made it."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(0o755)
-    path = tmp_path / "token"
+def token(passable: Path) -> Path:
+    """A file that everybody can get to."""
+    path = passable / "token"
     path.write_text("secret")
     return path
 
