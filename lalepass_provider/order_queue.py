@@ -79,13 +79,6 @@ class OrderQueue:
         self._put_off[last.order.id] = last
         return True
 
-    def begin_next(self) -> Pending | None:
-        """Take one that is to be carried out now for begun, and return it, if there is one."""
-        pending = self.next_due() if self.under_way.has_room else None
-        if pending is not None:
-            self.under_way.begin(pending.order.id)
-        return pending
-
     def next_due(self) -> Pending | None:
         """Return the first whose time has come and that is not under way."""
         now = self._monotonic()

@@ -29,10 +29,6 @@ def token_path(service: Service) -> Path:
     return service.directory / "token"
 
 
-def add_user(service: Service, localpart: str, password: str, *options: str) -> None:
-    service.run("user", "add", localpart, "--password-stdin", *options, password=f"{password}\n")
-
-
 @dataclass
 class Person:
     """Somebody with a password."""

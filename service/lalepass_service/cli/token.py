@@ -33,7 +33,7 @@ def create(
         typer.Option(
             metavar="|".join(Scope),
             help="What it allows: password checks; the feed of changes, orders and "
-            "reports. A homeserver needs both. admin is not used yet. Can be repeated.",
+            "reports. A homeserver needs both. Can be repeated.",
         ),
     ],
     output: Annotated[

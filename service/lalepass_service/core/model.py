@@ -119,8 +119,6 @@ class Scope(StrEnum):
     CHECK = "check"
     # follow the change feed
     FEED = "feed"
-    # change accounts
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

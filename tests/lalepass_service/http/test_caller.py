@@ -19,7 +19,7 @@ async def test_a_caller_learns_whom_it_is_taken_for(client: httpx.AsyncClient) -
     )
 
 
-@pytest.mark.parametrize("scopes", [[Scope.FEED], [Scope.ADMIN], list(Scope)], ids=str)
+@pytest.mark.parametrize("scopes", [[Scope.CHECK], [Scope.FEED], list(Scope)], ids=str)
 async def test_any_token_will_do_and_its_scopes_are_named(
     world: World, scopes: list[Scope]
 ) -> None:
