@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from itertools import pairwise
 from math import inf
 from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
+import lalepass_provider
+import lalepass_service
 from lalepass_provider.config import ProfileOptions, ProviderConfig
 from lalepass_provider.policy import LinkExisting, Unavailable
 from lalepass_service.cli import keys
@@ -291,3 +295,13 @@ def test_the_options_about_guessing_are_those_of_the_code() -> None:
     # "15 where the password is all there is" is the one that is not the default.
     assert f"`[passwords] min_length = {passwords.min_length}`" in GUESSING
     assert f"`[audit] keep_days` ({audit.keep_days})" in GUESSING
+
+
+@pytest.mark.parametrize("package", [lalepass_provider, lalepass_service])
+def test_the_map_of_a_package_has_each_of_its_modules_once(package: ModuleType) -> None:
+    _, _, text = str(package.__doc__).partition("Where to look:\n\n")
+    lines = text.partition("\n\n")[0].splitlines()
+    named = [name for line in lines for name in re.split(r" {2,}", line.strip())[1].split(", ")]
+
+    known = {module.name for module in iter_modules(package.__path__)} - {"__main__"}
+    assert sorted(named) == sorted(known)

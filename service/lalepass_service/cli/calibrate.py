@@ -137,7 +137,7 @@ def _measured(machine: "Machine", binding: "Binding", logins_per_second: float) 
 
 def _say_measured(machine: "Machine", measured: "Sequence[Measured]") -> None:
     memory = "unknown" if machine.memory_kib is None else f"{machine.memory_kib // 1024} MiB"
-    console.say(f"{machine.cores} usable cores, {memory} of memory to be had")
+    console.say(f"{machine.cores} usable cores, {memory} of memory available")
     console.say_table(
         ("MEMORY KIB", "ITERATIONS", "AT A TIME", "MS A HASH", "HASHES A SECOND"),
         (

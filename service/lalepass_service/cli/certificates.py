@@ -72,7 +72,7 @@ def certificate(  # noqa: PLR0913 - each is an option
         raise OutsideFault(f"{authority} holds no authority that this program made") from error
     until = now + timedelta(days=min(renew_before, days - 1))
     if not renew and signer.stands(files, use=use, hosts=hosts, until=until):
-        console.say(f"{files.certificate} is good for more than {renew_before} days")
+        console.say(f"{files.certificate} is valid for more than {renew_before} days")
         return
     signer.sign(files, use=use, hosts=hosts, now=now, days=days, mode=int(mode, 8))
     console.say(f"made {files.certificate}, for {', '.join(hosts)}, for {days} days")

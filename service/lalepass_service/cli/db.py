@@ -77,7 +77,7 @@ def restored(context: typer.Context) -> None:
     parts.check_valkey(config)
     _begin_anew(config)
     counted = ", and Valkey counts anew" if config.valkey.url else ""
-    console.say(f"homeservers begin anew with {parts.store_of(config)}{counted}")
+    console.say(f"homeservers will read {parts.store_of(config)} again from the start{counted}")
 
 
 @app.command()
@@ -138,7 +138,7 @@ def restore(
             _bring_back(config, copied)
     else:
         _bring_back(config, file)
-    console.say(f"{path} is what it was; start the service again")
+    console.say(f"{path} is restored; start the service again")
 
 
 @app.command()

@@ -27,7 +27,7 @@ def test_it_makes_a_certificate_once_and_renews_it_in_time(
 
     trusted = (there / "ca.crt").stat()
     again = operator.bare("certificate", "lalepass", *folders).done()
-    assert again == f"{there}/lalepass.crt is good for more than 30 days\n"
+    assert again == f"{there}/lalepass.crt is valid for more than 30 days\n"
     assert (there / "lalepass.crt").read_bytes() == first
     assert (there / "ca.crt").stat() == trusted
     assert trusted.st_mode & 0o777 == 0o644

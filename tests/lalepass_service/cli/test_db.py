@@ -65,7 +65,7 @@ def test_a_restored_database_is_another_one_for_homeservers(operator: Operator) 
     before = database_id()
     said = operator("db", "restored").done()
 
-    assert said.startswith("homeservers begin anew with ")
+    assert said.startswith("homeservers will read ")
     assert database_id() != before
     (entry,) = operator("audit", "tail", "--limit", "1", "--json").document["entries"]
     assert entry["event"] == "database_restored"

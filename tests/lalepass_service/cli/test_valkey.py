@@ -90,5 +90,7 @@ def test_an_older_database_says_what_is_left_to_do_without_valkey(
 
     said = counting("db", "restored").done()
 
-    assert said == f"homeservers begin anew with {database}, and Valkey counts anew\n"
+    assert (
+        said == f"homeservers will read {database} again from the start, and Valkey counts anew\n"
+    )
     assert server.ask("EXISTS", LANE) == 0
