@@ -148,10 +148,11 @@ async def _serve(
             service_version=installed_version(),
         )
         server = HttpServer(
-            uvicorn_settings(config.server, application, tls),
+            uvicorn_settings(config.server, application),
             ending=ending,
             signals=signals,
             drain_seconds=config.server.drain_seconds,
+            tls=tls.context if tls else None,
         )
         server.url = f"{'https' if tls else 'http'}://{address(config.server)}"
         server.release = service.followers.watch.release
@@ -234,9 +235,7 @@ async def _following(tls: ServerTls | None) -> AsyncIterator[None]:
             await task
 
 
-def uvicorn_settings(
-    server: Server, application: FastAPI, tls: ServerTls | None = None
-) -> uvicorn.Config:
+def uvicorn_settings(server: Server, application: FastAPI) -> uvicorn.Config:
     """Return how uvicorn is to serve: with our limits, and in silence, since ours is the log."""
     return uvicorn.Config(
         application,
@@ -247,7 +246,6 @@ def uvicorn_settings(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        ssl_context_factory=(lambda *_: tls.context) if tls else None,
         limit_concurrency=server.max_connections,
         backlog=server.backlog,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,

@@ -23,6 +23,7 @@ from lalepass_service.core.model import Caller
 from lalepass_service.core.model import Scope as TokenScope
 from lalepass_service.http.access import write_down
 from lalepass_service.http.bodies import JSON, media_type_of, parse
+from lalepass_service.http.callers import tell_that_known
 from lalepass_service.http.check import answer, attempted
 from lalepass_service.http.errors import WrongMediaType
 from lalepass_service.http.limits import Exchange, late, read_body
@@ -121,6 +122,7 @@ class DirectCheck:
         """
         caller = await self._caller(request)
         request.caller = caller.name
+        tell_that_known(request.scope)
         try:
             self._admit(coming=self._check.entering)
         except Overloaded as error:
@@ -144,7 +146,7 @@ class _Request:
     """One request and its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope = scope
+        self.scope = scope
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         # Reversed, so that the first of two counts, as it does for the other routes.
         self._headers = dict(reversed(headers))
@@ -165,7 +167,7 @@ class _Request:
     async def send(self, reply: _Reply) -> None:
         self.status = reply.status
         headers = [*reply.headers, (_ID_HEADER, self.id.encode())]
-        await self.exchange.answer(self._scope, reply.status, headers, reply.body)
+        await self.exchange.answer(self.scope, reply.status, headers, reply.body)
 
 
 def _problem(error: BaseException) -> _Reply:

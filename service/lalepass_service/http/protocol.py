@@ -2,11 +2,12 @@
 
 Without this, a connection that never finishes its first line stays for ever, and a few hundred of
 them close the service to everybody (https://en.wikipedia.org/wiki/Slowloris_(cyber_attack)). And
-one read of the socket may hold fifteen thousand requests, which are all taken in at once.
+one read of the socket may hold fifteen thousand requests, which are all taken in at once. Who has
+no token can ask slowly and without end as well: where there is no room left, those go first.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
@@ -20,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from lalepass_service.core.errors import Overloaded
+from lalepass_service.http.callers import KNOWN
 from lalepass_service.http.limits import AT_ONCE
 from lalepass_service.http.problems import answer_to
 
@@ -52,18 +54,46 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._turned_away = False
-        self._silent = _SILENT.setdefault(self.server_state, {})
+        self._connected = False
+        self._hang_up: Callable[[], None] = _nothing
+        self._strangers = _STRANGERS.setdefault(self.server_state, {})
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
-        """Start to wait for a head.
+    def arrive(self, hang_up: Callable[[], None]) -> None:
+        """Take a place, which may be long before anything can be said.
 
         Whether there is room is decided now: those that are there go on, as a homeserver's do.
+
+        Args:
+            hang_up: ends the connection at once.
         """
-        super().connection_made(transport)
+        self._hang_up = hang_up
+        self.connections.add(self)
         if self._max_connections and len(self.connections) > self._max_connections:
             self._turned_away = not self._make_room()
-        self._silent[self] = None
+        self._strangers[self] = None
+
+    def depart_unless_connected(self) -> None:
+        """Give back the place of a handshake that has come to nothing."""
+        if not self._connected:
+            self._strangers.pop(self, None)
+            self.connections.discard(self)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
+        """Start to wait for a head."""
+        if self not in self.connections:
+            self.arrive(transport.abort)
+        super().connection_made(transport)
+        self._connected = True
+        # Not `close`, which waits for as long as somebody does not read what is left to send.
+        self._hang_up = transport.abort
         self._expect_head()
+
+    def shutdown(self) -> None:
+        """End, as soon as what is being answered is."""
+        if self._connected:
+            super().shutdown()
+        else:
+            self._hang_up()
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, as long as they lead to a request."""
@@ -105,12 +135,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Pass on a request whose head is there."""
         self._in_head = False
-        self._silent.pop(self, None)
+        # Anew with each request: a token may have been revoked since the one before.
+        self._strangers.setdefault(self)
         self._forget_head()
         self.app = _turn_away if self._turned_away else self.config.loaded_app
         super().on_headers_complete()
         # Not of the shape that uvicorn declares for the extensions that it knows.
-        extensions: dict[str, Any] = {AT_ONCE: partial(self._answer_at_once, self.cycle)}
+        extensions: dict[str, Any] = {
+            AT_ONCE: partial(self._answer_at_once, self.cycle),
+            KNOWN: partial(self._strangers.pop, self, None),
+        }
         self.scope["extensions"] = extensions
 
     def _answer_at_once(
@@ -144,18 +178,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._silent.pop(self, None)
+        self._strangers.pop(self, None)
         self._forget_head()
         super().connection_lost(exc)
 
     def _make_room(self) -> bool:
-        """Hang up on the one who has been silent for longest; False if nobody is.
+        """Hang up on the stranger who came first; False if there is none.
 
-        Who wants something asks at once, and is not silent any more when the next one comes.
+        By when they came, and not by how long they have said nothing: who asks all the time for
+        what everybody may ask would stay, and who waits for their first answer would go.
         """
-        for longest in self._silent:
-            longest.transport.close()
-            del self._silent[longest]
+        for first in self._strangers:
+            del self._strangers[first]
+            first._hang_up()  # noqa: SLF001 - one of us
             return True
         return False
 
@@ -169,8 +204,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._due = None
 
 
-_SILENT: Final[WeakKeyDictionary[ServerState, dict[BoundedProtocol, None]]] = WeakKeyDictionary()
-"""Of each server, the connections on which no head of a request has come yet, oldest first."""
+_STRANGERS: Final[WeakKeyDictionary[ServerState, dict[BoundedProtocol, None]]] = WeakKeyDictionary()
+"""Of each server, the connections whose last request, if there was any, had no token that is known
+to be good. The one that has been a stranger for longest is the first."""
+
+
+def _nothing() -> None:
+    pass
 
 
 async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:

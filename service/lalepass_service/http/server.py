@@ -2,15 +2,18 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, cast
 
 import structlog
 import uvicorn
 
 from lalepass_service.core.errors import Leaving
+from lalepass_service.http.handshakes import TlsListener
+from lalepass_service.http.protocol import BoundedProtocol
 from lalepass_service.http.signals import Signals
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -68,12 +71,19 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, ending: Ending, signals: Signals, drain_seconds: float
+        self,
+        config: uvicorn.Config,
+        *,
+        ending: Ending,
+        signals: Signals,
+        drain_seconds: float,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(config)
         self._ending = ending
         self._signals = signals
         self._drain_seconds = drain_seconds
+        self._tls = tls
         self.url = ""
         self.facts: Mapping[str, object] = {}
         """What else is said when it starts to answer."""
@@ -108,7 +118,10 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer, and say so."""
-        await super().startup(sockets)
+        if self._tls is None:
+            await super().startup(sockets)
+        else:
+            self._take_in(sockets or [], self._tls)
         _log.info("ready", url=self.url, **self.facts)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -116,6 +129,23 @@ class Server(uvicorn.Server):
         _log.info("stopping", connections=len(self.server_state.connections))
         self.before_stop()
         await super().shutdown(sockets)
+
+    def _take_in(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext) -> None:
+        """Do what uvicorn does in `startup`, which can't say how long a handshake may take."""
+
+        def protocol() -> BoundedProtocol:
+            made = cast("type[BoundedProtocol]", self.config.http_protocol_class)
+            return made(
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            )
+
+        self.servers = [
+            TlsListener(each, context=tls, protocol=protocol)  # type: ignore[misc] # uvicorn closes it and waits for that, no more
+            for each in sockets
+        ]
+        self.started = True
 
     def _end(self) -> None:
         self.should_exit = True

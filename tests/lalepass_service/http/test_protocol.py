@@ -1,8 +1,11 @@
 """The server over a real socket: what uvicorn does with bytes, and what we add to it."""
 
 import asyncio
+import select
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 import pytest
 import uvicorn
@@ -37,6 +40,7 @@ async def _serving(
     request_timeout: float = 30,
     max_connections: int = 64,
     protocol: type[BoundedProtocol] = BoundedProtocol,
+    send_buffer: int = 0,
 ) -> AsyncIterator[int]:
     """Serve on a free port."""
     settings = app.uvicorn_settings(
@@ -46,6 +50,9 @@ async def _serving(
     server = _Server(settings)
     with app.listen(Server.model_construct(host="127.0.0.1", port=0, backlog=64)) as listener:
         port: int = listener.getsockname()[1]
+        if send_buffer:
+            # Those that are taken in have it from this one.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         serving = asyncio.create_task(server.serve([listener]))
         try:
             yield port
@@ -259,6 +266,106 @@ async def test_who_says_nothing_makes_room_for_who_does(world: World) -> None:
         assert (await kept.answer())[0] == 200
         # The one that came first, which has been silent for longest.
         assert await silent[0].hung_up()
+
+
+_STRANGERS = {
+    "no token": [f"GET {paths.HEALTH_LIVE} HTTP/1.1\r\nHost: x\r\n\r\n".encode()],
+    "a wrong token": [
+        f"GET {paths.CALLER} HTTP/1.1\r\nAuthorization: Bearer lalepass_x\r\n\r\n".encode()
+    ],
+    "many questions": [f"GET {paths.HEALTH_READY} HTTP/1.1\r\nHost: x\r\n\r\n".encode()] * 3,
+}
+
+
+@pytest.mark.parametrize("asked", _STRANGERS.values(), ids=_STRANGERS)
+async def test_who_has_no_token_makes_room_for_who_has(world: World, asked: list[bytes]) -> None:
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(_serving(world, max_connections=8))
+        kept = await stack.enter_async_context(_calling(port))
+        await kept.send(_good(world))
+        assert (await kept.answer())[0] == 200
+        strangers = [await stack.enter_async_context(_calling(port)) for _ in range(7)]
+        for stranger in strangers:
+            for each in asked:
+                await stranger.send(each)
+                assert (await stranger.answer())[0] in {200, 401}
+
+        caller = await stack.enter_async_context(_calling(port))
+        await caller.send(_good(world))
+        assert (await caller.answer())[0] == 200
+        await kept.send(_good(world))
+        assert (await kept.answer())[0] == 200
+        # The one that came first, whenever it asked last.
+        assert await strangers[0].hung_up()
+        await strangers[1].send(asked[0])
+        assert (await strangers[1].answer())[0] in {200, 401}
+
+
+async def test_who_waits_for_changes_is_one_of_ours(world: World) -> None:
+    token = f"Host: x\r\nAuthorization: Bearer {world.feed_token}\r\n\r\n"
+    question = f"GET {paths.CHANGES}?after=memory-1&wait=30 HTTP/1.1\r\n{token}"
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(_serving(world, max_connections=8))
+        idle = await stack.enter_async_context(_calling(port))
+        await idle.send(f"GET {paths.CALLER} HTTP/1.1\r\n{token}".encode())
+        assert (await idle.answer())[0] == 200
+        follower = await stack.enter_async_context(_calling(port))
+        await follower.send(question.encode())
+        await until(lambda: world.watch.waiting == 1)
+        silent = [await stack.enter_async_context(_calling(port)) for _ in range(20)]
+        assert await silent[0].hung_up()
+
+        assert world.watch.waiting == 1
+        world.watch.release()
+        assert (await follower.answer())[0] == 200
+        await idle.send(f"GET {paths.CALLER} HTTP/1.1\r\n{token}".encode())
+        assert (await idle.answer())[0] == 200
+
+
+async def test_who_does_not_read_makes_room_as_well(world: World) -> None:
+    """What is left to send would keep the connection for as long as nobody takes it."""
+    there: list[set[Any]] = []
+
+    class Watched(BoundedProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as above
+            there.append(self.connections)
+            super().connection_made(transport)
+
+    document = f"GET {paths.OPENAPI} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(
+            _serving(world, max_connections=8, protocol=Watched, send_buffer=4096)
+        )
+        for _ in range(8):
+            stranger = stack.enter_context(socket.socket())
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stranger.settimeout(0)
+            await asyncio.get_running_loop().sock_connect(stranger, ("127.0.0.1", port))
+            stranger.send(document)
+            # Its first bytes are there, and the rest waits.
+            await until(lambda: bool(select.select([stranger], [], [], 0)[0]))  # noqa: B023 - waits
+        for _ in range(12):
+            caller = await stack.enter_async_context(_calling(port))
+            await caller.send(_good(world))
+            assert (await caller.answer())[0] in {200, 503}
+
+        await until(lambda: len(there[0]) <= 9)
+
+
+async def test_a_token_that_is_good_no_longer_keeps_no_place(world: World) -> None:
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(_serving(world, max_connections=8))
+        others = [await stack.enter_async_context(_calling(port)) for _ in range(8)]
+        for other in others:
+            await other.send(_good(world))
+            assert (await other.answer())[0] == 200
+        await others[3].send(_head(world, "Content-Length: 0", token=False))
+        assert (await others[3].answer())[0] == 401
+
+        caller = await stack.enter_async_context(_calling(port))
+        await caller.send(_good(world))
+        assert (await caller.answer())[0] == 200
+        assert await others[3].hung_up()
 
 
 @pytest.mark.parametrize(
