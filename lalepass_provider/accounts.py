@@ -156,6 +156,10 @@ class MatrixAccounts:
 
         If not, what becomes of that user does not concern it: it is somebody else's who happens
         to have the name, such as an administrator of before Lalepass.
+
+        A link to any user is enough, since nobody knows here whose id is whose: one of before, when
+        the service was set up anew, must not keep a session from being ended. The price is that a
+        link made by hand to a user of another name, with which nobody logs in, is one as well.
         """
         account = await self._tables.account(mxid)
         if account is None or account.special:

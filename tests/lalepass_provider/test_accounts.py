@@ -384,6 +384,39 @@ async def test_a_local_users_account_is_nobodys_at_lalepass(
 
 
 @on_reactor
+async def test_no_account_is_made_that_a_local_user_could_have_one_day() -> None:
+    homeserver = FakeHomeserver()
+    admin = AcceptedUser(id="7", localpart="admin")
+
+    told = await refusal(accounts_of(homeserver, LinkExisting.ALWAYS, "adm*"), admin)
+
+    assert "has its password on this server alone" in told.message
+    assert homeserver.accounts == {}
+
+
+@on_reactor
+async def test_nobody_and_nobody_in_person_is_ours() -> None:
+    """A lock or an order to sign out must not touch a bridge's puppet of the same name."""
+    homeserver = FakeHomeserver("@guest:hs.example", "@puppet:hs.example")
+    homeserver.change("@guest:hs.example", is_guest=1)
+    homeserver.change("@puppet:hs.example", appservice_id="bridge")
+    await homeserver.record_user_external_id("lalepass", "1", "@puppet:hs.example")
+    accounts = accounts_of(homeserver, LinkExisting.ALWAYS)
+
+    for mxid in ("@nobody:hs.example", "@guest:hs.example", "@puppet:hs.example"):
+        assert not await accounts.is_ours(mxid)
+
+
+@on_reactor
+async def test_what_is_linked_is_ours_whomever_the_link_leads_to() -> None:
+    """Else sessions from before a service was set up anew, with new ids, could not be ended."""
+    homeserver = FakeHomeserver(MXID)
+    await homeserver.record_user_external_id("lalepass", "an id of before", MXID)
+
+    assert await accounts_of(homeserver, LinkExisting.NEVER).is_ours(MXID)
+
+
+@on_reactor
 async def test_a_database_of_another_shape_lets_nobody_in() -> None:
     homeserver = FakeHomeserver(MXID)
     homeserver.database.execute("ALTER TABLE users RENAME COLUMN password_hash TO other")
