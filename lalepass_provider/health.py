@@ -18,7 +18,14 @@ from typing import Final
 from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from lalepass_provider.errors import NoAnswer, NotConnected, Overloaded, Unreachable
+from lalepass_provider.errors import (
+    Lost,
+    NoAnswer,
+    NotConnected,
+    Overloaded,
+    TooSlow,
+    Unreachable,
+)
 from lalepass_provider.metrics import Metrics
 from lalepass_provider.transport import Answer, Request, Transport
 from lalepass_wire import paths
@@ -185,6 +192,10 @@ class Health:
             logger.warning("The Lalepass service does not answer, and is left alone: %s", exc)
         endpoint.failures += 1
         self._becomes(endpoint, State.DOWN)
+        if isinstance(exc, Lost | TooSlow):
+            # What is kept may be as dead as this one was, as behind a firewall that has forgotten
+            # them all. Only a new connection tells the next login, and the probe, how it is now.
+            endpoint.transport.drop_idle()
         self._probe_later(endpoint)
         if self._none_is_well:
             for one in self.endpoints:

@@ -69,7 +69,7 @@ def test_one_endpoint_alone_is_asked_twice_on_a_new_connection() -> None:
 
     assert isinstance(site.ask(), Lost)
     assert site.calls() == [2]
-    assert site.transports[0].dropped == 1
+    assert site.transports[0].dropped >= 1
 
 
 def test_a_lost_connection_is_tried_again_before_one_that_is_down() -> None:

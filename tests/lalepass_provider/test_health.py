@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet import defer
 
-from lalepass_provider.errors import Lost, NotConnected
+from lalepass_provider.errors import Broken, Lost, NotConnected, TooSlow
 from lalepass_wire import paths
 from tests.lalepass_provider.scripted import answer
 from tests.lalepass_provider.site import NEVER, OK, OTHER, PATIENCE, Site
@@ -25,6 +25,25 @@ def test_probes_come_after_a_growing_while() -> None:
     assert pauses[7:] == pytest.approx([30] * len(pauses[7:]), abs=0.21)
     assert site.probes()[1] == 0
     assert site.calls()[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "dropped"),
+    [
+        (Lost("cut off"), 1),
+        (TooSlow("no answer", begun=False), 1),
+        (Broken("half an answer"), 0),
+        (NotConnected("refused"), 0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_kept_connections_are_not_trusted_when_one_went_dead(
+    fault: Exception, dropped: int
+) -> None:
+    site = Site(fault, OK)
+    site.ask()
+
+    assert [one.dropped for one in site.transports] == [dropped, 0]
 
 
 def test_a_probe_carries_no_token() -> None:

@@ -14,7 +14,7 @@ from twisted.internet import defer, task
 
 from lalepass_provider import config, wiring
 from lalepass_provider.client import LalepassClient
-from lalepass_provider.errors import CallerRejected, NotConnected, Unreachable
+from lalepass_provider.errors import CallerRejected, NotConnected, TooSlow, Unreachable
 from lalepass_wire import CheckRequest, Refused, UserIdentifier
 from tests.lalepass_provider.on_reactor import on_reactor, reactor
 from tests.lalepass_provider.servers import Connection, serving
@@ -138,6 +138,25 @@ async def test_a_kept_connection_that_was_just_closed_costs_nobody_an_answer() -
     async with serving(behave) as server, client_of(url=server.url) as client:
         assert [await check(client) for _ in range(2)] == [Refused()] * 2
         assert len([one for one in server.requests if one.startswith(b"POST")]) == 3
+
+
+@on_reactor
+async def test_connections_that_went_dead_together_cost_one_login_and_not_each_one() -> None:
+    """As behind a firewall that has forgotten them: what is sent there is answered by nobody."""
+    dead: list[Connection] = []
+
+    def behave(connection: Connection, request: bytes) -> None:
+        if connection not in dead:
+            refuses(connection, request)
+
+    async with serving(behave) as server, client_of(url=server.url, timeout=2) as client:
+        await defer.gatherResults([defer.ensureDeferred(check(client)) for _ in range(5)])
+        assert len(server.connections) == 5
+        dead += server.connections
+
+        with pytest.raises(TooSlow):
+            await check(client)
+        assert await check(client) == Refused()
 
 
 @on_reactor
