@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.docker.people import ALICE
+from tests.docker.scale.test_losses import away
 from tests.docker.stack import ROOT, Stack, docker
 from tests.test_docs_monitoring import RULES, queries
 from tools.web import request
@@ -73,6 +74,24 @@ def test_every_query_of_the_pages_finds_something(used: Stack, query: str) -> No
         # For a quantile there has to be a login within the last five minutes.
         used.login("alice", ALICE)
         time.sleep(3)  # noqa: TID251 - the fact is in another container
+
+
+HEARS = "synapse_replication_tcp_resource_total_connections"
+
+
+def wait_until_all(stack: Stack, query: str) -> None:
+    """Wait until it finds something of each of Synapse's six processes."""
+    end = time.monotonic() + SECONDS
+    while len(parts := {each["metric"]["part"] for each in found(stack, query)}) != 6:
+        assert time.monotonic() < end, (query, parts)
+        time.sleep(3)  # noqa: TID251 - the fact is in another container
+
+
+def test_each_process_of_synapse_says_whether_it_hears_of_the_others(used: Stack) -> None:
+    wait_until_all(used, f"{HEARS} > 0")
+    with away(used, ("replication",)):
+        wait_until_all(used, f"{HEARS} == 0")
+    wait_until_all(used, f"{HEARS} > 0")
 
 
 def test_all_alerts_are_known_and_can_be_asked(used: Stack) -> None:
