@@ -29,8 +29,11 @@ def test_its_example_loads(tmp_path: Path) -> None:
     plan = load(path)
 
     assert set(plan.reached_from("synapse-main")) == {
-        *("db-1", "db-2", "lalepass-1", "lalepass-2", "media"),
+        *("db-1", "db-2", "lalepass-1", "lalepass-2", "media", "main-replication", "redis"),
     }
+    # Whoever gets in there is the homeserver: docs/scaling.md.
+    for part in ("main-replication", "redis"):
+        assert part in plan.closed_to("proxy")
     assert set(plan.closed_to("clients")) == set(plan.listening) - {"proxy"}
     assert len(plan.routes) == 2
     assert plan.known_open("lalepass-1", "synapse-main") is not None
