@@ -8,13 +8,8 @@ from typing import Any, Final
 
 import psycopg
 
-from lalepass_service.adapters.sql.postgres import (
-    AWAITED,
-    NO_RANK,
-    PostgresServer,
-    connect_to_host,
-    tells_no_rank,
-)
+from lalepass_service.adapters.sql.connecting import NO_RANK, connect_to_host, tells_no_rank
+from lalepass_service.adapters.sql.postgres import AWAITED, PostgresServer
 from lalepass_service.adapters.sql.standing import CLOSED, Answer, Rank, Seen
 
 _log: Final = logging.getLogger(__name__)

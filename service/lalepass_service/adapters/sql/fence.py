@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, cast
 
-from lalepass_service.adapters.sql.postgres import OpenSession, PostgresServer, translated
+from lalepass_service.adapters.sql.connecting import OpenSession
+from lalepass_service.adapters.sql.postgres import PostgresServer, translated
 from lalepass_service.adapters.sql.standing import Rank
 from lalepass_service.core.errors import StoreUnavailable
 

@@ -13,11 +13,11 @@ from zlib import crc32
 
 import psycopg
 
+from lalepass_service.adapters.sql.connecting import OpenSession
 from lalepass_service.adapters.sql.hot import Job, T, WorkThread
 from lalepass_service.adapters.sql.postgres import (
     AWAITED,
     BEGIN_WRITING,
-    OpenSession,
     PostgresServer,
     moved,
     passing,

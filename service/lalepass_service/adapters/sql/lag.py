@@ -9,7 +9,8 @@ from typing import Final
 
 import psycopg
 
-from lalepass_service.adapters.sql.postgres import PostgresServer, connect_async
+from lalepass_service.adapters.sql.connecting import connect_async
+from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.core.errors import StoreUnavailable
 
 _PAUSE_SECONDS: Final = 15.0

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, delete, insert, inspect, select
 from sqlalchemy.exc import OperationalError
 
-from lalepass_service.adapters.sql import postgres
+from lalepass_service.adapters.sql import connecting, postgres
 from lalepass_service.adapters.sql.engine import translated
 from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.adapters.sql.tables import facts
@@ -160,7 +160,7 @@ def _connection(store: Store, *, patient: bool = True) -> Iterator[Connection]:
         connection = _connect_to(store, patient=patient)
         if not patient:
             # before SQLAlchemy asks it anything
-            stack.enter_context(postgres.cut_after(2 * store.timeout, connection))
+            stack.enter_context(connecting.cut_after(2 * store.timeout, connection))
         return connection
 
     kind = "sqlite://" if isinstance(store, Path) else "postgresql+psycopg://"
@@ -179,7 +179,7 @@ def _connect_to(store: PostgresServer, *, patient: bool) -> "psycopg.Connection[
     # A server that is gone is left for the next one as soon as ever: all commands begin here.
     connect_timeout = store.parameters()["connect_timeout"]
     server = replace(store, timeout=_LOCK_SECONDS) if patient else store
-    connection = postgres.connect(server, connect_timeout=connect_timeout)
+    connection = connecting.connect(server, connect_timeout=connect_timeout)
     encoding = connection.info.parameter_status("server_encoding")
     if encoding not in {"UTF8", None}:
         # Where the system has no language, it is SQL_ASCII unless one says something else.
@@ -201,7 +201,7 @@ def held_against(
         WrongPrimary: it is an old primary.
     """
     try:
-        postgres.rank_of(store, connection)
+        connecting.rank_of(store, connection)
         connection.autocommit = False
     except BaseException:
         connection.close()

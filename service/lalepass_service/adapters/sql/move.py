@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from lalepass_service.adapters.sql import postgres
+from lalepass_service.adapters.sql import connecting, postgres
 from lalepass_service.adapters.sql.engine import translated
 from lalepass_service.adapters.sql.migrate import (
     OLDEST,
@@ -204,7 +204,7 @@ def _opened(store: Store) -> Iterator[Connection]:
         if isinstance(store, Path):
             uri = f"{store.absolute().as_uri()}?mode=rw"
             return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
-        return held_against(store, postgres.connect(replace(store, timeout=_SECONDS)))
+        return held_against(store, connecting.connect(replace(store, timeout=_SECONDS)))
 
     kind = "sqlite://" if isinstance(store, Path) else "postgresql+psycopg://"
     engine = create_engine(kind, creator=connect, poolclass=NullPool, hide_parameters=True)

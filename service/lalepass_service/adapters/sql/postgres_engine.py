@@ -11,13 +11,13 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from lalepass_service.adapters.sql.connecting import connect_async
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.postgres import (
     ISOLATION,
     LOCK,
     LOCK_SHARED,
     PostgresServer,
-    connect_async,
     moved,
 )
 from lalepass_service.adapters.sql.standing import Rank

@@ -19,9 +19,10 @@ from typing import Any, Final
 
 import psycopg
 
+from lalepass_service.adapters.sql.connecting import OpenSession
 from lalepass_service.adapters.sql.fence import Fence, Fences, NotUsed, Why, begin
 from lalepass_service.adapters.sql.hot import Job, T, WorkThread
-from lalepass_service.adapters.sql.postgres import OpenSession, PostgresServer
+from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.adapters.sql.session import PostgresSession, Session
 from lalepass_service.core.errors import StoreUnavailable
 

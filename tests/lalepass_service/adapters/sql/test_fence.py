@@ -9,8 +9,9 @@ from typing import cast
 import pytest
 
 from lalepass_service.adapters.sql import fence as module
+from lalepass_service.adapters.sql.connecting import OpenSession
 from lalepass_service.adapters.sql.fence import Fence, Fences, Why, begin
-from lalepass_service.adapters.sql.postgres import OpenSession, PostgresServer
+from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.core.errors import StoreUnavailable
 
 SERVER = PostgresServer(url="postgresql://lalepass@localhost/lalepass")

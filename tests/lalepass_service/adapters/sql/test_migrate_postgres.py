@@ -12,8 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
+from lalepass_service.adapters.sql.connecting import connect
 from lalepass_service.adapters.sql.migrate import SchemaState, schema_state, upgrade
-from lalepass_service.adapters.sql.postgres import PostgresServer, connect
+from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.adapters.sql.tables import metadata
 from lalepass_service.core.errors import InvalidInput, StoreUnavailable
 from tests.lalepass_service.adapters.databases import server_of

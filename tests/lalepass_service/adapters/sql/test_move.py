@@ -13,10 +13,11 @@ import psycopg
 import pytest
 
 from lalepass_service.adapters.sql import tables
+from lalepass_service.adapters.sql.connecting import connect
 from lalepass_service.adapters.sql.followers import mark_changed
 from lalepass_service.adapters.sql.migrate import SchemaState, schema_state, upgrade
 from lalepass_service.adapters.sql.move import Progress, move
-from lalepass_service.adapters.sql.postgres import PostgresServer, connect
+from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.core.errors import InvalidInput
 from lalepass_service.core.model import UserId
 from tests.lalepass_service.adapters.databases import opened, server_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lalepass_service.adapters.sql import postgres
+from lalepass_service.adapters.sql import connecting, postgres
 from lalepass_service.adapters.sql.feed import SqlChanges
 from lalepass_service.adapters.sql.migrate import SchemaState, schema_state, upgrade
 from lalepass_service.adapters.sql.move import move
@@ -99,8 +99,8 @@ async def test_that_settings_are_refused_is_found_out_once(
     fresh = replace(through, learned=postgres.Learned())
     refusals = [_refusals(bouncer)]
     for _ in range(3):
-        postgres.connect(fresh).close()
-        await (await postgres.connect_async(fresh)).close()
+        connecting.connect(fresh).close()
+        await (await connecting.connect_async(fresh)).close()
         refusals.append(_refusals(bouncer))
     assert (refusals[1] > refusals[0]) == fresh.learned.refuses_options
     assert refusals[1] == refusals[-1]

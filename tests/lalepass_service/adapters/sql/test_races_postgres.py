@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lalepass_service.adapters.sql.connecting import connect
 from lalepass_service.adapters.sql.feed import SqlChanges
-from lalepass_service.adapters.sql.postgres import PostgresServer, connect
+from lalepass_service.adapters.sql.postgres import PostgresServer
 from lalepass_service.adapters.sql.users import SqlUsers
 from lalepass_service.core.identifiers import ByLocalpart
 from lalepass_service.core.model import PasswordRecord

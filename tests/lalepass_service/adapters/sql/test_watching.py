@@ -13,17 +13,12 @@ from sqlalchemy import Engine, event, insert, select
 
 from lalepass_service.adapters.sql import asking
 from lalepass_service.adapters.sql.asking import Host
+from lalepass_service.adapters.sql.connecting import OpenSession, connect_async, connect_to_host
 from lalepass_service.adapters.sql.engine import Database
 from lalepass_service.adapters.sql.fence import Fences
 from lalepass_service.adapters.sql.hot_postgres import PostgresPaths
 from lalepass_service.adapters.sql.migrate import upgrade
-from lalepass_service.adapters.sql.postgres import (
-    Learned,
-    OpenSession,
-    PostgresServer,
-    connect_async,
-    connect_to_host,
-)
+from lalepass_service.adapters.sql.postgres import Learned, PostgresServer
 from lalepass_service.adapters.sql.postgres_engine import open_server
 from lalepass_service.adapters.sql.primaries import Primaries, WrongPrimary
 from lalepass_service.adapters.sql.session import Session

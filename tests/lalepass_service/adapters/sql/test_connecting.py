@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from lalepass_service.adapters.sql.postgres import OpenSession
+from lalepass_service.adapters.sql.connecting import OpenSession
 
 
 class Connection:
