@@ -9,16 +9,15 @@ most: each time, one of them has won.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from lalepass_service.adapters.valkey import names, scripts
-from lalepass_service.adapters.valkey.anew import account_keys
 from lalepass_service.adapters.valkey.client import Client, Lost
 from lalepass_service.adapters.valkey.state import Memory, NoMemory, State, View
+from lalepass_service.adapters.valkey.sweeping import sweep
 from lalepass_service.adapters.valkey.turns import Turns
 from lalepass_service.core.audit import Entry
 from lalepass_service.core.digests import Digests
@@ -47,7 +46,6 @@ _KEEP: Final = KNOWN_FOR + timedelta(days=1)
 One that holds guesses of everybody stays until it is swept: see `ports.SoftLocks.sweep`."""
 _KEEP_MILLIS: Final = _KEEP // timedelta(milliseconds=1)
 _FOREVER: Final = 0
-_BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
 _MAX_POSTED: Final = 10_000
 
 
@@ -214,12 +212,7 @@ class ValkeySoftLocks:
 
         What lies in keys that nobody touches ends by itself; this is for the keys that stay.
         """
-        swept = 0
-        names_from = await self._names_from(before)
-        async for keys in account_keys(self._client):
-            for key in keys:
-                swept += await self._sweep(key, before, names_from)
-        return swept
+        return await sweep(self._client, before=before, names_kept=self._names_kept)
 
     async def close(self) -> None:
         """Finish what was posted."""
@@ -306,44 +299,6 @@ class ValkeySoftLocks:
                     del self._posted[account]
                 await work()
             yield
-
-    async def _names_from(self, before: datetime) -> datetime:
-        """Return since when names are kept that nobody was at since `before`.
-
-        By the hour, so that no replica has to remember a million of them; some more are kept.
-        """
-        by_hour: Counter[datetime] = Counter()
-        async for keys in account_keys(self._client):
-            commands = [("HMGET", key, names.lane_field(b"")) for key in keys if self._is_name(key)]
-            for (value,) in await self._client.ask(*commands) if commands else ():
-                if value is not None and (used_at := names.unpack(value)[1]) < before:
-                    by_hour[used_at.replace(minute=0, second=0, microsecond=0)] += 1
-        kept, since = 0, before
-        for hour, number in sorted(by_hour.items(), reverse=True):
-            if kept >= self._names_kept:
-                return since
-            kept, since = kept + number, hour
-        return _BEFORE_ALL
-
-    async def _sweep(self, key: bytes, before: datetime, names_from: datetime) -> int:
-        swept = 0
-        fields = await self._fields(key.decode())
-        for name, value in fields.items():
-            lane, since = names.lane_of(name), before
-            if names.is_known_field(name):
-                used_at = names.digits(value)
-            elif lane:
-                used_at = names.unpack(value)[1]
-            elif lane is not None and self._is_name(key):
-                used_at, since = names.unpack(value)[1], names_from
-            else:
-                continue
-            if used_at is not None and used_at < since:
-                swept += await self._client.run(scripts.DROP, key.decode(), name, value)
-        return swept
-
-    def _is_name(self, key: bytes) -> bool:
-        return names.is_key_of_name(key, prefix=self._client.prefix)
 
     async def _fields(self, key: str) -> dict[bytes, bytes]:
         (flat,) = await self._client.ask(("HGETALL", key))
