@@ -1,5 +1,6 @@
 """What Synapse asks and is told, and when a lock may be an error."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -189,6 +190,26 @@ def test_only_the_main_process_carries_out_orders() -> None:
 
     assert worker.lifecycle.sign_outs is None
     assert worker.service.acknowledged == []
+
+
+def test_an_order_to_sign_out_is_not_for_local_users_and_namesakes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whom Lalepass must not touch is not signed out either, whatever is ordered there."""
+    given: list[Callable[[str], Awaitable[bool]]] = []
+
+    def sessions(_: object, *, is_ours: Callable[[str], Awaitable[bool]]) -> object:
+        given.append(is_ours)
+        return object()
+
+    monkeypatch.setattr("lalepass_provider.lifecycle.SynapseSessions", sessions)
+    it = Running(local="admin")
+    it.namesakes.add("@carol:hs.example")
+    (may_end,) = given
+
+    assert it.background.do(may_end("@Bob:hs.example"))
+    for mxid in ("@admin:hs.example", "@Admin:hs.example", "@carol:hs.example"):
+        assert not it.background.do(may_end(mxid))
 
 
 def test_a_logout_is_reported_and_its_token_is_not(it: Running) -> None:
