@@ -55,7 +55,7 @@ class Site:
         if not self.valkey.alive:
             self.valkey.start()
         self.pair.heal()
-        self.pair.primary.sql(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+        self.take_connections()
         if synchronous:
             self.pair.primary.require_standby(self.pair.standby)
         if self.bouncer is not None:
@@ -104,6 +104,10 @@ class Site:
             server.sql(
                 f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'"  # noqa: S608 - a name of ours
             )
+
+    def take_connections(self) -> None:
+        """End that."""
+        self.pair.primary.sql(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
 
 
 @contextmanager

@@ -156,7 +156,7 @@ FAULTS: Final = {
     ),
     "no connection left": Fault(
         breaks=Site.refuse_connections,
-        mends=Site.heal,
+        mends=Site.take_connections,
     ),
     "connections reset once": Fault(
         breaks=each_link(Link.reset_once),
