@@ -96,6 +96,7 @@ def build(  # noqa: PLR0913 - the ports, each by its name
     app.include_router(feed_routes.router(followers=followers, authenticate=allowed))
     app.include_router(health.router(check=ready))
     app.include_router(metrics.router(counted))
+    app.include_router(openapi.router(app.openapi))
     for error in problems.HANDLED:
         app.add_exception_handler(error, problems.handle)
     # The last one added is the outermost.
@@ -120,7 +121,8 @@ def _bare() -> "_Api":
         title="Lalepass",
         version=CONTRACT_VERSION,
         description="Password authentication for Matrix homeservers.",
-        openapi_url=paths.OPENAPI,
+        # Ours answers: see `openapi.router`.
+        openapi_url=None,
         # The pages would load scripts from somebody else's server.
         docs_url=None,
         redoc_url=None,

@@ -106,6 +106,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("Request head too large.")
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: everybody may ask for another protocol, and is answered in this one."""
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request; only hang up where it would pass for another answer."""
         cycle: RequestResponseCycle | None = self.cycle

@@ -1,10 +1,14 @@
-from typing import Any
+from typing import Any, Never
 
+import httpx
 import pytest
 
 from lalepass_service.app import openapi_document
+from lalepass_service.http import openapi
 from lalepass_service.http.problems import KINDS
 from lalepass_wire import PROBLEM_MEDIA_TYPE, paths
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,22 @@ def test_no_reference_leads_nowhere(document: dict[str, Any]) -> None:
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
 
     assert set(_references(document)) <= known
+
+
+async def test_who_asks_again_gets_what_was_put_together_before(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs no token, and takes long to put together."""
+    first = await client.get(paths.OPENAPI)
+    assert first.json() == openapi_document()
+    assert first.headers["content-type"] == "application/json"
+
+    def again(_: object) -> Never:
+        raise AssertionError
+
+    monkeypatch.setattr(openapi, "document", again)
+    second = await client.get(paths.OPENAPI)
+    assert (second.status_code, second.content) == (200, first.content)
 
 
 def _references(node: object) -> list[str]:

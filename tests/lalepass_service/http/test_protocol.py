@@ -230,6 +230,18 @@ async def test_what_is_no_http_is_hung_up_on(world: World, garbage: bytes) -> No
         assert await caller.hung_up()
 
 
+@pytest.mark.parametrize("wanted", ["websocket", "h2c"])
+async def test_who_asks_for_another_protocol_is_answered_in_this_one(
+    world: World, wanted: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"GET {paths.HEALTH_LIVE} HTTP/1.1\r\nHost: x\r\n"
+    async with _serving(world) as port, _calling(port) as caller:
+        await caller.send(f"{head}Connection: Upgrade\r\nUpgrade: {wanted}\r\n\r\n".encode())
+
+        assert (await caller.answer())[0] == 200
+    assert [line for line in caplog.records if line.name.startswith("uvicorn")] == []
+
+
 async def test_one_caller_too_many_is_told_to_come_back(world: World) -> None:
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(_serving(world, max_connections=8))
