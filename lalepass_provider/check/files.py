@@ -103,7 +103,7 @@ def _repeated_names(path: Path, text: str) -> Iterator[Finding]:
     for option in _repetitions(yaml.compose(text, Loader=yaml.SafeLoader), at=""):
         yield error(
             "repeated-option",
-            f"{option} stands twice in {path}, and Synapse takes the last one only.",
+            f"{option} appears twice in {path}, and Synapse only uses the last one.",
             fix="Put both into one.",
             option=option,
         )

@@ -58,12 +58,12 @@ def _enabled(config: Mapping[str, Any]) -> Iterator[Finding]:
     if enabled == "only_for_reauth" or not enabled:
         yield error(
             "passwords-off",
-            "Synapse takes no passwords at a login, so nobody logs in with Lalepass.",
+            "Synapse accepts no passwords at login, so nobody can log in with Lalepass.",
             fix="Set it to true.",
             option=option,
         )
     else:
-        yield ok("passwords-on", "Synapse takes passwords at a login.", option=option)
+        yield ok("passwords-on", "Synapse accepts passwords at login.", option=option)
 
 
 def _one_password(*, local_users: bool, try_local: bool) -> Iterator[Finding]:

@@ -164,12 +164,12 @@ def _scopes(
         says = f"{target.address} takes this homeserver for {facts.name!r}; scopes: {has}."
         yield ok("token", says, option=option)
     elif wanted[0] in missing:
-        says = f"The token {facts.name!r} is not good for checks; its scopes: {has}."
+        says = f"The token {facts.name!r} lacks the scope check; its scopes: {has}."
         yield error("scope-missing", says, fix=fix, option=option)
     else:
         yield warning(
             "feed-missing",
-            f"The token {facts.name!r} is not good for the change feed (its scopes: {has}):"
+            f"The token {facts.name!r} lacks the scope feed (its scopes: {has}):"
             " users who are disabled in Lalepass keep their sessions here.",
             fix=fix,
             option=option,

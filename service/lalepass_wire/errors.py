@@ -44,7 +44,7 @@ class ErrorCode(StrEnum):
 class Problem(BaseModel):
     """The body of every answer that is not 200 (media type `application/problem+json`).
 
-    Example: `{"type": "urn:lalepass:problem:overloaded", "title": "Too many checks are waiting",
+    Example: `{"type": "urn:lalepass:problem:overloaded", "title": "Too many checks are queued",
     "status": 503, "code": "overloaded", "retry_after_seconds": 1}`.
 
     `code` is text here, and not an `ErrorCode`: a caller has to cope with codes of a newer service.

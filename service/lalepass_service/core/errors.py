@@ -49,21 +49,21 @@ class PasswordTooShort(PasswordRejected):
     """It has too few code points."""
 
     def __init__(self, min_length: int) -> None:
-        super().__init__(f"a password has at least {min_length} characters")
+        super().__init__(f"a password must have at least {min_length} characters")
 
 
 class PasswordTooLong(PasswordRejected):
     """It has too many code points."""
 
     def __init__(self, max_length: int) -> None:
-        super().__init__(f"a password has at most {max_length} characters")
+        super().__init__(f"a password can have at most {max_length} characters")
 
 
 class PasswordUntypable(PasswordRejected):
     """It has characters that no keyboard makes, or none that can be seen."""
 
     def __init__(self) -> None:
-        super().__init__("a password is made of characters that can be typed and seen")
+        super().__init__("a password can only contain characters that can be typed and seen")
 
 
 class PasswordPersonal(PasswordRejected):

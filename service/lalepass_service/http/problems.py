@@ -32,17 +32,17 @@ class Kind(NamedTuple):
 
 
 KINDS: Final[Mapping[ErrorCode, Kind]] = {
-    ErrorCode.MALFORMED_REQUEST: Kind(400, "The request is not of the shape in the contract"),
+    ErrorCode.MALFORMED_REQUEST: Kind(400, "The request does not match the API"),
     ErrorCode.CALLER_UNKNOWN: Kind(401, "This needs a valid token"),
-    ErrorCode.SCOPE_MISSING: Kind(403, "The token is not good for this"),
+    ErrorCode.SCOPE_MISSING: Kind(403, "The token lacks the scope for this"),
     ErrorCode.NOT_FOUND: Kind(404, "There is no such path"),
-    ErrorCode.METHOD_NOT_ALLOWED: Kind(405, "This path has other methods"),
+    ErrorCode.METHOD_NOT_ALLOWED: Kind(405, "This path does not support this method"),
     ErrorCode.REQUEST_TIMEOUT: Kind(408, "The request did not arrive in time"),
-    ErrorCode.CURSOR_UNKNOWN: Kind(410, "The cursor is of another database: begin anew"),
+    ErrorCode.CURSOR_UNKNOWN: Kind(410, "The cursor belongs to another database: start again"),
     ErrorCode.BODY_TOO_LARGE: Kind(413, "The body is too long"),
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: Kind(415, "The body has to be application/json"),
-    ErrorCode.THROTTLED: Kind(429, "Too many tries"),
-    ErrorCode.OVERLOADED: Kind(503, "Too many checks are waiting"),
+    ErrorCode.THROTTLED: Kind(429, "Too many attempts"),
+    ErrorCode.OVERLOADED: Kind(503, "Too many checks are queued"),
     ErrorCode.UNAVAILABLE: Kind(503, "The service can't answer at the moment"),
     ErrorCode.INTERNAL: Kind(500, "The service has a fault"),
 }

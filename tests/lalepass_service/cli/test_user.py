@@ -126,7 +126,7 @@ def test_what_the_rules_refuse_is_refused(operator: Operator, option: list[str])
 def test_a_password_that_breaks_a_rule_is_not_repeated(operator: Operator) -> None:
     said = operator("user", "add", "alice", "--password-stdin", stdin="canary")
 
-    assert said.refused(ExitCode.REFUSED) == "a password has at least 8 characters"
+    assert said.refused(ExitCode.REFUSED) == "a password must have at least 8 characters"
 
 
 def test_the_rules_for_passwords_are_settings(
@@ -135,7 +135,7 @@ def test_the_rules_for_passwords_are_settings(
     monkeypatch.setenv("LALEPASS_PASSWORDS__MIN_LENGTH", "64")
     said = operator("user", "add", "alice", "--password-stdin", stdin=PASSWORD)
 
-    assert said.refused(ExitCode.REFUSED) == "a password has at least 64 characters"
+    assert said.refused(ExitCode.REFUSED) == "a password must have at least 64 characters"
 
 
 def test_a_new_password_replaces_the_old_one(operator: Operator) -> None:

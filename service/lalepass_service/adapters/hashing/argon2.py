@@ -111,7 +111,7 @@ class Argon2Hasher:
         """
         octets = octets_of(password, NormalForm.NFC)
         if octets is None:
-            raise PasswordRejected("a password is made of characters that can be typed")
+            raise PasswordRejected("a password can only contain characters that can be typed")
         phc = await self._slots.run(partial(self._make, octets))
         return PasswordRecord(phc.decode("ascii"), scheme=self.scheme)
 
