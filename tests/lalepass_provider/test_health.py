@@ -102,14 +102,16 @@ def test_a_fault_in_a_probe_does_not_end_the_probing(
 def test_one_on_trial_gets_one_call_at_a_time() -> None:
     site = Site(NotConnected("refused"), OK)
     site.ask()
-    site.says[0] = NEVER
+    site.says = [NEVER, NEVER]
+    busy = [site.begin() for _ in range(3)]  # so that the other one has the most to do
+    site.says[1] = OK
     site.clock.advance(0.5)
     before = site.calls()[0]
 
     trial = [site.begin() for _ in range(2)]
     assert [site.ask() for _ in range(5)] == [200] * 5
     assert site.calls()[0] == before + 1
-    for call in trial:
+    for call in [*busy, *trial]:
         call.addErrback(lambda _: None)
         call.cancel()
 
@@ -135,6 +137,16 @@ def test_many_failures_at_the_same_moment_are_one() -> None:
 
     assert {call.result for call in held} == {200}
     site.clock.advance(0.5)
+    assert site.probes()[0] == 1
+
+
+def test_calls_that_were_under_way_when_one_failed_put_no_probe_off() -> None:
+    site = Site(OK, OK)
+    for _ in range(6):
+        for _ in range(30):
+            site.health.note(site.health.endpoints[0], Lost("cut off"), begun=0.0)
+        site.clock.advance(0.1)
+
     assert site.probes()[0] == 1
 
 

@@ -11,7 +11,7 @@ from OpenSSL import SSL
 from twisted.internet import ssl as twisted_ssl
 from twisted.internet import task
 
-from lalepass_provider.errors import Lost, NotConnected, Unreachable
+from lalepass_provider.errors import Lost, NotConnected
 from lalepass_provider.files import FileFault
 from lalepass_provider.tls import ClientTls, TlsFiles
 from lalepass_provider.transport import Answer, Request, Transport
@@ -206,7 +206,7 @@ async def test_an_authority_that_is_taken_back_is_not_trusted_any_longer(site: S
         Authority("another").write(site.directory)
         await until_seen(tls, 1)
 
-        with pytest.raises(Unreachable):
+        with pytest.raises(NotConnected, match="certificate verify failed"):
             await transport.send(ASK, seconds=5)
         assert len(server.requests) == 1
         await server.no_connections()
