@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from runpy import run_path
 from typing import Any, Final
 
 import boto3  # type: ignore[import-untyped]  # it makes its methods as it is started
@@ -13,6 +14,7 @@ from botocore.config import Config  # type: ignore[import-untyped]
 
 from tests.servers.server import Missing, Server, folder
 from tools import web
+from tools.locks import ROOT
 from tools.processes import LOOPBACK, free_port
 
 REGION: Final = "us-east-1"
@@ -48,32 +50,11 @@ use = egg:swift#{kind}
 [filter:healthcheck]
 use = egg:swift#healthcheck
 """
-# tempauth insists on memcached, for tokens of Swift's own interface, and needs no answer from it.
-_PROXY: Final = """
-[pipeline:main]
-pipeline = catch_errors healthcheck cache listing_formats s3api tempauth slo dlo proxy-server
-[app:proxy-server]
-use = egg:swift#proxy
-account_autocreate = true
-[filter:tempauth]
-use = egg:swift#tempauth
-user_matrix_synapse = {secret} .admin
-[filter:s3api]
-use = egg:swift#s3api
-[filter:catch_errors]
-use = egg:swift#catch_errors
-[filter:cache]
-use = egg:swift#memcache
-memcache_servers = {host}:{nobody}
-[filter:healthcheck]
-use = egg:swift#healthcheck
-[filter:listing_formats]
-use = egg:swift#listing_formats
-[filter:slo]
-use = egg:swift#slo
-[filter:dlo]
-use = egg:swift#dlo
-"""
+_DEPLOYED: Final = run_path(str(ROOT / "deploy" / "objects" / "serve.py"))["PROXY"]
+_PIPELINE: Final = str(_DEPLOYED).partition("[pipeline:main]\n")[2]
+"""What a request goes through, as in the container: what is tested here is what is deployed."""
+_CACHE: Final = "127.0.0.1:11211"
+"""Where that has memcached, on which tempauth insists, and of which S3 needs no answer."""
 
 
 class Objects(Server):
@@ -95,8 +76,13 @@ class Objects(Server):
         self._write("swift.conf", _SWIFT.format(salt=self._salt))
         for kind, port in self._ports.items():
             self._write(f"{kind}-server.conf", self._common(port) + _STORAGE.format(kind=kind))
-        proxy = _PROXY.format(secret=self.secret, host=LOOPBACK, nobody=free_port())
-        self._write("proxy-server.conf", self._common(self.port) + proxy)
+        account, _, user = self.key.partition(":")
+        assert _CACHE in _PIPELINE
+        pipeline = _PIPELINE.replace(_CACHE, f"{LOOPBACK}:{free_port()}").format(
+            account=account, user=user, secret=self.secret, region=REGION
+        )
+        proxy = f"{self._common(self.port)}[pipeline:main]\n{pipeline}"
+        self._write("proxy-server.conf", proxy)
         (self.directory / "devices" / "disk").mkdir(parents=True, exist_ok=True)
         # Nothing of our environment, which is another Python's.
         return [str(_PYTHON), "-I", str(_STARTER), str(self.directory)]
