@@ -202,10 +202,10 @@ def test_the_example_on_the_page_is_what_the_model_says_of_a_million() -> None:
     logins, checks = sizing.shown(made.morning_logins), sizing.shown(made.checks)
 
     for sentence in (
-        f"With {OURS.check_ms:g} ms a check, one core takes {1000 / OURS.check_ms:.0f} logins",
+        f"With {OURS.check_ms:g} ms per check, one core can do at most {1000 / OURS.check_ms:.0f} ",
         f"{logins} a second, {checks} with the mistyped ones",
         f"= {sizing.shown(made.auth_cores)} cores",
-        f"all in again after {sizing.shown(made.all_again_minutes)} minutes",
+        f"logins are done after {sizing.shown(made.all_again_minutes)} minutes",
     ):
         assert sentence in page
 
