@@ -116,6 +116,20 @@ class Client:
             self._down(lost)
             raise
 
+    async def read(self, *commands: Sequence[Word]) -> list[Reply]:
+        """As `ask`, and know of which data the answers are.
+
+        They may have been lost since the last look, without a connection that has ended: an account
+        that has nothing would pass for one with a clean slate.
+        """
+        *replies, epoch = await self.ask(*commands, ("GET", self._epoch_key))
+        try:
+            await self._met(epoch)
+        except Lost as lost:
+            self._down(lost)
+            raise
+        return replies
+
     async def run(self, script: Script, key: str, *words: Word) -> Reply:
         """Run a script on one key.
 
@@ -158,7 +172,7 @@ class Client:
             if not self.up:
                 await self._leave()
             _, epoch = await self._ask(self._epoch_commands())
-            self._met(epoch)
+            await self._met(epoch)
         except Lost as lost:
             self._down(lost)
             return
@@ -240,16 +254,21 @@ class Client:
         await connection.on_connect()
         await connection.send_packed_command(connection.pack_commands(self._epoch_commands()))
         _, epoch = await answers(connection, 2)
-        self._met(epoch)
+        await self._met(epoch)
 
     def _epoch_commands(self) -> Sequence[Sequence[Word]]:
         """Name the data if they have no name. It is a write, so it fails where those would."""
         fresh = secrets.token_bytes(_EPOCH_BYTES)
         return ("SET", self._epoch_key, fresh, "NX"), ("GET", self._epoch_key)
 
-    def _met(self, epoch: Reply) -> None:
+    async def _met(self, epoch: Reply) -> None:
+        """Take down which data there are.
+
+        Raises:
+            Lost: they have no name.
+        """
         if not isinstance(epoch, bytes) or len(epoch) != _EPOCH_BYTES:
-            raise Lost("it does not keep what is written")
+            raise Lost("it has not kept what was written")
         before, self.epoch = self.epoch, epoch
         if before in {None, epoch}:
             return
@@ -260,6 +279,8 @@ class Client:
         self.emptied += 1
         _log.error("Valkey has lost its data: wrong passwords that this process saw are put back")
         self.changed.set()
+        # Some may lead to where those of before still are, and turn it back with each question.
+        await self._leave()
 
 
 def _nothing(_epoch: bytes) -> None:

@@ -245,7 +245,7 @@ class ValkeySoftLocks:
         wanted = [names.PASSWORD_SET, names.UNLOCKED, names.lane_field(b"")]
         if source:
             wanted += [names.lane_field(source), names.known_field(source)]
-        (values,) = await self._client.ask(("HMGET", key, *wanted))
+        (values,) = await self._client.read(("HMGET", key, *wanted))
         fields = {
             name: value for name, value in zip(wanted, values, strict=True) if value is not None
         }

@@ -241,6 +241,29 @@ async def test_one_that_becomes_a_replica_is_left_for_the_one_that_its_name_lead
                 server.ask("REPLICAOF", "NO", "ONE")
 
 
+async def test_of_two_under_one_name_the_one_that_it_leads_to_is_asked(server: Valkey) -> None:
+    """An old one that goes on as if nothing had happened."""
+    with valkey() as moved_to, Link(server.port) as name:
+        async with a_client(Target(host=LOOPBACK, port=name.port)) as client:
+
+            async def burst(value: str, size: int) -> int:
+                """Use so many connections at once, and return how often other data were met."""
+                met = client.emptied
+                await asyncio.gather(*(client.read(("SET", "key", value)) for _ in range(size)))
+                return client.emptied - met
+
+            await burst("before", 5)
+            name.lead_to(moved_to.port)
+            # Five more connections are made, and lead to the other one.
+            for _ in range(20):
+                if await burst("meanwhile", 10) == 0:
+                    break
+
+            assert await burst("after", 10) == 0
+            assert server.ask("GET", "key") != "after"
+            assert moved_to.ask("GET", "key") == "after"
+
+
 async def test_one_that_drops_counters_is_warned_of(server: Valkey) -> None:
     async with a_client(a_target(server)) as client:
         server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
@@ -416,4 +439,4 @@ async def test_one_that_keeps_nothing_is_of_no_use() -> None:
         await reader.read()
 
     async with serving(serve) as target:
-        assert await reason(target) == "it does not keep what is written"
+        assert await reason(target) == "it has not kept what was written"

@@ -347,6 +347,25 @@ async def test_data_that_are_thrown_away_under_it_are_missed_at_the_next_look(
         assert await failures(replica) == 5
 
 
+async def test_data_that_are_thrown_away_under_it_are_missed_by_who_comes_before_that(
+    server: Valkey, url: str
+) -> None:
+    """Or what is there then, which is next to nothing, would be all that is remembered."""
+    async with a_replica(url, of=2) as one, a_replica(url, of=2) as other:
+        for number in range(5):
+            await paid(one, number, hours=number)
+            assert await pay(other, number, hours=number) is not None
+        server.ask("FLUSHDB", database=int(url.rpartition("/")[2]))
+
+        # The first finds nothing at all, and goes by itself; what the second finds has a new name.
+        assert isinstance(await pay(one, 50, hours=4), Wait)
+        await one.client.look()
+        assert isinstance(await pay(other, 51, hours=4), Wait)
+
+        assert (one.client.emptied, other.client.emptied) == (1, 1)
+        assert await failures(other) == 5
+
+
 async def test_one_that_restarts_between_two_checks_is_not_missed(
     server: Valkey, replica: Replica
 ) -> None:
