@@ -88,10 +88,10 @@ def test_the_help_of_the_help_is_complete(operator: Operator) -> None:
 @pytest.mark.parametrize(
     ("scope", "sentence"),
     [
-        ("", "missing option '--scope'. Choose from: check, feed, admin"),
+        ("", "missing option '--scope'. Choose from: check, feed"),
         (
             "--scope=chek",
-            "invalid value for '--scope': 'chek' is not one of 'check', 'feed', 'admin'",
+            "invalid value for '--scope': 'chek' is not one of 'check', 'feed'",
         ),
     ],
 )
