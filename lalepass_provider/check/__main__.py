@@ -53,7 +53,7 @@ def _parser() -> _Parser:
         metavar="FILE",
         help="as Synapse is started with: files, and folders of *.yaml, in this order",
     )
-    parser.add_argument("--user", help="whom Synapse runs as; else who owns its key")
+    parser.add_argument("--user", help="whom Synapse runs as; else told by its signing key")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if there are warnings")
     parser.add_argument("--offline", action="store_true", help="do not ask the service")

@@ -1,5 +1,6 @@
 """All that is looked at, in the order in which it is told."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,18 +29,21 @@ _LEAST_SECONDS: Final = 5.0
 def reader(config: Mapping[str, Any], *, named: str | None) -> Account:
     """Return whom Synapse runs as, as far as can be known.
 
-    That is whoever owns Synapse's signing key, which it has to read as well; else who asks.
+    It has to read its signing key. So, for root and for who can't, it is whoever owns that; else
+    it is who asks.
 
     Raises:
         KeyError: there is nobody of that name.
     """
     if named is not None:
         return Account.named(named)
+    mine = Account.mine()
     key = config.get("signing_key_path")
     if isinstance(key, str):
         with suppress(OSError, KeyError, ValueError):  # the last for what can't be a path
-            return Account.owner_of(Path(key))
-    return Account.mine()
+            if mine.uid == 0 or not os.access(key, os.R_OK):
+                return Account.owner_of(Path(key))
+    return mine
 
 
 def look(

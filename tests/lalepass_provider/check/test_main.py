@@ -191,19 +191,23 @@ def test_a_file_that_is_not_there_is_one_error_and_what_is_in_it_is_another(
     assert names(look(homeserver), least=Severity.ERROR) == ["option-wrong", "unreadable-file"]
 
 
+@pytest.mark.parametrize(("uid", "reads"), [(0, True), (54321, False), (54321, True)])
 def test_whom_synapse_runs_as_is_told_by_its_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, *, reads: bool
 ) -> None:
+    """In containers the key may be root's, and Synapse reads it by its group."""
     key = tmp_path / "signing.key"
     key.touch()
     config = {"signing_key_path": str(key)}
-    somebody = Account("somebody", 54321, frozenset())
-    monkeypatch.setattr(Account, "mine", lambda: somebody)
+    mine = Account("mine", uid, frozenset({uid}))
+    monkeypatch.setattr(Account, "mine", lambda: mine)
+    monkeypatch.setattr(os, "access", lambda *_: reads)
+    guessed = doctor.reader(config, named=None)
 
+    assert guessed == (mine if uid and reads else Account.owner_of(key))
     assert doctor.reader(config, named="root").uid == 0
-    assert doctor.reader(config, named=None).uid == os.geteuid()
-    assert doctor.reader({}, named=None) == somebody
-    assert doctor.reader({"signing_key_path": "/nowhere"}, named=None) == somebody
+    assert doctor.reader({}, named=None) == mine
+    assert doctor.reader({"signing_key_path": "/nowhere"}, named=None) == mine
 
 
 @pytest.mark.parametrize("option", ["token_path", "state_path"])

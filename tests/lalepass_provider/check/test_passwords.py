@@ -54,6 +54,12 @@ def test_both_ways_of_leaving_people_to_a_database_that_is_off_are_told() -> Non
     assert names(found) == ["local-users-locked-out", "try-local-in-vain"]
 
 
+def test_that_there_is_one_password_is_said_only_where_nobody_needs_another() -> None:
+    assert only(look(**CLOSED), "one-password").severity is Severity.OK
+    for needs in ({"local_users": True}, {"try_local": True}):
+        assert "one-password" not in {finding.name for finding in look(**CLOSED, **needs)}
+
+
 @pytest.mark.parametrize("enabled", [False, "only_for_reauth", None, 0])
 def test_without_passwords_nobody_logs_in(enabled: object) -> None:
     config: dict[str, Any] = {"password_config": {"enabled": enabled, "localdb_enabled": False}}

@@ -1,5 +1,6 @@
 """Who can read what, by the modes of files and folders."""
 
+import grp
 import os
 from pathlib import Path
 
@@ -20,6 +21,18 @@ def token(passable: Path) -> Path:
     path = passable / "token"
     path.write_text("secret")
     return path
+
+
+def test_an_account_has_its_own_group_and_those_that_name_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    groups = [
+        grp.struct_group(("keys", "x", 4711, ["somebody", "root"])),
+        grp.struct_group(("others", "x", 4712, ["somebody"])),
+    ]
+    monkeypatch.setattr(grp, "getgrall", lambda: groups)
+
+    assert Account.named("root") == Account("root", 0, frozenset({0, 4711}))
 
 
 @pytest.mark.parametrize(
