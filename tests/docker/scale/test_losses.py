@@ -5,16 +5,17 @@ that moment may have to ask again; what is looked at is what holds until somebod
 """
 
 import os
+import random
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
 import pytest
 
-from tests.docker.people import ALICE, BOB
+from tests.docker.people import ALICE, BOB, until
 from tests.docker.scale.chat import Chat, Person
 from tests.docker.scale.losses import AWAY, COLUMNS, NO, YES
 from tests.docker.scale.test_media import clean
@@ -26,6 +27,8 @@ NOTICED_WITHIN = 45.0
 """Fence until what is told is what the table says; a worker is missed after three checks."""
 WELL_WITHIN = 90.0
 """Fence until all is well again, from the start of what was killed."""
+ALL_WELL_WITHIN = 240.0
+"""The same, where that was everything."""
 _NUMBERS = count(1)
 
 
@@ -129,3 +132,35 @@ def test_a_message_that_waits_for_replication_is_sent_when_it_is_back(
         assert sending.result().status == 200
 
     assert people.bob.hears(people.room, "patience", tries=30)
+
+
+def test_who_logs_in_while_the_main_process_is_away_gets_in_when_it_is_back(
+    scale: Stack, people: People
+) -> None:
+    patient = Chat(scale, timeout=150.0)
+    with ThreadPoolExecutor(1) as pool:
+        with away(scale, ("synapse-main",)):
+            begun = time.monotonic()
+            logging_in = pool.submit(patient.try_log_in, "alice", ALICE)
+            assert not wait([logging_in], timeout=5.0).done
+        until(
+            lambda: patient.call("GET", "/health", at="synapse-main").status == 200,
+            seconds=ALL_WELL_WITHIN,
+        )
+        # Synapse asks for the last time after 63 s (replication/http/_base.py).
+        in_time = time.monotonic() - begun < 55.0
+        assert logging_in.result().status in ({200} if in_time else {200, 502})
+
+    until_noticed(people, (YES,) * len(COLUMNS), seconds=WELL_WITHIN)
+
+
+def test_a_machine_with_all_of_it_comes_back_by_itself(scale: Stack, people: People) -> None:
+    """In any order: the engine knows of none when it starts what was running."""
+    running = scale.compose("ps", "--quiet").split()
+    assert len(running) > 15
+    docker("kill", *running)
+    random.shuffle(running)
+    begun = time.monotonic()
+    docker("start", *running)
+    until_noticed(people, (YES,) * len(COLUMNS), seconds=ALL_WELL_WITHIN)
+    print(f"all of it: well after {time.monotonic() - begun:.1f} s")  # noqa: T201 - for who runs it
