@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -35,9 +36,13 @@ _LOCK_SECONDS: Final = 60.0
 _NO_TIMEOUT: Final = "SET LOCAL statement_timeout = 0"
 """A table may be large, and the role may have the limit of what checks ask."""
 
-_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
-"""A table that somebody reads for so long is not waited for, since all others would queue behind:
-then nothing is changed, and it can be tried again."""
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '2s'"
+"""A table that somebody reads for so long, as who dumps it, is not waited for, since all others
+queue behind: less than their statements may take, and more than it takes to have autovacuum go."""
+
+_LOCK_TRIES: Final = 5
+_LOCK_PAUSE: Final = 1.0
+"""Seconds in which those who have queued have their turn."""
 
 _WAL_ATTEMPTS: Final = 10
 
@@ -98,11 +103,22 @@ def upgrade(store: Store) -> None:
         if isinstance(store, Path):
             _upgrade_file(store)
         else:
+            _upgrade_server(store)
+
+
+def _upgrade_server(store: PostgresServer) -> None:
+    for left in reversed(range(_LOCK_TRIES)):
+        try:
             with _connection(store) as connection:
                 connection.exec_driver_sql(_NO_TIMEOUT)
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({postgres.MIGRATION})")
                 connection.exec_driver_sql(_LOCK_TIMEOUT)
-                _upgrade(connection, store)
+                return _upgrade(connection, store)
+        except OperationalError as error:
+            if not left or not postgres.held(error.orig):
+                raise
+        time.sleep(_LOCK_PAUSE)  # noqa: TID251 - of a command, which waits for nothing else
+    raise AssertionError("there is a last one")
 
 
 def _upgrade_file(path: Path) -> None:

@@ -13,7 +13,12 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import DeadlockDetected, ReadOnlySqlTransaction, SerializationFailure
+from psycopg.errors import (
+    DeadlockDetected,
+    LockNotAvailable,
+    ReadOnlySqlTransaction,
+    SerializationFailure,
+)
 
 from lalepass_service.adapters.sql.primaries import Primaries
 from lalepass_service.core.errors import StoreUnavailable
@@ -190,6 +195,11 @@ def passing(error: Exception) -> bool:
 def moved(error: Exception) -> bool:
     """Whether it says that this server is not the one that is written to, any more."""
     return isinstance(error, ReadOnlySqlTransaction)
+
+
+def held(error: BaseException | None) -> bool:
+    """Whether it says that somebody had a lock for longer than it was waited for."""
+    return isinstance(error, LockNotAvailable)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -173,10 +174,7 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(server: PostgresServer) -> 
     assert schema(server) == before
 
 
-def test_a_table_that_somebody_holds_is_not_waited_for_for_long(
-    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All others would queue behind."""
+def make_older(server: PostgresServer) -> None:
     upgrade(server)
     run(
         server,
@@ -185,9 +183,39 @@ def test_a_table_that_somebody_holds_is_not_waited_for_for_long(
         "DROP INDEX ix_users_locked",
         "UPDATE alembic_version SET version_num = '0003'",
     )
+
+
+def test_who_reads_while_an_upgrade_waits_is_answered_and_it_is_tried_again(
+    server: PostgresServer,
+) -> None:
+    """A dump of the tables begins before the upgrade, and people log in."""
+    make_older(server)
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass"
+    patient = replace(server, timeout=60)
+    with psycopg.connect(**patient.parameters()) as dump, ThreadPoolExecutor() as threads:
+        with dump.transaction():
+            dump.execute("LOCK TABLE users IN ACCESS SHARE MODE")
+            upgrading = threads.submit(upgrade, server)
+            end = time.monotonic() + _FENCE
+            while run(server, waiting) == [(0,)]:
+                assert time.monotonic() < end
+                assert not upgrading.done()
+            # Twice as long as a check waits, since machines are slow.
+            assert run(replace(server, timeout=6.0), "SELECT count(*) FROM users") == [(0,)]
+        upgrading.result(timeout=_FENCE)
+
+    assert schema_state(server) is SchemaState.CURRENT
+
+
+def test_a_table_that_somebody_holds_is_not_waited_for_for_long(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others would queue behind."""
+    make_older(server)
     monkeypatch.setattr(
         "lalepass_service.adapters.sql.migrate._LOCK_TIMEOUT", "SET LOCAL lock_timeout = '200ms'"
     )
+    monkeypatch.setattr("lalepass_service.adapters.sql.migrate._LOCK_PAUSE", 0.0)
     with psycopg.connect(**server.parameters()) as other, other.transaction():
         other.execute("LOCK TABLE facts IN SHARE MODE")
         with pytest.raises(StoreUnavailable):
