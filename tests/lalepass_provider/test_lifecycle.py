@@ -278,6 +278,37 @@ def test_a_restarted_process_knows_the_locked_while_the_service_is_away(tmp_path
     assert [what for what, _ in service.asked].count("locked") == 1
 
 
+def test_a_restarted_process_does_no_order_again_that_its_file_says_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For sessions whose age nobody knows: a repetition would end those of after the order."""
+    ended: list[str] = []
+
+    class Sessions:
+        def __init__(self, *_: object, **__: object) -> None:
+            """Know nobody."""
+
+        async def end_older(self, localpart: str, *, than_ms: int) -> list[Any]:
+            assert than_ms
+            ended.append(localpart)
+            return []
+
+    monkeypatch.setattr("lalepass_provider.lifecycle.SynapseSessions", Sessions)
+    service = FakeService()
+    service.order("o1", "bob")
+    first = Running(service, state_path=tmp_path / "state")
+    for _ in range(2):  # the locked, and then what was ordered
+        first.follow()
+    first.background.turn(1.0)
+    assert (ended, service.acknowledged) == (["bob"], [("o1",)])
+
+    service.order("o1", "bob")  # as if the acknowledgement had been lost
+    second = Running(service, state_path=tmp_path / "state")
+    second.follow()
+    second.background.turn(1.0)
+    assert (ended, service.acknowledged) == (["bob"], [("o1",), ("o1",)])
+
+
 def test_each_worker_has_a_file_of_its_own(tmp_path: Path) -> None:
     service = FakeService()
     service.disable("bob")
