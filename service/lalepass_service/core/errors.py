@@ -157,7 +157,6 @@ class ScopeMissing(LalepassError):
 
     def __init__(self, scope: str) -> None:
         super().__init__(f"the token lacks the scope {scope}")
-        self.scope = scope
 
 
 class NoAnswer(LalepassError):

@@ -35,6 +35,24 @@ def test_an_attempt_is_another_one_if_anything_about_it_is_another() -> None:
     assert DIGESTS.attempt("alice", Password("secret"), source=b"s") == names[0]
 
 
+def test_what_is_right_for_one_account_is_not_for_another() -> None:
+    names = {
+        DIGESTS.right(account, Password(password))
+        for account in (b"alice", b"bob", b"alice as she was")
+        for password in ("secret", "Secret", "\ud800")
+    }
+
+    assert len(names) == 9
+
+
+def test_what_is_outside_is_named_by_its_kind_and_not_by_itself() -> None:
+    names = [DIGESTS.name(text, kind=kind) for text in ("a", "b") for kind in ("lane", "rate")]
+
+    assert len(set(names)) == 4
+    assert names[0] == DIGESTS.name("a", kind="lane")
+    assert {len(name) for name in names} == {2 * GUESS_BYTES}
+
+
 def test_a_source_has_another_name_for_each_account() -> None:
     names = [
         DIGESTS.source(account, prefix)

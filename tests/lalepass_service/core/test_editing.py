@@ -1,16 +1,19 @@
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from lalepass_service.core.editing import MAX_ADDRESSES, Edit, NewUser
+from lalepass_service.core.editing import MAX_ADDRESSES, Edit, NewUser, is_same
 from lalepass_service.core.errors import InvalidInput
-from lalepass_service.core.model import User, UserId
+from lalepass_service.core.model import User, UserId, UserState
 from lalepass_wire import limits
 from tests.lalepass_service.accounts import NOW, a_user
 
 ALICE = replace(
     a_user("alice", emails=("a@x", "b@x"), phones=("491701234567",)), display_name="Alice"
 )
+LATER = NOW + timedelta(days=1)
 MANY = tuple(f"{number}@x" for number in range(MAX_ADDRESSES))
 MANY_PHONES = tuple(f"+49170{number:07}" for number in range(MAX_ADDRESSES))
 
@@ -90,6 +93,45 @@ def test_a_new_account_has_as_many_addresses_at_most(full: NewUser, too_many: Ne
     assert len(made.emails + made.phones) == MAX_ADDRESSES
     with pytest.raises(InvalidInput, match="at most 16"):
         too_many.canonical(user_id=UserId("1"), created_at=NOW)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": UserId("another")},
+        {"created_at": LATER},
+        {"password_changed_at": LATER},
+        {"password_must_change": True},
+        {"password_expires_at": LATER},
+        {"unlocked_at": LATER},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_was_done_about_the_password_since_is_no_other_account(change: Any) -> None:
+    changed = replace(ALICE, **change)
+
+    assert changed != ALICE
+    assert is_same(there=changed, wanted=ALICE)
+    assert is_same(there=ALICE, wanted=changed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"localpart": "bob"},
+        {"display_name": "Al"},
+        {"emails": ("a@x",)},
+        {"phones": ()},
+        {"admin": True},
+        {"state": UserState.DISABLED},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_says_who_it_is_makes_another_account(change: Any) -> None:
+    changed = replace(ALICE, **change)
+
+    assert not is_same(there=changed, wanted=ALICE)
+    assert not is_same(there=ALICE, wanted=changed)
 
 
 def test_the_names_of_what_is_asked_for_are_known() -> None:

@@ -13,9 +13,11 @@ from lalepass_service.core.softlock import (
     GUESS_BYTES,
     RING_SIZE,
     STOP_AT,
+    Bid,
     Debited,
     Lane,
     Repeated,
+    Ticket,
     Wait,
     as_by_the_rule,
     caught_up,
@@ -315,6 +317,20 @@ def test_a_share_that_is_given_back_is_a_whole_one() -> None:
     assert give_back(taken.lane, guess=guess(1), among=4) == FRESH
 
 
+def test_a_share_that_is_given_back_after_others_leaves_their_wait() -> None:
+    lane, now = FRESH, NOW
+    for number in range(3):
+        now = lane.not_before or now
+        decision = debit(lane, guess=guess(number), now=now, among=4)
+        assert isinstance(decision, Debited)
+        lane = decision.lane
+
+    back = give_back(lane, guess=guess(0), among=4)
+
+    until = now + timedelta(seconds=seconds_after(8, among=4))
+    assert back == Lane(failures=8, not_before=until, ring=(guess(1), guess(2)))
+
+
 def test_a_share_that_is_charged_is_a_whole_one() -> None:
     charged = charge(FRESH, guess=guess(1), now=NOW, among=4)
 
@@ -346,6 +362,26 @@ def test_what_is_there_is_not_lowered_by_what_was_seen() -> None:
 
     assert raised(there, seen=seen) == there
     assert raised(seen, seen=seen) == seen
+
+
+def test_what_is_there_is_not_changed_by_what_counts_as_much() -> None:
+    lane, now = after(5)
+
+    assert raised(lane, seen=replace(lane, not_before=now + timedelta(days=1))) == lane
+
+
+def test_an_admitted_guess_is_told_all_that_was_bid() -> None:
+    bid = Bid(account="alice", guess=guess(1), source=b"s", since=NOW, unlocked=NOW + timedelta(1))
+
+    assert bid.ticket(lane=b"l", paid=True) == Ticket(
+        account="alice",
+        lane=b"l",
+        guess=guess(1),
+        source=b"s",
+        paid=True,
+        since=NOW,
+        unlocked=NOW + timedelta(1),
+    )
 
 
 def test_guesses_since_the_loss_stay_remembered() -> None:

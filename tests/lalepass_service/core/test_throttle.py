@@ -141,7 +141,8 @@ def test_what_others_took_lifts_a_count_and_never_lowers_it() -> None:
     buckets.lift("b", full_at=2)
     assert buckets.hit("b", now=0) == 0
     assert buckets.hit("b", now=0) == 1
-    buckets.lift("c", full_at=2)
+    buckets.lift("c", full_at=0.5)
+    assert [buckets.hit("c", now=0) for _ in range(3)] == [0, 0, 0.5]
     assert len(buckets) == 2
 
 

@@ -26,14 +26,18 @@ ENTRY = Entry(
 )
 
 
+START = 1000.0
+"""What the clock shows that counts the minutes. It has no beginning that means anything."""
+
+
 class World:
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds = START
         self.turned_away = TurnedAway(seconds=lambda: self.seconds)
         self.whole: list[Entry] = []
 
     def turn_away(self, entry: Entry = ENTRY) -> None:
-        entry = replace(entry, at=NOW + timedelta(seconds=self.seconds))
+        entry = replace(entry, at=NOW + timedelta(seconds=self.seconds - START))
         if self.turned_away.take(entry):
             self.whole.append(entry)
 
@@ -187,9 +191,24 @@ def test_many_accounts_have_no_more_entries_than_there_is_room_for() -> None:
     assert counted(summed) + len(world.whole) == total
     assert entries <= 1001
     assert any(entry.localpart is None for entry in summed)
-    # And there is room again.
-    world.turn_away(of("5000"))
-    assert len(world.whole) == 601
+    # And there is as much room again.
+    for number in range(5000):
+        world.turn_away(of(str(number)))
+    assert len(world.whole) == 1200
+
+
+def test_those_who_are_counted_together_are_never_written_as_they_are() -> None:
+    world = World()
+    world.seconds += 59
+    for number in range(1000):
+        world.turn_away(of(str(number)))
+    world.seconds += 2
+    for number in range(1000, 1010):
+        world.turn_away(of(str(number)))
+
+    assert len(world.whole) == 600
+    together = [entry for entry in world.later(60) if entry.localpart is None]
+    assert [(each.user_id, each.details["count"]) for each in together] == [(None, 10)]
 
 
 def test_what_is_left_is_told_at_the_end() -> None:
