@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
 from starlette.types import Receive, Scope, Send
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -24,6 +25,7 @@ from lalepass_service.core.errors import Overloaded
 from lalepass_service.http.callers import KNOWN
 from lalepass_service.http.limits import AT_ONCE
 from lalepass_service.http.problems import answer_to
+from lalepass_service.http.turnstile import Turnstile
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Counted as it comes in, so one read of the socket may go beyond it."""
@@ -57,6 +59,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._connected = False
         self._hang_up: Callable[[], None] = _nothing
         self._strangers = _STRANGERS.setdefault(self.server_state, {})
+        self._turnstile = _TURNSTILES.setdefault(self.server_state, Turnstile(self.loop))
+        self._known = False
 
     def arrive(self, hang_up: Callable[[], None]) -> None:
         """Take a place, which may be long before anything can be said.
@@ -139,6 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Pass on a request whose head is there."""
         self._in_head = False
         # Anew with each request: a token may have been revoked since the one before.
+        self._known = self not in self._strangers
         self._strangers.setdefault(self)
         self._forget_head()
         self.app = _turn_away if self._turned_away else self.config.loaded_app
@@ -149,6 +154,16 @@ class BoundedProtocol(HttpToolsProtocol):
             KNOWN: partial(self._strangers.pop, self, None),
         }
         self.scope["extensions"] = extensions
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self._known:
+            super()._start_asgi_task(cycle, app)
+        else:
+            self._turnstile.add(partial(self._start_unless_gone, cycle, app))
+
+    def _start_unless_gone(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if not cycle.disconnected:
+            super()._start_asgi_task(cycle, app)
 
     def _answer_at_once(
         self,
@@ -210,6 +225,10 @@ class BoundedProtocol(HttpToolsProtocol):
 _STRANGERS: Final[WeakKeyDictionary[ServerState, dict[BoundedProtocol, None]]] = WeakKeyDictionary()
 """Of each server, the connections whose last request, if there was any, had no token that is known
 to be good. The one that has been a stranger for longest is the first."""
+
+
+_TURNSTILES: Final[WeakKeyDictionary[ServerState, Turnstile]] = WeakKeyDictionary()
+"""Of each server, what those ask who showed no good token with the request before."""
 
 
 def _nothing() -> None:

@@ -6,12 +6,16 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from lalepass_service import app
 from lalepass_service.config import Server
+from lalepass_service.http import turnstile
 from lalepass_service.http.protocol import MAX_HEAD_BYTES, MOST_AHEAD, BoundedProtocol
 from lalepass_wire import paths
 from tests.lalepass_service.http.world import World
@@ -71,6 +75,10 @@ class _Caller:
     async def send(self, *data: bytes) -> None:
         self._writer.write(b"".join(data))
         await self._writer.drain()
+
+    def write(self, data: bytes) -> None:
+        """Send before anything else happens here."""
+        self._writer.write(data)
 
     async def answer(self) -> tuple[int, bytes]:
         """Return the status and the head of one answer, and read over its body."""
@@ -332,6 +340,62 @@ async def test_who_waits_for_changes_is_one_of_ours(world: World) -> None:
         assert (await follower.answer())[0] == 200
         await idle.send(f"GET {paths.CALLER} HTTP/1.1\r\n{token}".encode())
         assert (await idle.answer())[0] == 200
+
+
+async def test_who_is_known_does_not_wait_for_all_that_strangers_ask(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    run = RequestResponseCycle.run_asgi
+
+    async def recorded(self: RequestResponseCycle, application: Any) -> None:
+        begun.append(self.scope["path"])
+        await run(self, application)
+
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(_serving(world))
+        kept = await stack.enter_async_context(_calling(port))
+        await kept.send(_good(world))
+        assert (await kept.answer())[0] == 200
+        strangers = [await stack.enter_async_context(_calling(port)) for _ in range(60)]
+        monkeypatch.setattr(RequestResponseCycle, "run_asgi", recorded)
+        for stranger in strangers:
+            stranger.write(f"GET {paths.HEALTH_LIVE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        kept.write(_good(world))
+
+        assert (await kept.answer())[0] == 200
+        for stranger in strangers:
+            assert (await stranger.answer())[0] == 200
+
+    # It came last.
+    assert len(begun) == 61
+    assert begun.index(paths.CHECK_CREDENTIALS) < 30
+
+
+async def test_what_a_stranger_asks_who_has_gone_is_not_begun(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(turnstile, "A_TURN", 1)
+
+    async def run_asgi(self: RequestResponseCycle, _: Any) -> None:
+        begun.append(self.scope["path"])
+
+    monkeypatch.setattr(RequestResponseCycle, "run_asgi", run_asgi)
+    state = ServerState()
+    settings = app.uvicorn_settings(Server(), world.app())
+    asked = []
+    for number in range(3):
+        protocol = BoundedProtocol(config=settings, server_state=state, app_state={})
+        protocol.connection_made(MagicMock(spec_set=asyncio.Transport))
+        protocol.data_received(f"GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        asked.append(protocol)
+    asked[1].connection_lost(None)
+    await until(lambda: len(begun) == 2)
+
+    assert begun == ["/0", "/2"]
+    for protocol in asked:
+        protocol.connection_lost(ConnectionResetError())
 
 
 async def test_who_does_not_read_makes_room_as_well(world: World) -> None:
