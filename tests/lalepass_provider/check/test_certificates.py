@@ -1,10 +1,13 @@
 """How long certificates are good for."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from lalepass_provider.check import certificates
 from tests.certificates import Authority
@@ -49,12 +52,35 @@ def test_an_end_is_seen_before_it_comes(
     assert len(of_peer) == 1
 
 
-def test_the_first_of_a_chain_to_end_counts(authority: Authority) -> None:
-    chain = [der(authority.issue("a.example").certificate), der(authority.certificate)]
-    ends = [x509.load_der_x509_certificate(one).not_valid_after_utc for one in chain]
-    (found,) = certificates.look(chain, whose="of it", option="o", now=min(ends).timestamp() - DAY)
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
-    assert found.name == "certificate-ends-soon"
+
+def ending(*, days: int) -> bytes:
+    """A certificate that ends so many days from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1000))
+        .not_valid_after(NOW + timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [
+        ((3, 400), "The certificate of it ends on 2026-11-27, in 3 days."),
+        ((400, 3), "A certificate in the chain of it ends on 2026-11-27, in 3 days."),
+        ((30, -2, 3), "A certificate in the chain of it ended on 2026-11-22."),
+    ],
+)
+def test_the_first_of_a_chain_to_end_counts(days: tuple[int, ...], says: str) -> None:
+    chain = [ending(days=each) for each in days]
+    (found,) = certificates.look(chain, whose="of it", option="o", now=NOW.timestamp())
+
+    assert found.says == says
 
 
 def test_plain_http_has_none() -> None:

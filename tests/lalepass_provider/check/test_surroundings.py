@@ -30,6 +30,7 @@ def test_behind_a_proxy_people_have_addresses_of_their_own_only_if_synapse_is_to
 
     assert found.option == "listeners[0].x_forwarded"
     assert names(look(listeners=[{**LOOPBACK, "x_forwarded": True}])) == []
+    assert names(look(listeners=[{**LOOPBACK, "bind_addresses": ["localhost"]}])) == ["one-address"]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_behind_a_proxy_people_have_addresses_of_their_own_only_if_synapse_is_to
     [
         {"bind_addresses": ["0.0.0.0"]},
         {"bind_addresses": ["127.0.0.1", "192.0.2.1"]},
+        {"bind_addresses": ["127.0.0.1", "matrix.example.org"]},
         {"bind_addresses": None},
         {"resources": [{"names": ["metrics"]}]},
         {"resources": [{"names": "metrics"}]},
