@@ -6,6 +6,7 @@ go on after an interruption, and a fact in the target says that it is no databas
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +47,8 @@ from lalepass_service.core.errors import InvalidInput
 
 _BATCH: Final = 2000
 _SECONDS: Final = 60.0
+_LOOKS: Final = 10
+_LOOK_PAUSE: Final = 0.1
 _ITS_OWN: Final = (OLDEST, UNFINISHED)
 """Facts of each database that say nothing about what is in it."""
 
@@ -99,7 +102,14 @@ def move(source: Store, target: Store, *, say: Say, batch: int = _BATCH) -> int:
             _prepare(target, _id_of(origin), source=source)
             with _opened(target) as copied:
                 _keep_others_out(copied, target)
-                return _Move(origin, copied, say=say, batch=batch).run()
+                moving = _Move(origin, copied, say=say, batch=batch)
+                count = moving.run()
+                # Whoever has come meanwhile may have changed what was compared already.
+                for store, connection in ((source, origin), (target, copied)):
+                    if not isinstance(store, Path):
+                        _keep_others_out(connection, store)
+                moving.finish()
+                return count
 
 
 class _Move:
@@ -110,6 +120,7 @@ class _Move:
         self._batch = batch
 
     def run(self) -> int:
+        """Copy and compare; return how many rows there are."""
         sizes = {table: _size(self._origin, table) for table in _TABLES}
         for table, size in sizes.items():
             self._copy(table, size)
@@ -120,7 +131,6 @@ class _Move:
                 "Empty the target, and begin anew"
             )
         self._analyze()
-        self._finish()
         return sum(sizes.values())
 
     def _copy(self, table: Table, size: int) -> None:
@@ -164,7 +174,7 @@ class _Move:
             self._copied.exec_driver_sql(f'ANALYZE "{table.name}"')
             self._copied.commit()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Hand over the numbers and the facts: from here on it is a database."""
         _begin(self._copied)
         for table in _TABLES:
@@ -216,10 +226,14 @@ def _keep_others_out(connection: Connection, store: Store) -> None:
     """Hold the lock on a file to the end; of a server, find out who is there now."""
     in_use = InvalidInput(f"{store} is in use: stop the service first")
     if not isinstance(store, Path):
-        if connection.execute(text(_OTHERS)).scalar():
-            raise in_use
-        connection.rollback()
-        return
+        # The server takes a moment to see that somebody has gone, such as we ourselves just now.
+        for _ in range(_LOOKS):
+            others = connection.execute(text(_OTHERS)).scalar()
+            connection.rollback()
+            if not others:
+                return
+            time.sleep(_LOOK_PAUSE)  # noqa: TID251 - of a command, which has nothing else to do
+        raise in_use
     try:
         for statement in ("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE", "COMMIT"):
             connection.exec_driver_sql(statement)

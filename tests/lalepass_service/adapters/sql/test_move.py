@@ -5,7 +5,8 @@ import os
 import random
 import signal
 import sqlite3
-from contextlib import closing
+import time
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -240,7 +241,43 @@ def test_what_is_in_use_is_left_alone(server: PostgresServer, tmp_path: Path) ->
     assert schema_state(server) is SchemaState.EMPTY
     with psycopg.connect(**server.parameters()), pytest.raises(InvalidInput, match="in use"):
         move(path, server, say=quiet)
+    wait_until_alone(server)
     assert move(path, server, say=quiet) > 0
+
+
+def wait_until_alone(server: PostgresServer) -> None:
+    """Wait for those who have gone: the server takes a moment to see it."""
+    others = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'lalepass'"
+    )
+    end = time.monotonic() + _PATIENCE
+    while True:
+        with connect(server) as connection:
+            if connection.execute(others.encode()).fetchall() == [(1,)]:
+                return
+        assert time.monotonic() < end
+
+
+def test_who_comes_to_a_server_meanwhile_is_noticed_before_the_end(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    """A supervisor starts the service again: what it changes would be missing in the copy."""
+    path, back = tmp_path / "lalepass.db", tmp_path / "back.db"
+    fill(path, 3)
+    count = move(path, server, say=quiet)
+    with ExitStack() as stack:
+
+        def come(progress: Progress) -> None:
+            if progress.doing == "compared":
+                stack.enter_context(psycopg.connect(**server.parameters()))
+
+        with pytest.raises(InvalidInput, match="in use"):
+            move(server, back, say=come)
+
+    wait_until_alone(server)
+    assert schema_state(back) is SchemaState.UNFINISHED
+    assert move(server, back, say=quiet) == count
 
 
 def test_a_service_can_not_use_the_source_meanwhile(server: PostgresServer, tmp_path: Path) -> None:
