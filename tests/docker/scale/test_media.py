@@ -1,8 +1,10 @@
 """Files go to S3, are deleted here, and are still there."""
 
 import os
+import socket
 import struct
 import zlib
+from contextlib import ExitStack
 
 import pytest
 
@@ -49,6 +51,26 @@ def here(stack: Stack, media_id: str) -> bool:
 def clean(stack: Stack, *age: str) -> str:
     command = ("python", "/config/media_cleaner.py", "now", *age)
     return stack.compose("exec", "-T", "media-cleaner", *command)
+
+
+def test_files_on_their_way_have_room(scale: Stack) -> None:
+    """Eight large ones are more than /tmp. Nobody is asked who sends them before all has come."""
+    size, count = 48_000_000, 8
+    path = "/_matrix/media/v3/upload"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size + 1}\r\n\r\n"
+    address = ("127.0.0.1", scale.port)
+    with ExitStack() as stack:
+        sending = [
+            stack.enter_context(socket.create_connection(address, timeout=90.0))
+            for _ in range(count)
+        ]
+        for connection in sending:
+            connection.sendall(head.encode() + bytes(size))
+        for connection in sending:
+            connection.sendall(b"!")
+        told = [connection.recv(12).decode() for connection in sending]
+
+    assert told == ["HTTP/1.1 401"] * count
 
 
 def picture() -> bytes:
