@@ -85,6 +85,14 @@ def test_its_configuration_is_yaml_and_of_the_service() -> None:
     assert named <= set(database.model_fields)
 
 
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to be in: Synapse makes one for media where it reads its configuration."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_what_reads_one_file_only_is_told_the_name_of_the_server() -> None:
     """Debian's packages have it in another one."""
     section = PAGE.partition("### M3: SQLite to PostgreSQL\n")[2].partition("\n### ")[0]
@@ -96,9 +104,9 @@ def test_what_reads_one_file_only_is_told_the_name_of_the_server() -> None:
 
 
 @pytest.fixture
-def installed(tmp_path: Path) -> Path:
+def installed(elsewhere: Path) -> Path:
     """/etc/matrix-synapse of the page at the end of M4, in the place of /etc."""
-    there = tmp_path / "matrix-synapse"
+    there = elsewhere / "matrix-synapse"
     section = PAGE.partition("### M4: Redis and workers\n")[2].partition("\n### ")[0]
     of_all, of_one = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     (there / "workers").mkdir(parents=True)
@@ -112,7 +120,7 @@ def installed(tmp_path: Path) -> Path:
         (there / "redis-password", "of-redis\n"),
         (there / "replication-secret", "of-workers\n"),
     ):
-        path.write_text(text.replace("/etc/", f"{tmp_path}/"))
+        path.write_text(text.replace("/etc/", f"{elsewhere}/"))
     with (there / "signing.key").open("w") as file:
         write_signing_keys(file, [generate_signing_key("a_1")])
     return there
