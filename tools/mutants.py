@@ -1,4 +1,4 @@
-"""What the tests of `core/` would miss: `make mutants`, about a quarter of an hour on two cores.
+"""What the tests of `core/` would miss: `make mutants`, about half an hour on two busy cores.
 
     python -m tools.mutants [run [NAME ...] | results | show NAME]
 

@@ -45,6 +45,13 @@ def test_what_is_right_for_one_account_is_not_for_another() -> None:
     assert len(names) == 9
 
 
+def test_each_name_lies_somewhere_else_among_the_accounts() -> None:
+    near = [DIGESTS.near(name) for name in ("alice", "bob", "alice")]
+
+    assert near[0] == near[2] != near[1]
+    assert {len(each) for each in near} == {2 * GUESS_BYTES}
+
+
 def test_what_is_outside_is_named_by_its_kind_and_not_by_itself() -> None:
     names = [DIGESTS.name(text, kind=kind) for text in ("a", "b") for kind in ("lane", "rate")]
 
