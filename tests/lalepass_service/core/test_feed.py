@@ -1,5 +1,7 @@
 """Who follows the accounts, by the rules alone. How it looks from outside is tested over HTTP."""
 
+import asyncio
+
 import pytest
 
 from lalepass_service.adapters.memory import (
@@ -13,7 +15,7 @@ from lalepass_service.core.errors import Throttled
 from lalepass_service.core.feed import Asked, Feed
 from lalepass_service.core.model import UserState
 from lalepass_service.core.watch import Watch
-from tests.lalepass_service.accounts import ACT, NOW, a_user
+from tests.lalepass_service.accounts import ACT, NOW, a_user, standing
 
 pytestmark = pytest.mark.anyio
 
@@ -64,3 +66,39 @@ async def test_there_is_more_only_if_there_is(limit: int, told: int) -> None:
     locked = await world.feed.locked(caller="one", after=None, limit=limit)
 
     assert (len(locked.localparts), locked.more) == (told, told < 3)
+
+
+@pytest.mark.parametrize(("letter", "together"), [("a", True), ('"', False), ("\\", False)])
+async def test_an_account_is_as_large_as_what_is_sent_of_it(letter: str, *, together: bool) -> None:
+    """JSON writes some letters as two, and an answer has a bound."""
+    world = World()
+    begin = (await world.feed.locked(caller="one", after=None, limit=1)).cursor
+    large = a_user("large", emails=(letter * 12 * 1024,))
+    for user in (a_user("small"), large):
+        await world.users.add(user, None, reuse_name=False, act=ACT)
+        await world.users.sign_out(user.id, now=standing(NOW), act=ACT)
+
+    told = await world.feed.changes(
+        Asked(caller="one", after=begin, limit=10, max_orders=0, wait=0)
+    )
+
+    assert [change.localpart for change in told.changes] == ["small", "large"][: 1 + together]
+    assert told.more is not together
+
+
+async def test_nobody_waits_who_has_something_to_be_told() -> None:
+    world = World()
+    begin = (await world.feed.locked(caller="one", after=None, limit=1)).cursor
+    await world.users.add(a_user(), None, reuse_name=False, act=ACT)
+    await world.users.sign_out(a_user().id, now=standing(NOW), act=ACT)
+
+    async with asyncio.timeout(20):
+        changes = await world.feed.changes(
+            Asked(caller="one", after=begin, limit=1, max_orders=0, wait=1000)
+        )
+        orders = await world.feed.changes(
+            Asked(caller="one", after=changes.cursor, limit=1, max_orders=1, wait=1000)
+        )
+
+    assert (len(changes.changes), len(changes.orders)) == (1, 0)
+    assert (len(orders.changes), len(orders.orders)) == (0, 1)
