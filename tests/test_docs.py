@@ -305,3 +305,13 @@ def test_the_map_of_a_package_has_each_of_its_modules_once(package: ModuleType) 
 
     known = {module.name for module in iter_modules(package.__path__)} - {"__main__"}
     assert sorted(named) == sorted(known)
+
+
+def test_each_decision_is_in_the_index_once() -> None:
+    decisions = (ROOT / "docs" / "decisions.md").read_text()
+    index, _, records = decisions.partition("\n## ")
+    rows = re.findall(r"^\|[^|]+\| ([\d, ]+) \|$", index, re.MULTILINE)
+    listed = [int(number) for row in rows for number in row.split(", ")]
+    made = [int(number) for number in re.findall(r"^## (\d+)\. ", f"## {records}", re.MULTILINE)]
+
+    assert sorted(listed) == made == list(range(1, len(made) + 1))
