@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -31,6 +33,21 @@ class Pair:
         paths[0].write_bytes(self.certificate)
         paths[1].write_bytes(self.key)
         return paths
+
+
+def verify_as_python_3_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have contexts begin as strict, and as lenient, as they do from Python 3.13 on.
+
+    That is what the image has; the tests may be run by an older one.
+    """
+    default = ssl.create_default_context
+
+    def as_of_3_13(**files: Any) -> ssl.SSLContext:
+        context = default(**files)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", as_of_3_13)
 
 
 class Authority:

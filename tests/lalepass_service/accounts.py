@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from lalepass_service.core.audit import Actor, Event
+from lalepass_service.core.audit import Actor, Entry, Event
 from lalepass_service.core.model import User, UserId, UserState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -12,6 +12,19 @@ BY = Actor(name="operator:root")
 
 ACT = BY.act(Event.USER_ADDED, at=NOW)
 """For tests that are not about the trail."""
+
+CHECKED = Entry(
+    at=NOW,
+    event=Event.CHECK,
+    outcome="accepted",
+    actor="synapse",
+    user_id=UserId("id-alice"),
+    localpart="alice",
+    source_ip="192.0.2.1",
+    user_agent="Element",
+    request_id="POST-1",
+)
+"""For those that are."""
 
 
 def standing(moment: datetime) -> Callable[[], datetime]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -84,18 +83,11 @@ def test_an_authority_of_ones_own_need_not_follow_rfc_5280_to_the_letter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The image's Python wants it to by default, as all do from 3.13 on."""
-    standard = ssl.create_default_context
-
-    def as_of_3_13(**files: Any) -> ssl.SSLContext:
-        context = standard(**files)
-        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-        return context
-
     # It does not say which of its keys it has signed with.
     authority = certificates.Authority()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*authority.issue("127.0.0.1").write(tmp_path, "server"))
-    monkeypatch.setattr(ssl, "create_default_context", as_of_3_13)
+    certificates.verify_as_python_3_13(monkeypatch)
 
     with serving(200, tls) as port:
         ca = str(authority.write(tmp_path))

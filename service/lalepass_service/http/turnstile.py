@@ -11,7 +11,10 @@ whoever is known has to wait for a dozen turns until a check is answered."""
 
 
 class Turnstile:
-    """Begins things in the order in which they came, and lets the loop turn in between."""
+    """Begins things in the order in which they came, and lets the loop turn in between.
+
+    A connection has one request in it at most, so there are as many as there are connections.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from lalepass_provider.check import asking
 from lalepass_provider.check.asking import Exchange, Target, ask
-from tests.certificates import Authority
+from tests.certificates import Authority, verify_as_python_3_13
 
 TOKEN = "token-canary"
 
@@ -216,14 +216,7 @@ def test_newer_pythons_trust_whom_the_module_trusts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Python 3.13 verifies in another way by default than 3.11 and pyOpenSSL do."""
-    default = ssl.create_default_context
-
-    def as_of_3_13(**files: Any) -> ssl.SSLContext:
-        context = default(**files)
-        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-        return context
-
-    monkeypatch.setattr(ssl, "create_default_context", as_of_3_13)
+    verify_as_python_3_13(monkeypatch)
     server = of_server("localhost")
     alone = tmp_path / "server.pem"
     with serving(handler, context=server) as port:

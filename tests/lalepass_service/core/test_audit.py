@@ -5,20 +5,9 @@ from datetime import datetime, timedelta, timezone
 
 from lalepass_service.core.audit import DONE, Actor, Entry, Event, document
 from lalepass_service.core.model import UserId
-from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.accounts import CHECKED, NOW
 
-ENTRY = Entry(
-    at=NOW,
-    event=Event.CHECK,
-    outcome="accepted",
-    actor="synapse",
-    user_id=UserId("id-alice"),
-    localpart="alice",
-    source_ip="192.0.2.1",
-    user_agent="Element",
-    request_id="POST-1",
-    details={"since": "then", "count": 2},
-)
+ENTRY = replace(CHECKED, details={"since": "then", "count": 2})
 
 
 def test_an_act_is_of_who_did_it_with_what_is_known_of_both() -> None:

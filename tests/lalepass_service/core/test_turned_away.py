@@ -11,19 +11,9 @@ from hypothesis import strategies as st
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.model import UserId
 from lalepass_service.core.turned_away import TurnedAway
-from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.accounts import CHECKED, NOW
 
-ENTRY = Entry(
-    at=NOW,
-    event=Event.CHECK,
-    outcome="throttled",
-    actor="synapse",
-    user_id=UserId("id-alice"),
-    localpart="alice",
-    source_ip="192.0.2.1",
-    user_agent="Element",
-    request_id="POST-1",
-)
+ENTRY = replace(CHECKED, outcome="throttled")
 
 
 START = 1000.0

@@ -128,11 +128,16 @@ def _good(world: World) -> bytes:
     return _head(world, f"Content-Length: {len(_BODY)}") + _BODY
 
 
+async def _is_answered(caller: _Caller, world: World) -> None:
+    """Ask with a good token, and be answered."""
+    await caller.send(_good(world))
+    assert (await caller.answer())[0] == 200
+
+
 async def test_a_connection_serves_many_requests(world: World) -> None:
     async with _serving(world) as port, _calling(port) as caller:
         for _ in range(3):
-            await caller.send(_good(world))
-            assert (await caller.answer())[0] == 200
+            await _is_answered(caller, world)
 
 
 async def test_who_hangs_up_does_not_wait_on(world: World) -> None:
@@ -201,8 +206,7 @@ async def test_a_head_that_never_ends_is_cut_off(world: World, start: bytes) -> 
 
 async def test_the_next_head_is_due_in_time_as_well(world: World) -> None:
     async with _serving(world, protocol=_Impatient) as port, _calling(port) as caller:
-        await caller.send(_good(world))
-        assert (await caller.answer())[0] == 200
+        await _is_answered(caller, world)
         await caller.send(b"POST /")
 
         assert await caller.hung_up()
@@ -255,8 +259,7 @@ async def test_one_caller_too_many_is_told_to_come_back(world: World) -> None:
         port = await stack.enter_async_context(_serving(world, max_connections=8))
         others = [await stack.enter_async_context(_calling(port)) for _ in range(8)]
         for other in others:
-            await other.send(_good(world))
-            assert (await other.answer())[0] == 200
+            await _is_answered(other, world)
         caller = await stack.enter_async_context(_calling(port))
         await caller.send(_good(world))
         status, head = await caller.answer()
@@ -267,23 +270,19 @@ async def test_one_caller_too_many_is_told_to_come_back(world: World) -> None:
         assert await caller.hung_up()
         # Who was there first does not pay for who came last.
         for other in others:
-            await other.send(_good(world))
-            assert (await other.answer())[0] == 200
+            await _is_answered(other, world)
 
 
 async def test_who_says_nothing_makes_room_for_who_does(world: World) -> None:
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(_serving(world, max_connections=8))
         kept = await stack.enter_async_context(_calling(port))
-        await kept.send(_good(world))
-        assert (await kept.answer())[0] == 200
+        await _is_answered(kept, world)
         silent = [await stack.enter_async_context(_calling(port)) for _ in range(20)]
 
         caller = await stack.enter_async_context(_calling(port))
-        await caller.send(_good(world))
-        assert (await caller.answer())[0] == 200
-        await kept.send(_good(world))
-        assert (await kept.answer())[0] == 200
+        await _is_answered(caller, world)
+        await _is_answered(kept, world)
         # The one that came first, which has been silent for longest.
         assert await silent[0].hung_up()
 
@@ -302,8 +301,7 @@ async def test_who_has_no_token_makes_room_for_who_has(world: World, asked: list
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(_serving(world, max_connections=8))
         kept = await stack.enter_async_context(_calling(port))
-        await kept.send(_good(world))
-        assert (await kept.answer())[0] == 200
+        await _is_answered(kept, world)
         strangers = [await stack.enter_async_context(_calling(port)) for _ in range(7)]
         for stranger in strangers:
             for each in asked:
@@ -311,10 +309,8 @@ async def test_who_has_no_token_makes_room_for_who_has(world: World, asked: list
                 assert (await stranger.answer())[0] in {200, 401}
 
         caller = await stack.enter_async_context(_calling(port))
-        await caller.send(_good(world))
-        assert (await caller.answer())[0] == 200
-        await kept.send(_good(world))
-        assert (await kept.answer())[0] == 200
+        await _is_answered(caller, world)
+        await _is_answered(kept, world)
         # The one that came first, whenever it asked last.
         assert await strangers[0].hung_up()
         await strangers[1].send(asked[0])
@@ -355,8 +351,7 @@ async def test_who_is_known_does_not_wait_for_all_that_strangers_ask(
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(_serving(world))
         kept = await stack.enter_async_context(_calling(port))
-        await kept.send(_good(world))
-        assert (await kept.answer())[0] == 200
+        await _is_answered(kept, world)
         strangers = [await stack.enter_async_context(_calling(port)) for _ in range(60)]
         monkeypatch.setattr(RequestResponseCycle, "run_asgi", recorded)
         for stranger in strangers:
@@ -433,14 +428,12 @@ async def test_a_token_that_is_good_no_longer_keeps_no_place(world: World) -> No
         port = await stack.enter_async_context(_serving(world, max_connections=8))
         others = [await stack.enter_async_context(_calling(port)) for _ in range(8)]
         for other in others:
-            await other.send(_good(world))
-            assert (await other.answer())[0] == 200
+            await _is_answered(other, world)
         await others[3].send(_head(world, "Content-Length: 0", token=False))
         assert (await others[3].answer())[0] == 401
 
         caller = await stack.enter_async_context(_calling(port))
-        await caller.send(_good(world))
-        assert (await caller.answer())[0] == 200
+        await _is_answered(caller, world)
         assert await others[3].hung_up()
 
 

@@ -15,26 +15,14 @@ from lalepass_service.adapters.sql.hot import Hot
 from lalepass_service.adapters.sql.hot_sqlite import HotPath
 from lalepass_service.core.audit import Entry, Event
 from lalepass_service.core.errors import StoreUnavailable
-from lalepass_service.core.model import UserId
-from tests.lalepass_service.accounts import NOW
+from tests.lalepass_service.accounts import CHECKED, NOW
 from tests.lalepass_service.adapters.databases import fresh, opened
 
 COUNT = "SELECT count(*) FROM audit"
 
 pytestmark = pytest.mark.anyio
 
-ENTRY = Entry(
-    at=NOW,
-    event=Event.CHECK,
-    outcome="accepted",
-    actor="homeserver",
-    user_id=UserId("id-alice"),
-    localpart="alice",
-    source_ip="192.0.2.1",
-    user_agent="Element",
-    request_id="POST-1",
-    details={"known": True},
-)
+ENTRY = replace(CHECKED, details={"known": True})
 
 
 @pytest.fixture
